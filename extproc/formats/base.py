@@ -1,0 +1,220 @@
+"""What a format offers to the exchange, on either side of the gateway.
+
+A *client format* reads requests into the canonical form and writes answers, streams and
+errors; a *provider format* does the opposite. A format is a value made of functions and
+small machines: nothing is inherited but the transition check that every stream shares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import (
+    BadRequest,
+    GatewayError,
+    ProtocolViolation,
+    TruncatedStream,
+    UpstreamError,
+)
+from extproc.framing.sse import Frame
+from extproc.usage import Usage
+
+E = TypeVar("E")
+"""A format's union of wire events."""
+
+
+Members = Mapping[str, msgspec.Raw]
+"""The top-level members of a JSON object, undecoded."""
+
+
+class Unsupported(BadRequest):
+    """The target's format cannot say what the request asks for.
+
+    `param` is the client's own name for it, such as ``messages[2].content[0]``.
+    """
+
+    code = "unsupported_parameter"
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A request in a provider's format."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+    """Fields left out because the provider has no word for them and its own compatible
+    API ignores them too; the client is told in ``x-extproc-dropped``."""
+
+
+class StreamReader(Protocol):
+    """Upstream frames in, canonical events out."""
+
+    def feed(self, frame: Frame) -> list[canonical.Event]:
+        """Return what `frame` amounts to.
+
+        Raises:
+            ProtocolViolation: the frame may not come here or cannot be read.
+        """
+
+    def close(self) -> list[canonical.Event]:
+        """Return the events due when the upstream ends.
+
+        Raises:
+            TruncatedStream: it ended too early.
+        """
+
+
+class StreamWriter(Protocol):
+    """Canonical events in, the client's bytes out."""
+
+    def write(self, events: Iterable[canonical.Event]) -> bytes:
+        """Return the client's bytes for `events`; empty when there is nothing to say."""
+
+
+class Passage(Protocol):
+    """The bytes of a stream whose client and provider share a format.
+
+    They pass as they are, but for frames that the client must not see; on the way the
+    usage is read.
+    """
+
+    usage: Usage | None
+    model: str | None
+    """The response model, once it has been said."""
+    error: GatewayError | None
+    """What the provider said went wrong in the middle of its stream."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of `data`, and of what was kept before, may pass now."""
+
+    def close(self) -> bytes:
+        """Return the rest.
+
+        Raises:
+            TruncatedStream: the stream ended too early; nothing of it is kept back.
+        """
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What a whole answer says about itself, read without touching its bytes."""
+
+    model: str | None = None
+    usage: Usage | None = None
+    finish: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WriterContext:
+    """What a writer needs and may not make up: ids and clocks come from outside."""
+
+    id: str
+    """The exchange's id, for answers to which the provider gave none."""
+    created: int
+    """Unix seconds at which the exchange began."""
+    model: str
+    """The response model until the provider names its own."""
+    include_usage: bool
+    """The client asked for usage in its stream."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientFormat:
+    """One API as clients speak it."""
+
+    name: str
+    read_request: Callable[[bytes, Members], canonical.Request]
+    """(body, its top-level members) -> request.
+
+    Raises BadRequest naming the field that is wrong."""
+    write_answer: Callable[[canonical.Answer, WriterContext], bytes]
+    stream_writer: Callable[[WriterContext], StreamWriter]
+    write_error: Callable[[GatewayError], bytes]
+    """The body of an error answer."""
+    write_error_event: Callable[[GatewayError], bytes]
+    """The bytes that end a stream which has begun, so that the client sees the error."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProviderFormat:
+    """One API as providers speak it."""
+
+    name: str
+    write_request: Callable[[canonical.Request, str, int], Rendered]
+    """(request, model to ask for, default of max_output_tokens) -> body.
+
+    Raises Unsupported for what cannot be kept."""
+    read_answer: Callable[[bytes], canonical.Answer]
+    """Raises ProtocolViolation."""
+    stream_reader: Callable[[], StreamReader]
+    read_error: Callable[[int, bytes], UpstreamError]
+    """(status, body of any shape) -> the error, its status kept where it is an error
+    that the client caused."""
+    overview: Callable[[bytes], Overview]
+    """Reads a whole answer that passes untouched; never raises."""
+    passage: Callable[[bool], Passage]
+    """(the client asked for usage) -> a stream that passes untouched."""
+
+
+class State(enum.Enum):
+    """Where a stream of a provider stands."""
+
+    IDLE = enum.auto()
+    OPEN = enum.auto()
+    FINISHED = enum.auto()
+    """The model has stopped; usage may follow."""
+    DONE = enum.auto()
+
+
+class TableStream(Generic[E]):
+    """The part of a stream reader that every provider format shares.
+
+    A subclass has the table `NEXT`, `parse` (frame to wire event) and `translate` (wire
+    event to canonical events); what is not in the table may not happen.
+    """
+
+    NEXT: ClassVar[Mapping[tuple[State, type], State]]
+
+    def __init__(self) -> None:
+        self.state = State.IDLE
+        self.unknown = 0
+        """Frames of a name that we do not know: ignored, and counted."""
+
+    def parse(self, frame: Frame) -> E | None:
+        """Read a frame; None is one whose name we do not know."""
+        raise NotImplementedError
+
+    def translate(self, event: E) -> Iterable[canonical.Event]:
+        """Yield what a legal event amounts to."""
+        raise NotImplementedError
+
+    def feed(self, frame: Frame) -> list[canonical.Event]:
+        """See `StreamReader.feed`."""
+        try:
+            event = self.parse(frame)
+        except msgspec.MsgspecError as exc:
+            raise ProtocolViolation(
+                f"cannot read stream event {frame.name!r}: {exc}"
+            ) from exc
+        if event is None:
+            self.unknown += 1
+            return []
+        try:
+            self.state = self.NEXT[self.state, type(event)]
+        except KeyError:
+            raise ProtocolViolation(
+                f"{type(event).__name__} while {self.state.name}"
+            ) from None
+        return list(self.translate(event))
+
+    def close(self) -> list[canonical.Event]:
+        """See `StreamReader.close`."""
+        if self.state is not State.DONE:
+            raise TruncatedStream(
+                f"the provider's stream ended while {self.state.name}"
+            )
+        return []

@@ -1,0 +1,30 @@
+"""Token counts in one convention, whoever counted them.
+
+``input_tokens`` includes what was read from and written to a prompt cache, as in the
+OpenTelemetry GenAI conventions and OpenAI's API; Anthropic's and Bedrock's own
+``input_tokens`` exclude both, so their formats add them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """What one answer cost, in tokens."""
+
+    input_tokens: int = 0
+    """All of the prompt, cached or not."""
+    output_tokens: int = 0
+    """All that was generated, reasoning included."""
+    cache_read_input_tokens: int = 0
+    """The part of ``input_tokens`` that was read from a prompt cache."""
+    cache_creation_input_tokens: int = 0
+    """The part of ``input_tokens`` that was written to a prompt cache."""
+    reasoning_output_tokens: int = 0
+    """The part of ``output_tokens`` that was reasoning."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.input_tokens + self.output_tokens
