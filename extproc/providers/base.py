@@ -1,0 +1,34 @@
+"""Who serves: a name, an address, a credential's place, over a format and a framing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from extproc.formats.base import ProviderFormat
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Provider:
+    """One kind of provider; a configuration may have several of a kind."""
+
+    name: str
+    """``gen_ai.provider.name`` of the OpenTelemetry GenAI conventions."""
+    format: ProviderFormat
+    base_url: str
+    """Where the provider lives when the configuration does not say; with the version
+    part of the path, as its SDK spells it."""
+    chat_path: str
+    """Appended to the path of the base URL."""
+    credential_header: str
+    """Where Envoy puts the credential."""
+    credential_prefix: str = ""
+    """Stands before the credential, such as ``Bearer ``."""
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Sent with every request."""
+    key_variable: str = ""
+    """The environment variable that its SDK reads the key from."""
+    model_patterns: tuple[str, ...] = ()
+    """Globs of the models that are surely its own, for a start without configuration."""
+    models: tuple[str, ...] = ()
+    """Well-known models, listed by ``/v1/models`` in a start without configuration."""

@@ -1,0 +1,21 @@
+"""OpenAI: https://platform.openai.com/docs/api-reference/chat."""
+
+from __future__ import annotations
+
+from extproc.formats import openai_chat
+from extproc.providers.base import Provider
+
+PROVIDER = Provider(
+    name="openai",
+    format=openai_chat.PROVIDER,
+    base_url="https://api.openai.com/v1",
+    chat_path="/chat/completions",
+    credential_header="authorization",
+    credential_prefix="Bearer ",
+    key_variable="OPENAI_API_KEY",
+    model_patterns=("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*"),
+    models=(
+        "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",
+        "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "o4-mini",
+    ),
+)  # fmt: skip

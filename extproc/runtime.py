@@ -1,0 +1,187 @@
+"""All of the configuration that the data path sees: frozen, indexed, swapped whole.
+
+`Snapshot` is plain data: control builds it from ``gateway.yaml`` and sends it to the
+workers (msgpack). `Runtime` is the same, indexed for lookups; an exchange holds the one
+it began with until it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Self
+
+import msgspec
+
+from extproc.providers import PROVIDERS
+from extproc.providers.base import Provider
+
+MAX_ATTEMPTS = 4
+"""The longest chain: each attempt's rendering travels through Envoy's metadata."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A key, and what it may do. The key itself is never here."""
+
+    id: str
+    sha256: str
+    """Of the whole key, in hex."""
+    models: tuple[str, ...] = ("*",)
+    """Globs of the virtual models that it may use."""
+
+
+class TargetSpec(msgspec.Struct, frozen=True):
+    """One provider and model that can serve a virtual model."""
+
+    provider: str
+    """The name in ``gateway.yaml``."""
+    type: str
+    """The key in `PROVIDERS`."""
+    cluster: str
+    """The Envoy cluster, one for each configured provider."""
+    authority: str
+    """The ``:authority`` that the provider expects."""
+    path: str
+    """Where the chat endpoint is, with the base URL's own path."""
+    model: str | None = None
+    """The request model; None passes the original model on."""
+    default_max_tokens: int = 4096
+    """For providers that require a limit, when the client gave none."""
+    include_usage: bool = True
+    """Whether the provider understands ``stream_options.include_usage``."""
+
+
+class ModelSpec(msgspec.Struct, frozen=True):
+    """A virtual model: a name or a glob, and its targets in order of preference."""
+
+    name: str
+    targets: tuple[TargetSpec, ...]
+    owned_by: str = "extproc"
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one request may cost us."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Of the body as it came, and of what it decompresses to."""
+    max_answer_bytes: int = 64 * 1024 * 1024
+    """Of an answer that has to be read whole before it can be translated. A batch of
+    embeddings or a picture reaches some tens of MiB."""
+    request_seconds: float = 60.0
+    """Until the request's body is here; Envoy's own limit is a little lower, so that its
+    answer comes first."""
+    first_byte_seconds: float = 510.0
+    """Until the answer's headers: all attempts together."""
+    idle_seconds: float = 610.0
+    """Silence in the middle of an answer."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The data path's configuration as it travels from control to the workers."""
+
+    generation: int
+    """Counts up with every change."""
+    grants: tuple[Grant, ...] = ()
+    models: tuple[ModelSpec, ...] = ()
+    """In the order of ``gateway.yaml``; a glob serves names that nothing else does."""
+    listed: tuple[str, ...] = ()
+    """Names that ``/v1/models`` shows though only a glob serves them."""
+    limits: Limits = Limits()
+    created: int = 0
+    """Unix seconds of the compile: the ``created`` of the models listed."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A `TargetSpec` with its provider looked up."""
+
+    spec: TargetSpec
+    provider: Provider
+    set_headers: tuple[tuple[str, str], ...]
+    """What every request to it carries; the credential is Envoy's to add."""
+
+
+class VirtualModel(msgspec.Struct, frozen=True):
+    """A `ModelSpec` with its targets looked up."""
+
+    name: str
+    targets: tuple[Target, ...]
+    owned_by: str
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """A `Snapshot`, indexed."""
+
+    generation: int
+    limits: Limits
+    created: int
+    listed: tuple[str, ...]
+    _grants: dict[bytes, Grant]
+    _exact: dict[str, VirtualModel]
+    _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """Index `snapshot`.
+
+        Raises:
+            KeyError: a target names a provider type that this version does not have.
+        """
+        models = [
+            VirtualModel(spec.name, tuple(map(_target, spec.targets)), spec.owned_by)
+            for spec in snapshot.models
+        ]
+        globs = [model for model in models if "*" in model.name]
+        # The glob that says most about the name wins: the longest.
+        globs.sort(key=lambda model: len(model.name), reverse=True)
+        exact = {model.name: model for model in models if "*" not in model.name}
+        return cls(
+            generation=snapshot.generation,
+            limits=snapshot.limits,
+            created=snapshot.created,
+            listed=tuple(dict.fromkeys((*exact, *snapshot.listed))),
+            _grants={bytes.fromhex(g.sha256): g for g in snapshot.grants},
+            _exact=exact,
+            _globs=tuple((glob_pattern(model.name), model) for model in globs),
+        )
+
+    def grant(self, key: str) -> Grant | None:
+        """Return what `key` may do, or None when nobody has it.
+
+        The dictionary is asked for the digest, whose timing says nothing of the key; the
+        digests are compared in constant time all the same.
+        """
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        grant = self._grants.get(digest)
+        if grant is None or not hmac.compare_digest(
+            bytes.fromhex(grant.sha256), digest
+        ):
+            return None
+        return grant
+
+    def model(self, name: str) -> VirtualModel | None:
+        """Return the virtual model that serves `name`."""
+        found = self._exact.get(name)
+        if found is not None:
+            return found
+        for pattern, model in self._globs:
+            if pattern.match(name):
+                return model
+        return None
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """Compile a glob in which only ``*`` is special."""
+    return re.compile("(?s:" + ".*".join(map(re.escape, glob.split("*"))) + r")\Z")
+
+
+def _target(spec: TargetSpec) -> Target:
+    provider = PROVIDERS[spec.type]
+    headers = {
+        "content-type": "application/json",
+        # What we read must not be compressed; a provider that does it all the same is
+        # understood too.
+        "accept-encoding": "identity",
+        **provider.headers,
+    }
+    return Target(spec, provider, tuple(headers.items()))
