@@ -1,0 +1,56 @@
+"""The record that every exchange ends in, exactly once.
+
+Made by the worker, kept by it until control has acknowledged it, and the only source of
+usage, money and metrics. It holds no prompt, no answer and no key.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from extproc.usage import Usage
+
+Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "canceled"]
+"""``canceled``: the client left, or Envoy broke the stream off, before the end."""
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one exchange went. Times are seconds."""
+
+    id: str
+    """``gw.id``: made by the worker, unique; a record that comes twice counts once."""
+    operation: str
+    """``gen_ai.operation.name``, such as ``chat``; ``models`` and ``health`` for ours."""
+    started: float
+    """Unix time of the first message."""
+    duration: float
+    outcome: Outcome
+    status: int
+    """What the client was sent, as far as the worker knows; 0 when it got nothing."""
+    error: str | None = None
+    """The error's code, else its type; for ``error.type``."""
+    key: str | None = None
+    """The id of the grant."""
+    original_model: str | None = None
+    virtual_model: str | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    provider: str | None = None
+    """``gen_ai.provider.name``."""
+    cluster: str | None = None
+    attempts: int = 0
+    failed_attempts: tuple[str, ...] = ()
+    """Status and retry-after of each attempt that failed, such as ``429 2``."""
+    streamed: bool = False
+    translated: bool = False
+    usage: Usage | None = None
+    estimated: bool = False
+    """The provider did not say its usage; the counts are not to be billed as exact."""
+    first_byte: float | None = None
+    """From the first message to the first byte of the answer's body."""
+    request_bytes: int = 0
+    answer_bytes: int = 0
+    """As the provider sent them."""
+    dropped: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""The edge: the only gRPC, asyncio, clock and environment."""
+
+from __future__ import annotations
