@@ -1,0 +1,80 @@
+"""What an exchange wants done. `server.codec` turns it into ext_proc messages.
+
+The types make Envoy's traps unrepresentable: `Route` is the headers reply and the body
+reply in one, because in FULL_DUPLEX_STREAMED mode the first may not go out before the
+second is known; a local reply cannot carry a route; a body reply always says whether it
+is the last.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.exchange.completion import Completion
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One rendering: what is sent if this attempt is made. Cluster n gets rendering n."""
+
+    cluster: str
+    path: str
+    authority: str
+    set_headers: Headers
+    delete_headers: tuple[str, ...]
+    """What the client or an earlier attempt set and this provider must not see."""
+    body: bytes
+    """UTF-8."""
+
+
+class Route(msgspec.Struct, frozen=True, gc=False):
+    """Send the request to these targets, one after the other until one answers."""
+
+    id: str
+    """``gw.id``."""
+    chain: tuple[Attempt, ...]
+
+
+class Respond(msgspec.Struct, frozen=True, gc=False):
+    """Answer in the provider's place; only before anything else was answered."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    details: str = "gw_error"
+    """Ends up in Envoy's access log; ``gw_`` tells Envoy to leave our body alone."""
+
+
+class AnswerHeaders(msgspec.Struct, frozen=True, gc=False):
+    """Let the answer's headers go, changed."""
+
+    status: int | None = None
+    set_headers: Headers = ()
+    delete_headers: tuple[str, ...] = ()
+
+
+class AnswerBody(msgspec.Struct, frozen=True, gc=False):
+    """Send more of the answer's body; `end` before the upstream's own end resets it."""
+
+    data: bytes
+    end: bool
+
+
+class AnswerTrailers(msgspec.Struct, frozen=True, gc=False):
+    """Let the answer's trailers go."""
+
+
+class Leave(msgspec.Struct, frozen=True, gc=False):
+    """Nothing more will be said on this stream."""
+
+
+class Complete(msgspec.Struct, frozen=True, gc=False):
+    """The exchange is over; keep its record until control has it."""
+
+    completion: Completion
+
+
+Command = (
+    Route | Respond | AnswerHeaders | AnswerBody | AnswerTrailers | Leave | Complete
+)

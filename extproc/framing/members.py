@@ -1,0 +1,119 @@
+"""The top-level members of a JSON object: read without decoding, patched in place.
+
+A body that its provider can read as it came must reach it as it came. So a change of
+``model`` is a splice into the client's bytes, and everything else of them passes.
+
+A key given twice is refused: parsers differ on which of the two counts, so a check made
+on one could be passed with the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc.errors import BadRequest
+
+Members = dict[str, msgspec.Raw]
+
+_DECODER = msgspec.json.Decoder(Members)
+_KEY = re.compile(rb'[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
+_AFTER = re.compile(rb"[ \t\n\r]*[,}]")
+
+
+def read_members(body: bytes) -> Members:
+    """Return the undecoded members of the object that `body` is.
+
+    Raises:
+        BadRequest: not UTF-8, not JSON, not an object, or a key stands there twice.
+    """
+    if not body.isascii():
+        try:
+            str(body, "utf-8")
+        except UnicodeDecodeError as exc:
+            raise BadRequest(
+                f"The request body is not UTF-8 at byte {exc.start}.",
+                code="invalid_json",
+            ) from None
+    try:
+        members = _DECODER.decode(body)
+    except msgspec.ValidationError:
+        raise BadRequest(
+            "The request body must be a JSON object.", code="invalid_json"
+        ) from None
+    except msgspec.DecodeError as exc:
+        raise BadRequest(
+            f"The request body is not valid JSON: {exc}.", code="invalid_json"
+        ) from None
+    _spans(body, members)
+    return members
+
+
+def patch(body: bytes, members: Members, changes: Mapping[str, bytes]) -> bytes:
+    """Return `body` with the members in `changes` set to other JSON.
+
+    `members` is what `read_members` gave for `body`. A member that was not there comes
+    first.
+    """
+    spans = _spans(body, members)
+    position = body.index(b"{") + 1
+    added = b",".join(
+        msgspec.json.encode(key) + b":" + value
+        for key, value in changes.items()
+        if key not in spans
+    )
+    pieces = [body[:position], added]
+    if added and members:
+        pieces.append(b",")
+    edits = [(*spans[key], value) for key, value in changes.items() if key in spans]
+    for start, end, value in sorted(edits):
+        pieces += (body[position:start], value)
+        position = end
+    pieces.append(body[position:])
+    return b"".join(pieces)
+
+
+def _spans(body: bytes, members: Members) -> dict[str, tuple[int, int]]:
+    """Find where each member's value stands in `body`.
+
+    Raises:
+        BadRequest: a key stands there twice.
+    """
+    # Written without spaces and escapes, as the common client does, the members that were
+    # read add up to the whole body. They cannot if one of them stands there twice.
+    spans = {}
+    position = 1
+    for key, value in members.items():
+        start = position + len(key) + 3
+        end = start + len(memoryview(value))
+        spans[key] = (start, end)
+        position = end + 1
+    if position == len(body) and members:
+        return spans
+    return _search_spans(body, members)
+
+
+def _search_spans(body: bytes, members: Members) -> dict[str, tuple[int, int]]:
+    """Find the values in a body of any spelling.
+
+    They are known, so nothing is lexed: a value stands behind its key, or another value
+    of the same key does.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+    position = body.index(b"{") + 1
+    while (found := _KEY.match(body, position)) is not None:
+        key = msgspec.json.decode(found[1], type=str)
+        value = bytes(members[key])
+        start, end = found.end(), found.end() + len(value)
+        after = _AFTER.match(body, end) if body.startswith(value, start) else None
+        if after is None or key in spans:
+            raise BadRequest(
+                f"The request body has the key {key!r} more than once.",
+                param=key,
+                code="duplicate_key",
+            )
+        spans[key] = (start, end)
+        position = after.end()
+    return spans
