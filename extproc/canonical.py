@@ -243,6 +243,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The client asked for usage in its stream."""
     extras: dict[str, msgspec.Raw] = {}
     """Top-level fields without a canonical word, by the client's names."""
+    names: dict[str, str] = {}
+    """The client's own names of fields that it calls otherwise, by the names here, such
+    as ``max_output_tokens`` to ``max_tokens``; an error names what the client wrote."""
+
+    def name_of(self, field: str) -> str:
+        """Return what the client calls `field`."""
+        return self.names.get(field, field)
 
 
 # ---------------------------------------------------------------- the whole answer
