@@ -1,0 +1,204 @@
+"""OpenAI's HTTP surface: paths, keys, headers; every refusal in OpenAI's form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from extproc.local.mock import directives, gate, strictjson
+from extproc.local.mock.directives import Conduct, UnknownDirective
+from extproc.local.mock.openai import chat, check, errors
+from extproc.local.mock.openai.models import MODELS, Model
+from extproc.local.mock.openai.rules import CHAT
+from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
+from extproc.local.mock.rules import Violation, check as check_rule
+from extproc.local.mock.state import Memory
+
+PREFIX: Final = "/openai"
+CHAT_PATH: Final = "/v1/chat/completions"
+MODELS_PATH: Final = "/v1/models"
+FINISH_REASONS: Final = (
+    "stop",
+    "length",
+    "tool_calls",
+    "content_filter",
+    "function_call",
+)
+
+
+class OpenAI:
+    """The provider; `keys` are exact or end in `*`."""
+
+    name = "openai"
+
+    def __init__(self, memory: Memory, keys: Collection[str]) -> None:
+        self._memory = memory
+        self._keys = keys
+
+    def owns(self, request: Request) -> bool:
+        """Claim the chat and models paths, and everything under `/openai`."""
+        route = request.route
+        return route.startswith((PREFIX + "/", CHAT_PATH, MODELS_PATH))
+
+    def respond(self, request: Request) -> Reply | Stream:
+        """Answer as OpenAI does."""
+        headers = self._headers()
+        try:
+            return self._route(request, headers)
+        except Refusal as refusal:
+            return Reply(
+                refusal.status,
+                errors.body_of(refusal),
+                headers=(*headers, *refusal.headers),
+            )
+
+    def _headers(self) -> Headers:
+        return (
+            ("x-request-id", self._memory.next_request_id()),
+            ("openai-processing-ms", "12"),
+            ("openai-organization", "mock-org"),
+            ("openai-version", "2020-10-01"),
+            ("x-ratelimit-limit-requests", "10000"),
+            ("x-ratelimit-limit-tokens", "2000000"),
+            ("x-ratelimit-remaining-requests", "9999"),
+            ("x-ratelimit-remaining-tokens", "1999000"),
+            ("x-ratelimit-reset-requests", "6ms"),
+            ("x-ratelimit-reset-tokens", "30ms"),
+        )
+
+    def _route(self, request: Request, headers: Headers) -> Reply | Stream:
+        gate.check_headers(request, credential="authorization")
+        route = request.route.removeprefix(PREFIX)
+        if route == CHAT_PATH:
+            _check_method(request, "POST")
+            self._check_key(request)
+            gate.check_body_headers(request)
+            return self._complete(request, headers)
+        if route == MODELS_PATH:
+            _check_method(request, "GET")
+            self._check_key(request)
+            listed = [_describe(name, model) for name, model in MODELS.items()]
+            return _ok({"object": "list", "data": listed}, headers)
+        if route.startswith(MODELS_PATH + "/"):
+            _check_method(request, "GET")
+            self._check_key(request)
+            name = route.removeprefix(MODELS_PATH + "/")
+            return _ok(_describe(name, _model(name)), headers)
+        raise Refusal(404, f"Invalid URL ({request.method} {request.route})", code=None)
+
+    def _check_key(self, request: Request) -> None:
+        given = request.header("authorization")
+        if given is None:
+            raise Refusal(
+                401,
+                "You didn't provide an API key. You need to provide your API key in an"
+                " Authorization header using Bearer auth (i.e. Authorization: Bearer"
+                " YOUR_KEY).",
+            )
+        scheme, _, key = given.partition(" ")
+        if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
+            raise Refusal(
+                401,
+                f"Incorrect API key provided: {gate.masked(key)}. You can find your API"
+                " key at https://platform.openai.com/account/api-keys.",
+                code="invalid_api_key",
+            )
+
+    def _complete(self, request: Request, headers: Headers) -> Reply | Stream:
+        try:
+            body = strictjson.read_object(request.body)
+            check_rule(CHAT, body)
+            name, conduct = directives.split(body["model"])
+            model = _model(name)
+            check.check(body, model)
+            completion = chat.understand(
+                body, model, conduct, request.body, int(self._memory.clock())
+            )
+        except strictjson.BadJson as exc:
+            raise Refusal(
+                400,
+                "We could not parse the JSON body of your request. (HINT: This likely"
+                f" means you aren't using your HTTP library correctly.) {exc}",
+            ) from exc
+        except Violation as exc:
+            raise errors.from_violation(exc) from exc
+        except UnknownDirective as exc:
+            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
+        self._check_conduct(completion)
+        conduct = completion.conduct
+        if body.get("stream"):
+            return Stream(_breaking(completion), headers=headers, conduct=conduct)
+        return _ok(completion.whole(), headers, conduct)
+
+    def _check_conduct(self, completion: chat.Completion) -> None:
+        """Fail if the request says so, or if the prompt is too long for the model."""
+        conduct, model = completion.conduct, completion.model
+        status = self._memory.failing_status(conduct)
+        if status is not None:
+            refusal = errors.for_status(status, conduct.message)
+            if conduct.retry_after is not None:
+                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
+            raise refusal
+        if conduct.context_length or completion.prompt_tokens > model.context:
+            raise Refusal(
+                400,
+                f"This model's maximum context length is {model.context} tokens. However,"
+                f" your messages resulted in {max(completion.prompt_tokens, model.context + 1)}"
+                " tokens. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+        if conduct.finish is not None and conduct.finish not in FINISH_REASONS:
+            raise Refusal(
+                400,
+                f"finish={conduct.finish!r}: expected one of {FINISH_REASONS}",
+                code="mock_unknown_directive",
+            )
+
+
+def _breaking(completion: chat.Completion) -> Iterator[SseEvent]:
+    """Yield the chunks, or an error among them if that is asked for."""
+    conduct = completion.conduct
+    for sent, event in enumerate(completion.chunks()):
+        if sent == conduct.error_after:
+            refusal = errors.for_status(500, conduct.message)
+            refusal.type = conduct.error_type or refusal.type
+            yield SseEvent(errors.body_of(refusal))
+            return
+        yield event
+
+
+def _check_method(request: Request, method: str) -> None:
+    if request.method != method:
+        raise Refusal(
+            405,
+            f"Not allowed to {request.method} on {request.route}.",
+            headers=(("allow", method),),
+        )
+
+
+def _model(name: str) -> Model:
+    model = MODELS.get(name)
+    if model is None:
+        raise Refusal(
+            404,
+            f"The model `{name}` does not exist or you do not have access to it.",
+            code="model_not_found",
+        )
+    return model
+
+
+def _describe(name: str, model: Model) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "system",
+    }
+
+
+def _ok(body: object, headers: Headers, conduct: Conduct | None = None) -> Reply:
+    encoded = msgspec.json.encode(body)
+    return Reply(200, encoded, headers=headers, conduct=conduct or Conduct())

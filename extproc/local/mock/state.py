@@ -1,0 +1,43 @@
+"""What the mock remembers between requests, and the clock that it is given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from extproc.local.mock.directives import Conduct
+
+
+@dataclass(slots=True)
+class Memory:
+    """Counters that outlive a request; one for each server."""
+
+    clock: Callable[[], float]
+    """Seconds since 1970; only `created` and the like come from it."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """How often each `fail-first` key has failed."""
+    cached_prefixes: set[str] = field(default_factory=set)
+    """Digests of the prompts that a cache has seen."""
+    served: int = 0
+    """Requests answered, for request ids."""
+
+    def failing_status(self, conduct: Conduct) -> int | None:
+        """Return the status to fail with now, if the conduct asks for one."""
+        if conduct.status is not None:
+            return conduct.status
+        if self.failures[conduct.fail_key] < conduct.fail_times:
+            self.failures[conduct.fail_key] += 1
+            return conduct.fail_status
+        return None
+
+    def seen_before(self, digest: str) -> bool:
+        """Tell whether this prefix is cached already; from now on it is."""
+        seen = digest in self.cached_prefixes
+        self.cached_prefixes.add(digest)
+        return seen
+
+    def next_request_id(self) -> str:
+        """Return an id that no other request of this server has."""
+        self.served += 1
+        return f"req_mock{self.served:020d}"
