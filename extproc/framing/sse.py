@@ -75,6 +75,18 @@ def split_frames(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
+def cut_frames(data: bytes) -> list[bytes]:
+    """Cut `data` into its frames, byte for byte, each with its empty line."""
+    frames = []
+    start = 0
+    for match in _BOUNDARY.finditer(data):
+        frames.append(data[start : match.end()])
+        start = match.end()
+    if start < len(data):
+        frames.append(data[start:])
+    return frames
+
+
 def parse_frames(data: bytes) -> list[Frame]:
     """Read the frames of `data`, which ends behind an empty line."""
     frames = []
