@@ -1,0 +1,83 @@
+"""Anthropic's message stream, to clients who speak it themselves: its bytes pass.
+
+Whole frames pass as they are, so that whatever the gateway may have to add stands between
+frames. Only frames that can tell usage, the model, an error or the end are read.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.errors import GatewayError, ProtocolViolation, TruncatedStream
+from extproc.formats.anthropic import wire
+from extproc.formats.anthropic.answer import fold, usage_of
+from extproc.formats.anthropic.errors import error_of
+from extproc.framing.sse import MAX_FRAME, parse_frames, split_frames
+from extproc.usage import Usage
+
+
+class MessagePassage:
+    """See `Passage`; usage is always in the stream, whoever asked."""
+
+    def __init__(self, *, include_usage: bool = True) -> None:
+        del include_usage
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.error: GatewayError | None = None
+        self._counts = wire.WireUsage()
+        self._tail = b""
+        self._ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Passage.feed`.
+
+        Raises:
+            ProtocolViolation: a frame grew over `MAX_FRAME`.
+        """
+        whole, self._tail = split_frames(self._tail + data if self._tail else data)
+        if len(self._tail) > MAX_FRAME:
+            raise ProtocolViolation(f"a stream event is over {MAX_FRAME} bytes")
+        # Deltas are most of a stream, and tell nothing that we need.
+        if b"message_" in whole or b"error" in whole:
+            self._read(whole)
+        return whole
+
+    def close(self) -> bytes:
+        """See `Passage.close`."""
+        tail, self._tail = self._tail, b""
+        if tail:
+            self._read(tail + b"\n\n")
+        if not self._ended:
+            raise TruncatedStream("the provider's stream ended before its last event")
+        return tail
+
+    def _read(self, whole: bytes) -> None:
+        for frame in parse_frames(whole):
+            try:
+                event = wire.read_event(frame.data)
+            except msgspec.MsgspecError:
+                continue  # The client's own SDK judges what it is sent.
+            match event:
+                case wire.MessageStart(message):
+                    self.model = message.model
+                    self._count(message.usage)
+                case wire.MessageDelta(_, wire.WireUsage() as counts):
+                    self._count(counts)
+                case wire.UsageUpdate(counts):
+                    self._count(counts)
+                case wire.Error(detail):
+                    self.error = error_of(detail)
+                    self._ended = True
+                case wire.MessageStop():
+                    self._ended = True
+                case _:
+                    pass
+
+    def _count(self, counts: wire.WireUsage) -> None:
+        self._counts = fold(self._counts, counts)
+        self.usage = usage_of(self._counts)
+
+
+def passage(include_usage: bool) -> MessagePassage:
+    """See `ProviderFormat.passage`."""
+    return MessagePassage(include_usage=include_usage)

@@ -1,0 +1,301 @@
+"""A canonical request as a body for ``POST /v1/messages``.
+
+https://platform.claude.com/docs/en/api/messages, version 2023-06-01 (the 2026-10-21
+version has no ``temperature``, ``top_p`` and ``top_k``). Schemas and tool arguments are
+spliced in as the client wrote them. Nothing is clamped; what cannot be said is either
+
+- refused by the client's name for it, when leaving it out would change what the client
+  gets back: ``n`` > 1, log probabilities, audio, a JSON mode without a schema, a blank
+  stop sequence, sampling that the model does not have; or
+- left out and reported, when it tunes or labels and Anthropic's own OpenAI-compatible API
+  ignores it too (https://platform.claude.com/docs/en/api/openai-sdk): `DROPPED`, seeds,
+  penalties, a service tier that Anthropic does not sell.
+
+A ``temperature`` or ``top_p`` of 1 is every model's default, and is left out where the
+model takes none. Of an allowed subset of tools, only the subset is sent. How much to
+think is told in `thinking`, how messages become turns in `conversation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats.anthropic import thinking, wire
+from extproc.formats.anthropic.conversation import (
+    Drop,
+    cache_control,
+    write_conversation,
+)
+from extproc.formats.anthropic.models import Abilities, abilities
+from extproc.formats.base import Rendered, Unsupported
+
+DROPPED = frozenset({
+    "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "safety_identifier", "store", "stream_options",
+    "verbosity",
+})  # fmt: skip
+"""Extras that only tune or label."""
+
+SERVICE_TIERS: Mapping[str, str] = {
+    "auto": "auto", "default": "standard_only", "standard_only": "standard_only",
+}  # fmt: skip
+
+LEAST_TOP_P_THINKING = 0.95
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def write_request(
+    request: canonical.Request, model: str, default_max_tokens: int
+) -> Rendered:
+    """Render `request` for `model`; see `ProviderFormat.write_request`."""
+    left_out: dict[str, None] = {}
+    body = _body(request, model, default_max_tokens, left_out.setdefault)
+    return Rendered(msgspec.json.encode(body), tuple(left_out))
+
+
+def _body(
+    request: canonical.Request, model: str, default_max_tokens: int, drop: Drop
+) -> wire.MessagesBody:
+    able = abilities(model)
+    _refuse(request)
+    _drop_tuning(request, drop)
+    plan = thinking.plan(request, able, default_max_tokens, drop)
+    temperature, top_p = _sampling(request, able, thinks=plan.on)
+    tools = _tools(request, able, drop)
+    system, turns = write_conversation(request.messages, able, drop)
+    return wire.MessagesBody(
+        model=model,
+        max_tokens=plan.max_tokens,
+        messages=turns,
+        system=system or None,
+        tools=tools or None,
+        tool_choice=_tool_choice(request, tools, able, thinks=plan.on),
+        thinking=plan.config,
+        output_config=_output_config(request.output_format, plan.effort, able),
+        temperature=temperature,
+        top_p=top_p,
+        top_k=request.top_k,
+        stop_sequences=_stop_sequences(request),
+        metadata=_metadata(request, drop),
+        service_tier=_service_tier(request, drop),
+        stream=request.stream,
+    )
+
+
+# ---------------------------------------------------------------- what has no word
+
+
+def _refuse(request: canonical.Request) -> None:
+    if request.n is not None and request.n != 1:
+        raise Unsupported("Anthropic's API gives one answer.", param="n")
+    if request.logprobs:
+        raise Unsupported("Anthropic's API has no log probabilities.", param="logprobs")
+    if request.top_logprobs:
+        raise Unsupported(
+            "Anthropic's API has no log probabilities.", param="top_logprobs"
+        )
+    for name, value in request.extras.items():
+        said = bytes(value).strip()
+        text_only = name == "modalities" and said.replace(b" ", b"") == b'["text"]'
+        if name not in DROPPED and said != b"null" and not text_only:
+            raise Unsupported(
+                f"`{name}` cannot be kept with Anthropic's API.", param=name
+            )
+
+
+def _drop_tuning(request: canonical.Request, drop: Drop) -> None:
+    if request.seed is not None:
+        drop("seed")
+    if request.presence_penalty:
+        drop("presence_penalty")
+    if request.frequency_penalty:
+        drop("frequency_penalty")
+    if request.logit_bias is not None and bytes(request.logit_bias) != b"{}":
+        drop("logit_bias")
+    for name, value in request.extras.items():
+        # `_metadata` finds a use for the identifier; a null says nothing.
+        if name in DROPPED - {"safety_identifier"} and bytes(value) != b"null":
+            drop(name)
+
+
+# ---------------------------------------------------------------- sampling and limits
+
+
+def _sampling(
+    request: canonical.Request, able: Abilities, *, thinks: bool
+) -> tuple[float | None, float | None]:
+    """Return temperature and top_p as the model can be told them."""
+    temperature, top_p = request.temperature, request.top_p
+    if temperature is not None and not 0 <= temperature <= 1:
+        raise Unsupported(
+            f"Anthropic's temperature is between 0 and 1, not {temperature:g}.",
+            param="temperature",
+        )
+    fixed = able.sampling == "none"
+    if fixed or thinks:
+        why = "This model takes" if fixed else "A model that thinks takes"
+        least = 1.0 if fixed else LEAST_TOP_P_THINKING
+        if temperature not in {None, 1}:
+            raise Unsupported(f"{why} no temperature but 1.", param="temperature")
+        if top_p is not None and top_p < least:
+            raise Unsupported(f"{why} no top_p below {least:g}.", param="top_p")
+        if request.top_k is not None:
+            raise Unsupported(f"{why} no top_k.", param="top_k")
+        return None, None if top_p == 1 else top_p
+    if able.sampling == "one" and temperature is not None and top_p is not None:
+        if top_p == 1:
+            return temperature, None
+        if temperature != 1:
+            raise Unsupported(
+                "This model takes temperature or top_p, not both.", param="top_p"
+            )
+        return None, top_p
+    return temperature, top_p
+
+
+def _stop_sequences(request: canonical.Request) -> tuple[str, ...]:
+    for sequence in request.stop:
+        if not sequence.strip():
+            raise Unsupported(
+                f"Anthropic's API takes no blank stop sequence such as {sequence!r}.",
+                param="stop",
+            )
+    return request.stop
+
+
+def _metadata(request: canonical.Request, drop: Drop) -> wire.Metadata | None:
+    """Return who the end user is, by whichever of the two names the client used."""
+    raw = request.extras.get("safety_identifier", msgspec.Raw(b"null"))
+    try:
+        identifier = msgspec.json.decode(raw, type=str | None)
+    except msgspec.ValidationError:
+        raise BadRequest("It must be a string.", param="safety_identifier") from None
+    if request.end_user is not None:
+        if identifier is not None:
+            drop("safety_identifier")
+        return wire.Metadata(request.end_user)
+    return None if identifier is None else wire.Metadata(identifier)
+
+
+def _service_tier(request: canonical.Request, drop: Drop) -> str | None:
+    if request.service_tier is None:
+        return None
+    tier = SERVICE_TIERS.get(request.service_tier)
+    if tier is None:
+        drop("service_tier")
+    return tier
+
+
+def _output_config(
+    shape: canonical.OutputFormat | None, effort: str | None, able: Abilities
+) -> wire.OutputConfig | None:
+    if shape is None or shape.kind == "text":
+        return None if effort is None else wire.OutputConfig(effort)
+    if shape.kind == "json_object":
+        raise Unsupported(
+            "Anthropic's API has no JSON mode without a schema: use `json_schema`.",
+            param="response_format",
+        )
+    if not able.json_schema:
+        raise Unsupported("This model takes no JSON schema.", param="response_format")
+    if shape.schema is None:
+        raise BadRequest(
+            "A response format of type `json_schema` needs its schema.",
+            param="response_format.json_schema.schema",
+        )
+    return wire.OutputConfig(effort, wire.JsonFormat(shape.schema))
+
+
+# ---------------------------------------------------------------- tools
+
+
+def _tools(request: canonical.Request, able: Abilities, drop: Drop) -> list[wire.Tool]:
+    choice = request.tool_choice
+    allowed = set(choice.names) if choice and choice.mode != "named" else set()
+    tools = []
+    for i, tool in enumerate(request.tools):
+        where = f"tools[{i}]"
+        if not isinstance(tool, canonical.Tool):
+            raise Unsupported(
+                "Only function tools can be kept with Anthropic's API.", param=where
+            )
+        if allowed and tool.name not in allowed:
+            continue
+        if tool.strict and not able.json_schema:
+            drop(f"{where}.function.strict")
+        tools.append(
+            wire.Tool(
+                tool.name,
+                _input_schema(tool.parameters, where),
+                tool.description,
+                True if tool.strict and able.json_schema else None,
+                cache_control(tool.cache, where),
+            )
+        )
+    return tools
+
+
+def _input_schema(parameters: msgspec.Raw | None, where: str) -> msgspec.Raw:
+    """Return a schema of type ``object``, which the API insists on."""
+    if parameters is None:
+        return msgspec.Raw(b'{"type":"object","properties":{}}')
+    try:
+        members = _OBJECT.decode(parameters)
+        kind = msgspec.json.decode(members.get("type", b'"object"'))
+    except msgspec.MsgspecError as exc:
+        raise BadRequest(
+            f"A tool's parameters must be a JSON schema: {exc}.",
+            param=f"{where}.function.parameters",
+        ) from exc
+    if kind != "object":
+        raise BadRequest(
+            "A tool's parameters must be a JSON schema of type `object`.",
+            param=f"{where}.function.parameters.type",
+        )
+    if not members:
+        return msgspec.Raw(b'{"type":"object","properties":{}}')
+    if "type" in members:
+        return parameters
+    return msgspec.Raw(b'{"type":"object",' + bytes(parameters).strip()[1:])
+
+
+def _tool_choice(
+    request: canonical.Request,
+    tools: list[wire.Tool],
+    able: Abilities,
+    *,
+    thinks: bool,
+) -> wire.ToolChoice | None:
+    choice = request.tool_choice or canonical.ToolChoice("auto")
+    unknown = set(choice.names) - {tool.name for tool in tools}
+    if choice.mode == "named" and not choice.names:
+        raise BadRequest("Say which tool to call.", param="tool_choice")
+    if unknown:
+        raise BadRequest(f"No tool is named {min(unknown)!r}.", param="tool_choice")
+    one_call = request.parallel_tool_calls is False
+    forced = choice.mode in {"required", "named"}
+    if forced and not tools:
+        raise BadRequest("There is no tool to call.", param="tool_choice")
+    if not tools or (request.tool_choice is None and not one_call):
+        return None
+    if forced and not able.forced_tools:
+        raise Unsupported("This model cannot be made to call.", param="tool_choice")
+    if forced and thinks:
+        raise Unsupported(
+            "A model that thinks cannot be made to call: use `auto` or `none`.",
+            param="tool_choice",
+        )
+    match choice.mode:
+        case "none":
+            return wire.ToolChoice("none")
+        case "auto":
+            return wire.ToolChoice("auto", disable_parallel_tool_use=one_call)
+        case "required":
+            return wire.ToolChoice("any", disable_parallel_tool_use=one_call)
+        case "named":
+            return wire.ToolChoice("tool", choice.names[0], one_call)

@@ -1,0 +1,169 @@
+"""Anthropic's message stream as canonical events.
+
+https://platform.claude.com/docs/en/build-with-claude/streaming. Skipped, and counted in
+`skipped`, because the canonical stream cannot say them: blocks of server tools with
+their deltas, citations, deltas of unknown types. A stop reason that we do not know is a
+``stop``, counted in `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.anthropic import wire
+from extproc.formats.anthropic.answer import FINISH, fold, usage_of
+from extproc.formats.anthropic.errors import error_of
+from extproc.formats.base import State, TableStream
+from extproc.framing.sse import Frame
+
+FITS = frozenset({
+    (wire.TextBlock, wire.TextDelta),
+    (wire.TextBlock, wire.CitationsDelta),
+    (wire.ThinkingBlock, wire.ThinkingDelta),
+    (wire.ThinkingBlock, wire.SignatureDelta),
+    (wire.ToolUseBlock, wire.InputJsonDelta),
+})  # fmt: skip
+"""Which delta may come in which block."""
+
+
+class MessageStream(TableStream[wire.Event]):
+    """Message events in, canonical events out."""
+
+    NEXT: ClassVar[Mapping[tuple[State, type], State]] = {
+        (State.IDLE, wire.MessageStart): State.OPEN,
+        (State.OPEN, wire.BlockStart): State.OPEN,
+        (State.OPEN, wire.OtherBlockStart): State.OPEN,
+        (State.OPEN, wire.BlockDelta): State.OPEN,
+        (State.OPEN, wire.OtherDelta): State.OPEN,
+        (State.OPEN, wire.BlockStop): State.OPEN,
+        (State.OPEN, wire.UsageUpdate): State.OPEN,
+        (State.OPEN, wire.MessageDelta): State.FINISHED,
+        (State.FINISHED, wire.MessageDelta): State.FINISHED,
+        (State.FINISHED, wire.UsageUpdate): State.FINISHED,
+        (State.FINISHED, wire.MessageStop): State.DONE,
+        **{(state, wire.Ping): state for state in State},
+        **{(state, wire.Error): State.DONE for state in State if state != State.DONE},
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped = 0
+        """Blocks and deltas that the canonical stream cannot say."""
+        self._usage = wire.WireUsage()
+        self._open: dict[int, tuple[type, int]] = {}  # block -> its type, its part
+        self._parts = 0
+        self._finished = False
+
+    def parse(self, frame: Frame) -> wire.Event | None:
+        """See `TableStream.parse`; the event's own ``type`` counts, as in the SDKs."""
+        return wire.read_event(frame.data)
+
+    def translate(self, event: wire.Event) -> Iterator[canonical.Event]:
+        """See `TableStream.translate`."""
+        match event:
+            case wire.BlockDelta(index, delta):
+                yield from self._delta(index, delta)
+            case wire.BlockStart() | wire.OtherBlockStart():
+                yield from self._start(event)
+            case wire.BlockStop(index):
+                kind, part = self._block(index)
+                del self._open[index]
+                if kind is not wire.OtherBlockStart:
+                    yield canonical.PartEnded(part)
+            case wire.OtherDelta(index):
+                self._block(index)
+                self.skipped += 1
+            case wire.MessageStart(message):
+                self._usage = message.usage
+                usage = usage_of(message.usage)
+                yield canonical.Started(message.id, message.model, usage)
+            case wire.MessageDelta(stop, usage_or_none):
+                yield from self._finish(stop)
+                yield from self._report(usage_or_none)
+            case wire.UsageUpdate(counts):
+                yield from self._report(counts)
+            case wire.MessageStop():
+                yield canonical.Ended()
+            case wire.Ping():
+                yield canonical.KeepAlive()
+            case wire.Error(detail):
+                yield canonical.Failed(error_of(detail))
+
+    def _start(
+        self, event: wire.BlockStart | wire.OtherBlockStart
+    ) -> Iterator[canonical.Event]:
+        if event.index in self._open:
+            raise ProtocolViolation(f"block {event.index} starts twice")
+        if isinstance(event, wire.OtherBlockStart):
+            self._open[event.index] = (wire.OtherBlockStart, -1)
+            self.skipped += 1
+            return
+        part = self._parts
+        self._parts += 1
+        self._open[event.index] = (type(event.content_block), part)
+        match event.content_block:
+            case wire.TextBlock(text):
+                yield canonical.PartStarted(part, "text")
+                if text:
+                    yield canonical.Delta(part, text)
+            case wire.ThinkingBlock(thinking, signature):
+                yield canonical.PartStarted(part, "reasoning")
+                if thinking:
+                    yield canonical.Delta(part, thinking)
+                if signature:
+                    yield canonical.SignatureDelta(part, signature)
+            case wire.RedactedThinkingBlock(sealed):
+                yield canonical.PartStarted(part, "reasoning", encrypted=sealed)
+            case wire.ToolUseBlock(call, name, given):
+                yield canonical.PartStarted(part, "tool_call", call, name)
+                # The API streams the input behind an empty object; others send it whole.
+                whole = bytes(given).decode()
+                if whole.strip("{} \t\r\n"):
+                    yield canonical.Delta(part, whole)
+
+    def _delta(
+        self, index: int, delta: wire.BlockDeltaBody
+    ) -> Iterator[canonical.Event]:
+        kind, part = self._block(index)
+        if kind is wire.OtherBlockStart:
+            self.skipped += 1
+            return
+        if (kind, type(delta)) not in FITS:
+            raise ProtocolViolation(f"{type(delta).__name__} in a {kind.__name__}")
+        match delta:
+            case (
+                wire.TextDelta(more)
+                | wire.InputJsonDelta(more)
+                | wire.ThinkingDelta(more)
+            ):
+                if more:
+                    yield canonical.Delta(part, more)
+            case wire.SignatureDelta(signature):
+                yield canonical.SignatureDelta(part, signature)
+            case wire.CitationsDelta():
+                self.skipped += 1
+
+    def _finish(self, stop: wire.Stop) -> Iterator[canonical.Event]:
+        if self._open:
+            raise ProtocolViolation(f"the message stops in block {min(self._open)}")
+        if self._finished:
+            return
+        self._finished = True
+        if stop.stop_reason not in FINISH:
+            self.unknown += 1
+        finish = FINISH.get(stop.stop_reason, "stop")
+        yield canonical.Finished(finish, stop.stop_sequence)
+
+    def _report(self, counts: wire.WireUsage | None) -> Iterator[canonical.Event]:
+        self._usage = fold(self._usage, counts or wire.WireUsage())
+        if self._finished:
+            yield canonical.Reported(usage_of(self._usage))
+
+    def _block(self, index: int) -> tuple[type, int]:
+        try:
+            return self._open[index]
+        except KeyError:
+            raise ProtocolViolation(f"block {index} is not open") from None

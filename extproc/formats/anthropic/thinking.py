@@ -1,0 +1,176 @@
+"""How much a Claude model is to think: one request, four ways to ask for it.
+
+Newer models take an effort level and decide the rest themselves (``adaptive``), older
+ones a budget of tokens that counts towards ``max_tokens``. An effort asks for thinking on
+both kinds. Facts: https://platform.claude.com/docs/en/build-with-claude/thinking.
+
+Where the two cannot meet:
+
+- ``none`` on a model that always thinks, a level that the model does not have, a budget
+  on a model without budgets: refused by name.
+- an effort on a model that cannot think, or with a ``max_tokens`` too small for the
+  smallest budget: left out and reported, as Anthropic's own OpenAI-compatible API does.
+- a budget above ``max_tokens``: a 400, unless the client left ``max_tokens`` to us; then
+  it grows by the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats.anthropic import wire
+from extproc.formats.anthropic.models import Abilities
+from extproc.formats.base import Unsupported
+
+MIN_BUDGET = 1024
+"""The API's least ``budget_tokens``."""
+
+SHARES = {
+    "minimal": 0.0, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.9, "max": 0.95,
+}  # fmt: skip
+"""The part of ``max_tokens`` that an effort lets a budgeted model think."""
+
+DISPLAYS = {
+    "summarized": "summarized", "omitted": "omitted",
+    "auto": "summarized", "concise": "summarized", "detailed": "summarized",
+}  # fmt: skip
+"""Anthropic's two words, and OpenAI's for a summary."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the request says about thinking."""
+
+    max_tokens: int
+    config: wire.ThinkingConfig | None = None
+    effort: str | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether we ask for thinking; a model may think without being asked."""
+        return self.config is not None and self.config.type in {"enabled", "adaptive"}
+
+
+def plan(
+    request: canonical.Request,
+    model: Abilities,
+    default_max_tokens: int,
+    drop: Callable[[str], None],
+) -> Plan:
+    """Return what to ask of `model`.
+
+    Raises:
+        Unsupported: the model cannot do what the client asks for.
+        BadRequest: an effort or display that nobody has, or a budget out of bounds.
+    """
+    given = request.max_output_tokens
+    limit = default_max_tokens if given is None else given
+    asked = request.thinking
+    if asked is None:
+        return Plan(limit)
+    if asked.effort == "none" or asked.enabled is False:
+        return Plan(limit, _off(asked, model), _level(asked.effort, model))
+    display = _display(asked.display)
+    if asked.budget_tokens is not None:
+        limit = _fit(asked.budget_tokens, given, limit, model)
+        config = wire.ThinkingConfig("enabled", asked.budget_tokens, display)
+        return Plan(limit, config, _level(asked.effort, model))
+    if asked.adaptive and model.thinking in {"none", "budget"}:
+        raise Unsupported(
+            "This model does not decide by itself how much to think: give "
+            "`thinking.budget_tokens`.",
+            param="thinking",
+        )
+    if not (asked.effort or asked.adaptive or asked.enabled):
+        return Plan(limit)
+    effort = _level(asked.effort, model)
+    config_or_none = _on(asked, model, limit, display)
+    if config_or_none is None and asked.effort is not None and effort is None:
+        drop("reasoning_effort")
+    return Plan(limit, config_or_none, effort)
+
+
+def _on(
+    asked: canonical.Thinking, model: Abilities, limit: int, display: str | None
+) -> wire.ThinkingConfig | None:
+    if model.thinking in {"adaptive", "either"}:
+        return wire.ThinkingConfig("adaptive", display=display)
+    if model.thinking == "none":
+        if asked.enabled:
+            raise Unsupported("This model cannot think.", param="thinking")
+        return None
+    budget = max(MIN_BUDGET, int(limit * SHARES[asked.effort or "medium"]))
+    if budget >= limit:
+        return None
+    return wire.ThinkingConfig("enabled", budget, display)
+
+
+def _off(asked: canonical.Thinking, model: Abilities) -> wire.ThinkingConfig | None:
+    match model.off:
+        case "omit":
+            return None
+        case "never":
+            raise Unsupported(
+                "This model always thinks; ask for the effort `low` instead.",
+                param="thinking" if asked.effort is None else "reasoning_effort",
+            )
+        case word:
+            return wire.ThinkingConfig(word)
+
+
+def _level(effort: str | None, model: Abilities) -> str | None:
+    """Return the word for ``output_config.effort``, if the model knows such words."""
+    if effort is None or effort == "none":
+        return None
+    if effort not in SHARES:
+        raise BadRequest(
+            f"{effort!r} is not an effort: use none, {', '.join(SHARES)}.",
+            param="reasoning_effort",
+        )
+    if not model.efforts:
+        return None
+    word = "low" if effort == "minimal" else effort
+    if word not in model.efforts:
+        raise Unsupported(
+            f"This model has no effort {effort!r}: use {', '.join(model.efforts)}.",
+            param="reasoning_effort",
+        )
+    return word
+
+
+def _display(display: str | None) -> str | None:
+    if display is None:
+        return None
+    try:
+        return DISPLAYS[display]
+    except KeyError:
+        raise BadRequest(
+            f"{display!r} is not a way to show thinking: use summarized or omitted.",
+            param="thinking.display",
+        ) from None
+
+
+def _fit(budget: int, given: int | None, limit: int, model: Abilities) -> int:
+    """Return a ``max_tokens`` with room for `budget`."""
+    if model.thinking not in {"budget", "either"}:
+        raise Unsupported(
+            "This model takes no thinking budget; ask for an effort instead.",
+            param="thinking.budget_tokens",
+        )
+    if budget < MIN_BUDGET:
+        raise BadRequest(
+            f"A thinking budget is at least {MIN_BUDGET} tokens.",
+            param="thinking.budget_tokens",
+        )
+    if budget < limit:
+        return limit
+    if given is not None:
+        raise BadRequest(
+            f"The thinking budget of {budget} tokens must be less than the "
+            f"{given} tokens that the answer may have in all.",
+            param="thinking.budget_tokens",
+        )
+    return limit + budget
