@@ -15,7 +15,9 @@
     │   └── BadUpstreamAnswer       502  an answer that its own format forbids
     │       ├── ProtocolViolation        an event that may not come here
     │       └── TruncatedStream          the stream ended before its last event
-    └── Overloaded                  503  we are at fault
+    └── GatewayFault                     we are at fault
+        ├── Overloaded              503  we cannot serve this now
+        └── OutOfTurn               500  Envoy or we broke the order of events: a bug
 
 Any other exception out of the core is a bug. A format writes these in its client's
 dialect (``ClientFormat.write_error``); nothing else ever makes an error body.
@@ -71,7 +73,6 @@ class Unauthenticated(ClientError):
     """No key was given, or one that nobody has."""
 
     status = 401
-    type = "authentication_error"
     code = "invalid_api_key"
 
 
@@ -145,9 +146,19 @@ class TruncatedStream(BadUpstreamAnswer):
     code = "upstream_truncated"
 
 
-class Overloaded(GatewayError):
-    """The gateway itself cannot serve this now."""
+class GatewayFault(GatewayError):
+    """We are at fault."""
+
+
+class Overloaded(GatewayFault):
+    """The gateway cannot serve this now."""
 
     status = 503
     type = "service_unavailable"
     code = "gateway_unavailable"
+
+
+class OutOfTurn(GatewayFault):
+    """An event came where it may not: Envoy's bug, or ours."""
+
+    code = "internal_error"

@@ -7,6 +7,7 @@ it began with until it ends.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -29,6 +30,16 @@ class Grant(msgspec.Struct, frozen=True):
     """Of the whole key, in hex."""
     models: tuple[str, ...] = ("*",)
     """Globs of the virtual models that it may use."""
+
+    def may_use(self, model: str) -> bool:
+        """Say whether the key may use the virtual model of this name."""
+        return any(
+            glob == "*" or glob_pattern(glob).match(model) for glob in self.models
+        )
+
+
+NOBODY = Grant("", "", ())
+"""May use nothing; stands where nobody has been authenticated yet."""
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
@@ -99,6 +110,9 @@ class Target(msgspec.Struct, frozen=True):
     provider: Provider
     set_headers: tuple[tuple[str, str], ...]
     """What every request to it carries; the credential is Envoy's to add."""
+    delete_headers: tuple[str, ...]
+    """What other providers' attempts set, and what the client says of its own body and
+    its own accounts elsewhere."""
 
 
 class VirtualModel(msgspec.Struct, frozen=True):
@@ -170,9 +184,14 @@ class Runtime(msgspec.Struct, frozen=True):
         return None
 
 
+@functools.lru_cache(maxsize=10_000)
 def glob_pattern(glob: str) -> re.Pattern[str]:
     """Compile a glob in which only ``*`` is special."""
     return re.compile("(?s:" + ".*".join(map(re.escape, glob.split("*"))) + r")\Z")
+
+
+# The worker has decoded the body; the accounts are those of the gateway's own keys.
+_CLIENTS_OWN = {"content-encoding", "openai-organization", "openai-project"}
 
 
 def _target(spec: TargetSpec) -> Target:
@@ -184,4 +203,12 @@ def _target(spec: TargetSpec) -> Target:
         "accept-encoding": "identity",
         **provider.headers,
     }
-    return Target(spec, provider, tuple(headers.items()))
+    # Upstream filters edit the one header map that all attempts share: what the attempt
+    # before this one set is still there.
+    others = {name for other in PROVIDERS.values() for name in other.headers}
+    return Target(
+        spec,
+        provider,
+        set_headers=tuple(headers.items()),
+        delete_headers=tuple(sorted((others | _CLIENTS_OWN) - headers.keys())),
+    )

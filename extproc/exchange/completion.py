@@ -43,6 +43,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: int = 0
     failed_attempts: tuple[str, ...] = ()
     """Status and retry-after of each attempt that failed, such as ``429 2``."""
+    skipped: tuple[str, ...] = ()
+    """Targets of the chain that could not be asked, as ``provider:why``."""
     streamed: bool = False
     translated: bool = False
     usage: Usage | None = None

@@ -108,6 +108,11 @@ class Overview(msgspec.Struct, frozen=True):
     finish: str | None = None
 
 
+def no_usage_request(members: Members) -> Mapping[str, bytes]:  # noqa: ARG001
+    """Change nothing: the format reports its usage unasked."""
+    return {}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WriterContext:
     """What a writer needs and may not make up: ids and clocks come from outside."""
@@ -158,6 +163,9 @@ class ProviderFormat:
     """Reads a whole answer that passes untouched; never raises."""
     passage: Callable[[bool], Passage]
     """(the client asked for usage) -> a stream that passes untouched."""
+    usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
+    """What to change in the top-level members of a request that passes, so that its
+    stream reports its usage; nothing when it does anyway."""
 
 
 class State(enum.Enum):

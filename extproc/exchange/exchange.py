@@ -1,0 +1,136 @@
+"""One exchange: a client request with all its attempts, from first header to record.
+
+Events in, commands out; it reads no clock and does no I/O, so any exchange can be played
+again byte for byte. Whatever happens, and in whatever order the ends of it arrive, it
+gives exactly one `Complete`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from extproc.errors import (
+    ClientError,
+    GatewayError,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from extproc.exchange import events, request, response
+from extproc.exchange.commands import Command, Complete, Leave, Respond
+from extproc.exchange.completion import Outcome
+from extproc.exchange.request import JSON, RequestHalf
+from extproc.exchange.response import ResponseHalf
+from extproc.exchange.tally import Tally
+from extproc.runtime import Runtime
+
+
+class Exchange:
+    """Drives the two halves and closes the books."""
+
+    __slots__ = (
+        "_began", "_limits", "_request", "_response", "_tally", "completed", "deadline",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        id: str,  # noqa: A002  gw.id
+        started: float,
+        now: float,
+    ) -> None:
+        """Begin; `started` is in Unix seconds, `now` in those of the edge's own clock."""
+        self._limits = runtime.limits
+        self._tally = Tally(id=id, started=started)
+        self._request = RequestHalf(runtime, self._tally)
+        self._response: ResponseHalf | None = None
+        self._began = now
+        self.completed = False
+        self.deadline = now + runtime.limits.request_seconds
+        """When `events.Expired` is due, by the edge's clock."""
+
+    def receive(self, event: events.Event, now: float) -> list[Command]:
+        """Return what `event` leads to; after the end, nothing."""
+        if self.completed:
+            return []
+        if type(event) is events.Closed:
+            # Envoy had the last word before we did: the client left, or a reset.
+            if self._response is not None:
+                self._response.abandon()
+            return [self._complete("canceled", None, now)]
+        try:
+            return self._step(event, now)
+        except GatewayError as error:
+            return self._fail(error, now)
+
+    def _step(self, event: events.Event, now: float) -> list[Command]:
+        half = self._response
+        if half is None:
+            if type(event) is events.ResponseHeaders:
+                # Envoy answers by itself while the request is not yet whole (too large,
+                # too slow): its answer is in the client's dialect and passes untouched.
+                self._tally.status = event.status
+                return [
+                    Leave(), self._complete("client_error", event.details, now)
+                ]  # fmt: skip
+            commands = self._request.receive(event)
+            if self._request.state is request.State.ROUTED:
+                self._response = ResponseHalf(self._request, self._tally, self._limits)
+                self.deadline = now + self._limits.first_byte_seconds
+            elif commands:
+                return self._responded(commands, now)
+            return commands
+        if type(event) is events.Expired:
+            raise UpstreamTimeout("The provider was silent for too long.")
+        self.deadline = now + self._limits.idle_seconds
+        if self._tally.first_byte is None and type(event) is events.ResponseBody:
+            self._tally.first_byte = now - self._began
+        commands = half.receive(event)
+        if half.state is response.State.DONE:
+            commands += self._ended(now)
+        return commands
+
+    def _responded(self, commands: list[Command], now: float) -> list[Command]:
+        answer = commands[0]
+        self._tally.status = answer.status if isinstance(answer, Respond) else 0
+        return [*commands, Leave(), self._complete("ok", None, now)]
+
+    def _ended(self, now: float) -> list[Command]:
+        error = self._response.error if self._response else None
+        return [Leave(), self._complete(_outcome(error), _code(error), now)]
+
+    def _fail(self, error: GatewayError, now: float) -> list[Command]:
+        if self._response is not None:
+            return [*self._response.fail(error), *self._ended(now)]
+        self._tally.status = error.status
+        body = self._request.operation.format.write_error(error)
+        return [
+            Respond(error.status, body, JSON, f"gw_{error.code or error.type}"),
+            Leave(),
+            self._complete(_outcome(error), _code(error), now),
+        ]
+
+    def _complete(self, outcome: Outcome, error: str | None, now: float) -> Complete:
+        self.completed = True
+        self.deadline = math.inf
+        return Complete(
+            self._tally.complete(
+                duration=now - self._began, outcome=outcome, error=error
+            )
+        )
+
+
+def _outcome(error: GatewayError | None) -> Outcome:
+    match error:
+        case None:
+            return "ok"
+        case ClientError():
+            return "client_error"
+        case UpstreamError():
+            return "upstream_error"
+        case _:
+            return "gateway_error"
+
+
+def _code(error: GatewayError | None) -> str | None:
+    return (error.code or error.type) if error is not None else None

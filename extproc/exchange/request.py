@@ -1,0 +1,296 @@
+"""The request half: from the first header to a route, or to our own answer.
+
+    HEADERS ──▶ BODY ──▶ ROUTED
+
+Authenticated by its headers alone, so that nobody without a key makes us hold 32 MiB;
+answered only when the whole body is here, so that Envoy can replay it on another worker
+as long as we have said nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import (
+    BadRequest,
+    BodyTooLarge,
+    ClientError,
+    OutOfTurn,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from extproc.exchange import events
+from extproc.exchange.commands import Attempt, Command, Respond, Route
+from extproc.exchange.operations import (
+    UNKNOWN,
+    Kind,
+    find_operation,
+    list_models,
+    show_model,
+    unknown_url,
+)
+from extproc.exchange.tally import Tally
+from extproc.framing.encoding import ContentDecoder
+from extproc.framing.members import Members, patch, read_members
+from extproc.policy.admit import authenticate
+from extproc.routing.pick import chain, pick
+from extproc.runtime import NOBODY, Runtime, Target
+
+Step = Callable[[Any, Any], list[Command]]
+"""A method of a half, and the event that its key in the table names."""
+
+JSON = (("content-type", "application/json"),)
+
+
+class State(enum.Enum):
+    """Where the request half stands."""
+
+    HEADERS = enum.auto()
+    BODY = enum.auto()
+    ROUTED = enum.auto()
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One attempt as it will be made, with what is needed to read its answer."""
+
+    target: Target
+    model: str
+    """The request model."""
+    translated: bool
+    show_usage: bool
+    """The client asked for the usage that the provider's stream reports."""
+    dropped: tuple[str, ...]
+    attempt: Attempt
+
+
+class RequestHalf:
+    """Reads one client request."""
+
+    def __init__(self, runtime: Runtime, tally: Tally) -> None:
+        self.state = State.HEADERS
+        self.operation = UNKNOWN
+        self.legs: tuple[Leg, ...] = ()
+        self.stream = False
+        self.include_usage = False
+        self._runtime = runtime
+        self._tally = tally
+        self._grant = NOBODY
+        self._decoder: ContentDecoder | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def receive(self, event: events.Event) -> list[Command]:
+        """Return what `event` leads to.
+
+        Raises:
+            ClientError: the request is at fault; the exchange answers it.
+            OutOfTurn: the event may not come here.
+        """
+        step = self.STEPS.get((self.state, type(event)))
+        if step is None:
+            raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
+        return step(self, event)
+
+    def _on_headers(self, event: events.RequestHeaders) -> list[Command]:
+        headers, runtime = event.headers, self._runtime
+        method, path = headers.get(":method", ""), headers.get(":path", "")
+        self.operation = operation = find_operation(method, path)
+        self._tally.operation = operation.kind.value
+        if operation.kind is Kind.READY:
+            return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
+        self._grant = grant = authenticate(runtime, headers)
+        self._tally.key = grant.id
+        match operation.kind:
+            case Kind.MODELS:
+                return [Respond(200, list_models(runtime, grant), JSON, "gw_models")]
+            case Kind.MODEL:
+                body = show_model(runtime, grant, operation.argument)
+                return [Respond(200, body, JSON, "gw_models")]
+            case Kind.UNKNOWN:
+                raise unknown_url(method, path)
+            case Kind.CHAT:
+                self._expect_body(headers, end=event.end)
+                self.state = State.BODY
+                return []
+
+    def _expect_body(self, headers: Mapping[str, str], *, end: bool) -> None:
+        kind = headers.get("content-type", "application/json").partition(";")[0]
+        if kind.strip().lower() != "application/json":
+            raise UnsupportedMediaType(
+                f"The content-type {kind[:100]!r} is not supported; "
+                "send application/json."
+            )
+        length = headers.get("content-length", "")
+        limit = self._runtime.limits.max_body_bytes
+        if length.isdecimal() and int(length) > limit:
+            raise _too_large(limit)
+        coding = headers.get("content-encoding", "identity")
+        if coding.strip().lower() != "identity":
+            self._decoder = ContentDecoder(coding, limit=limit)
+        if end:
+            raise BadRequest("The request has no body; send a JSON object.")
+
+    def _on_body(self, event: events.RequestBody) -> list[Command]:
+        self._size += len(event.data)
+        if self._size > self._runtime.limits.max_body_bytes:
+            raise _too_large(self._runtime.limits.max_body_bytes)
+        data = self._decoder.feed(event.data) if self._decoder else event.data
+        if data:
+            self._body.append(data)
+        if not event.end:
+            return []
+        if self._decoder:
+            self._decoder.close()
+        self._tally.request_bytes = self._size
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        return self._route(body)
+
+    def _on_trailers(self, event: events.RequestTrailers) -> list[Command]:
+        raise BadRequest(f"{type(event).__name__[7:]} on a request are not supported.")
+
+    def _on_expired(self, event: events.Expired) -> list[Command]:  # noqa: ARG002
+        raise RequestTimeout("The request's body did not arrive in time.")
+
+    def _route(self, body: bytes) -> list[Command]:
+        members = read_members(body)
+        name = _string(members, "model")
+        self.stream = _flag(members, "stream")
+        self._tally.original_model = name
+        self._tally.streamed = self.stream
+        model = pick(self._runtime, self._grant, name)
+        self._tally.virtual_model = model.name
+        legs = self._render(body, members, name, chain(model))
+        self.legs = legs
+        self.state = State.ROUTED
+        return [Route(self._tally.id, tuple(leg.attempt for leg in legs))]
+
+    def _render(
+        self, body: bytes, members: Members, name: str, targets: tuple[Target, ...]
+    ) -> tuple[Leg, ...]:
+        """Render the request for each target that can be asked for all of it.
+
+        The chain is cut where the bodies together would be over the limit that one body
+        has: they all travel to Envoy at once.
+        """
+        request: canonical.Request | None = None
+        legs: list[Leg] = []
+        size = 0
+        refused: ClientError | None = None
+        for target in targets:
+            try:
+                if target.provider.format.name == self.operation.format.name:
+                    leg = self._pass(body, members, name, target)
+                else:
+                    if request is None:
+                        request = self.operation.format.read_request(body, members)
+                    leg = self._translate(request, name, target)
+            except ClientError as exc:
+                refused = refused or exc
+                self._tally.skipped += (f"{target.spec.provider}:{exc.param}",)
+                continue
+            size += len(leg.attempt.body)
+            if legs and size > self._runtime.limits.max_body_bytes:
+                self._tally.skipped += (f"{target.spec.provider}:size",)
+                break
+            legs.append(leg)
+        if not legs:
+            raise refused or BadRequest(
+                f"No target of {name!r} can serve this request."
+            )
+        return tuple(legs)
+
+    def _pass(self, body: bytes, members: Members, name: str, target: Target) -> Leg:
+        """Leave the client's bytes as they are, but for what must change."""
+        model = target.spec.model or name
+        changes: dict[str, bytes] = {}
+        if model != name:
+            changes["model"] = msgspec.json.encode(model)
+        asks: Mapping[str, bytes] = {}
+        if self.stream and target.spec.include_usage:
+            asks = target.provider.format.usage_request(members)
+            changes |= asks
+        return Leg(
+            target=target,
+            model=model,
+            translated=False,
+            show_usage=not asks,
+            dropped=(),
+            attempt=_attempt(
+                target, patch(body, members, changes) if changes else body
+            ),
+        )
+
+    def _translate(self, request: canonical.Request, name: str, target: Target) -> Leg:
+        self.include_usage = request.include_usage
+        model = target.spec.model or name
+        rendered = target.provider.format.write_request(
+            request, model, target.spec.default_max_tokens
+        )
+        return Leg(
+            target=target,
+            model=model,
+            translated=True,
+            show_usage=request.include_usage,
+            dropped=rendered.dropped,
+            attempt=_attempt(target, rendered.body),
+        )
+
+    STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
+        (State.HEADERS, events.RequestHeaders): _on_headers,
+        (State.BODY, events.RequestBody): _on_body,
+        (State.HEADERS, events.Expired): _on_expired,
+        (State.BODY, events.Expired): _on_expired,
+        (State.BODY, events.RequestTrailers): _on_trailers,
+    }
+
+
+def _attempt(target: Target, body: bytes) -> Attempt:
+    spec = target.spec
+    return Attempt(
+        cluster=spec.cluster,
+        path=spec.path,
+        authority=spec.authority,
+        set_headers=target.set_headers,
+        delete_headers=target.delete_headers,
+        body=body,
+    )
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is over the limit of {limit} bytes.")
+
+
+def _string(members: Members, key: str) -> str:
+    if key not in members:
+        raise BadRequest(
+            f"Missing required parameter: {key!r}.",
+            param=key,
+            code="missing_required_parameter",
+        )
+    try:
+        return msgspec.json.decode(members[key], type=str)
+    except msgspec.ValidationError:
+        raise _wrong_type(key, "a string") from None
+
+
+def _flag(members: Members, key: str) -> bool:
+    if key not in members:
+        return False
+    try:
+        return bool(msgspec.json.decode(members[key], type=bool | None))
+    except msgspec.ValidationError:
+        raise _wrong_type(key, "a boolean") from None
+
+
+def _wrong_type(key: str, expected: str) -> BadRequest:
+    return BadRequest(
+        f"Invalid type for {key!r}: expected {expected}.",
+        param=key,
+        code="invalid_type",
+    )

@@ -1,0 +1,298 @@
+"""The response half: the provider's answer, read, translated where needed, metered.
+
+    HEADERS ─┬─▶ STREAMING   SSE: events as they come
+             ├─▶ COLLECTING  JSON and errors: the header reply waits for the body
+             └─▶ PASSING     too large to read and not ours to change
+                      └────▶ DONE
+
+Once the headers are answered the sidecar must stay to the end: in full-duplex mode what
+it has not passed on is lost.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import ClassVar
+
+from extproc.errors import (
+    BadUpstreamAnswer,
+    ClientError,
+    GatewayError,
+    OutOfTurn,
+    TruncatedStream,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from extproc.exchange import events
+from extproc.exchange.commands import (
+    AnswerBody,
+    AnswerHeaders,
+    AnswerTrailers,
+    Command,
+    Headers,
+)
+from extproc.exchange.request import JSON, Leg, RequestHalf, Step
+from extproc.exchange.streams import Metering, Nothing, Stream, Translation
+from extproc.exchange.tally import Tally
+from extproc.formats.base import ClientFormat, WriterContext
+from extproc.framing.encoding import ContentDecoder
+from extproc.runtime import Limits
+
+_LENGTH_AND_CODING = ("content-length", "content-encoding")
+"""What no longer holds once the body is another."""
+
+_NO_LIMIT = 1 << 62
+"""A stream is decoded event by event and never held."""
+
+
+class State(enum.Enum):
+    """Where the response half stands."""
+
+    HEADERS = enum.auto()
+    STREAMING = enum.auto()
+    COLLECTING = enum.auto()
+    PASSING = enum.auto()
+    DONE = enum.auto()
+
+
+class ResponseHalf:
+    """Reads one answer and writes the client's."""
+
+    def __init__(self, request: RequestHalf, tally: Tally, limits: Limits) -> None:
+        self.state = State.HEADERS
+        self.error: GatewayError | None = None
+        """What went wrong, told to the client already or about to be."""
+        self._tally = tally
+        self._limits = limits
+        self._request = request
+        self._client: ClientFormat = request.operation.format
+        self._leg: Leg = request.legs[0]
+        self._status = 0
+        self._decoder: ContentDecoder | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._stream: Stream = Nothing()
+
+    def receive(self, event: events.Event) -> list[Command]:
+        """Return what `event` leads to.
+
+        Raises:
+            GatewayError: the answer cannot be given; `fail` says what to send instead.
+            OutOfTurn: the event may not come here.
+        """
+        step = self.STEPS.get((self.state, type(event)))
+        if step is None:
+            raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
+        return step(self, event)
+
+    def fail(self, error: GatewayError) -> list[Command]:
+        """End the answer with `error`, in the client's dialect.
+
+        Ending before the provider does resets it.
+        """
+        self.error = error
+        state, self.state = self.state, State.DONE
+        if state in {State.HEADERS, State.COLLECTING}:
+            self._tally.status = error.status
+            extra: Headers = ()
+            if error.retry_after is not None:
+                extra = (("retry-after", error.retry_after),)
+            return [
+                AnswerHeaders(
+                    error.status, (*JSON, *self._report(), *extra), _LENGTH_AND_CODING
+                ),
+                AnswerBody(self._client.write_error(error), end=True),
+            ]
+        if state is State.STREAMING:
+            self.abandon()
+            return [AnswerBody(self._client.write_error_event(error), end=True)]
+        # What passes unread cannot be told apart from what we would say.
+        return [AnswerBody(b"", end=True)] if state is State.PASSING else []
+
+    def _on_headers(self, event: events.ResponseHeaders) -> list[Command]:
+        tally = self._tally
+        tally.attempts = event.attempts
+        tally.status = self._status = event.status
+        tally.failed_attempts = tuple(
+            f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
+        )
+        legs = self._request.legs
+        self._leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
+        tally.cluster = leg.target.spec.cluster
+        tally.provider = leg.target.provider.name
+        tally.request_model = leg.model
+        tally.translated = leg.translated
+        tally.dropped = leg.dropped
+        if event.details != "via_upstream":
+            raise _local_reply(event)
+        coding = event.headers.get("content-encoding", "identity").strip().lower()
+        streamed = event.status == 200 and event.headers.get(
+            "content-type", ""
+        ).startswith("text/event-stream")
+        if coding != "identity":
+            limit = _NO_LIMIT if streamed else self._limits.max_answer_bytes
+            self._decoder = _decoder(coding, limit)
+        if streamed:
+            return self._begin_stream(end=event.end)
+        self.state = State.COLLECTING
+        return self._answer() if event.end else []
+
+    def _begin_stream(self, *, end: bool) -> list[Command]:
+        leg, form = self._leg, self._leg.target.provider.format
+        if leg.translated:
+            self._stream = Translation(
+                form.stream_reader(), self._client.stream_writer(self._context())
+            )
+        else:
+            self._stream = Metering(form.passage(leg.show_usage))
+        self.state = State.STREAMING
+        if end:
+            raise TruncatedStream("The provider's stream is empty.")
+        return [
+            AnswerHeaders(
+                set_headers=self._report(),
+                delete_headers=_LENGTH_AND_CODING if self._decoder else (),
+            )
+        ]
+
+    def _on_stream(self, event: events.ResponseBody) -> list[Command]:
+        stream = self._stream
+        self._tally.answer_bytes += len(event.data)
+        out = stream.feed(self._decode(event.data) if self._decoder else event.data)
+        if not event.end and not stream.over:
+            return [AnswerBody(out, end=False)]
+        return self._end_stream(out)
+
+    def abandon(self) -> None:
+        """Note what had been produced when the client left or the upstream broke off."""
+        self._tally.estimated = True
+        self._tally.usage = self._stream.usage
+        self._tally.response_model = self._stream.model
+
+    def _end_stream(self, out: bytes, *, end: bool = True) -> list[Command]:
+        stream = self._stream
+        if not stream.over:
+            try:
+                out += stream.close()
+            except GatewayError as error:
+                out += self._client.write_error_event(error)
+                self.error = error
+        self.error = self.error or stream.error
+        self._tally.usage = stream.usage
+        self._tally.response_model = stream.model
+        self._tally.estimated = stream.usage is None
+        self.state = State.DONE
+        return [AnswerBody(out, end=end)] if out or end else []
+
+    def _on_stream_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
+        return [*self._end_stream(b"", end=False), AnswerTrailers()]
+
+    def _on_body(self, event: events.ResponseBody) -> list[Command]:
+        self._tally.answer_bytes += len(event.data)
+        self._size += len(event.data)
+        self._body.append(event.data)
+        if self._size > self._limits.max_answer_bytes:
+            return self._give_up(end=event.end)
+        return self._answer() if event.end else []
+
+    def _on_body_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
+        return self._answer(trailers=True)
+
+    def _give_up(self, *, end: bool) -> list[Command]:
+        """Stop holding an answer that is too large to read."""
+        if self._leg.translated or self._status >= 400:
+            raise BadUpstreamAnswer("The provider's answer is too large to be read.")
+        self._tally.estimated = True
+        self.state = State.DONE if end else State.PASSING
+        held, self._body = b"".join(self._body), []
+        return [
+            AnswerHeaders(set_headers=self._report()),
+            AnswerBody(held, end=end),
+        ]
+
+    def _on_passing(self, event: events.ResponseBody) -> list[Command]:
+        self._tally.answer_bytes += len(event.data)
+        if event.end:
+            self.state = State.DONE
+        return [AnswerBody(event.data, end=event.end)]
+
+    def _on_passing_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
+        self.state = State.DONE
+        return [AnswerTrailers()]
+
+    def _answer(self, *, trailers: bool = False) -> list[Command]:
+        """Answer what has been collected."""
+        leg = self._leg
+        form = leg.target.provider.format
+        raw = b"".join(self._body)
+        body = self._decode(raw) if self._decoder else raw
+        if self._status >= 400:
+            raise form.read_error(self._status, body)
+        if leg.translated:
+            answer = form.read_answer(body)
+            self._tally.usage = answer.usage
+            self._tally.response_model = answer.model
+            raw = self._client.write_answer(answer, self._context())
+            head = AnswerHeaders(
+                set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING
+            )
+        else:
+            seen = form.overview(body)
+            self._tally.usage = seen.usage
+            self._tally.response_model = seen.model
+            head = AnswerHeaders(set_headers=self._report())
+        self._tally.estimated = self._tally.usage is None
+        self.state = State.DONE
+        if trailers:
+            return [head, AnswerBody(raw, end=False), AnswerTrailers()]
+        return [head, AnswerBody(raw, end=True)]
+
+    def _decode(self, data: bytes) -> bytes:
+        try:
+            return self._decoder.feed(data) if self._decoder else data
+        except ClientError:
+            # The decoder speaks of requests; this is the provider's doing.
+            raise BadUpstreamAnswer(
+                "The provider's answer cannot be decompressed."
+            ) from None
+
+    def _report(self) -> Headers:
+        """Tell the client what could not be kept."""
+        dropped = self._leg.dropped
+        return (("x-extproc-dropped", ", ".join(dropped)),) if dropped else ()
+
+    def _context(self) -> WriterContext:
+        return WriterContext(
+            id=self._tally.id,
+            created=int(self._tally.started),
+            model=self._leg.model,
+            include_usage=self._request.include_usage,
+        )
+
+    STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
+        (State.HEADERS, events.ResponseHeaders): _on_headers,
+        (State.STREAMING, events.ResponseBody): _on_stream,
+        (State.STREAMING, events.ResponseTrailers): _on_stream_trailers,
+        (State.COLLECTING, events.ResponseBody): _on_body,
+        (State.COLLECTING, events.ResponseTrailers): _on_body_trailers,
+        (State.PASSING, events.ResponseBody): _on_passing,
+        (State.PASSING, events.ResponseTrailers): _on_passing_trailers,
+    }
+
+
+def _decoder(coding: str, limit: int) -> ContentDecoder:
+    try:
+        return ContentDecoder(coding, limit=limit)
+    except GatewayError:
+        raise BadUpstreamAnswer(
+            "The provider's answer has a content-encoding that we cannot read."
+        ) from None
+
+
+def _local_reply(event: events.ResponseHeaders) -> UpstreamError:
+    """Say what Envoy's own answer, made when the whole chain had failed, means."""
+    if event.status == 504 or "timeout" in event.details:
+        return UpstreamTimeout("The provider did not answer in time.")
+    return UpstreamUnreachable("The provider could not be reached.")

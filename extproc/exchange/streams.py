@@ -1,0 +1,150 @@
+"""What becomes of a provider's stream: translated, or passed on and read on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from extproc import canonical
+from extproc.errors import GatewayError
+from extproc.formats.base import Passage, StreamReader, StreamWriter
+from extproc.framing.sse import SSEDecoder
+from extproc.usage import Usage
+
+
+class Stream(Protocol):
+    """A stream's bytes in, the client's bytes out."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has said so far."""
+
+    @property
+    def model(self) -> str | None:
+        """The response model, once it has been said."""
+
+    @property
+    def error(self) -> GatewayError | None:
+        """What the provider said went wrong; the client has been told."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is to be read."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's bytes for `data`, of any split."""
+
+    def close(self) -> bytes:
+        """Return what is due at the end.
+
+        Raises:
+            TruncatedStream: the provider ended too early.
+        """
+
+
+class Nothing:
+    """No stream has begun."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    error: GatewayError | None = None
+    over = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Pass."""
+        return data
+
+    def close(self) -> bytes:
+        """End."""
+        return b""
+
+
+class Translation:
+    """A stream of another format: frames to events to the client's frames."""
+
+    __slots__ = ("_frames", "_reader", "_writer", "error", "model", "over", "usage")
+
+    def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.error: GatewayError | None = None
+        self.over = False
+        self._frames = SSEDecoder()
+        self._reader = reader
+        self._writer = writer
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Stream.feed`."""
+        out = []
+        feed = self._reader.feed
+        for frame in self._frames.feed(data):
+            seen = feed(frame)
+            out.append(self._writer.write(seen))
+            self._note(seen)
+            if self.over:
+                break
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """See `Stream.close`."""
+        out = b""
+        for frame in self._frames.close():
+            seen = self._reader.feed(frame)
+            self._note(seen)
+            out += self._writer.write(seen)
+        if not self.over:
+            seen = self._reader.close()
+            self._note(seen)
+            out += self._writer.write(seen)
+        return out
+
+    def _note(self, seen: Sequence[canonical.Event]) -> None:
+        for event in seen:
+            kind = type(event)
+            if kind is canonical.Delta:
+                continue
+            if isinstance(event, canonical.Reported):
+                self.usage = event.usage
+            elif isinstance(event, canonical.Started):
+                self.model = event.model
+                self.usage = event.usage or self.usage
+            elif isinstance(event, canonical.Failed):
+                self.error = event.error
+                self.over = True
+
+
+class Metering:
+    """A stream of the client's own format: its bytes pass and are read on the way."""
+
+    __slots__ = ("_passage",)
+
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+
+    @property
+    def usage(self) -> Usage | None:
+        """See `Stream.usage`."""
+        return self._passage.usage
+
+    @property
+    def model(self) -> str | None:
+        """See `Stream.model`."""
+        return self._passage.model
+
+    @property
+    def error(self) -> GatewayError | None:
+        """See `Stream.error`."""
+        return self._passage.error
+
+    @property
+    def over(self) -> bool:
+        """Say no: the provider's own words pass, and whatever follows them."""
+        return False
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Stream.feed`."""
+        return self._passage.feed(data)
+
+    def close(self) -> bytes:
+        """See `Stream.close`."""
+        return self._passage.close()

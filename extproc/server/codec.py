@@ -1,0 +1,305 @@
+"""ext_proc messages to events, and commands to ext_proc messages. Pure.
+
+Incoming messages are parsed by protobuf (its C decoder). Outgoing ones are written here,
+field by field: most of each is the same for every request of a target and is kept
+encoded, and the body, up to 32 MiB, is copied once. The tests hold every message against
+the generated classes. Numbers are the fields of ``protos/ext_proc.proto``; wire format:
+https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from extproc._pb.core_pb2 import HeaderMap, Metadata
+from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc.exchange import events
+from extproc.exchange.commands import (
+    AnswerBody,
+    AnswerHeaders,
+    AnswerTrailers,
+    Attempt,
+    Command,
+    Headers,
+    Respond,
+    Route,
+)
+
+ATTRIBUTES = "envoy.filters.http.ext_proc"
+"""Under this name Envoy sends the attributes that the filter asks for."""
+ATTEMPTS = "gw.att"
+"""The metadata in which the upstream Lua notes what failed attempts said."""
+
+# ------------------------------------------------------------------------- decoding
+
+
+def decode(message: bytes) -> events.Event:
+    """Read one ``ProcessingRequest``.
+
+    Raises:
+        google.protobuf.message.DecodeError: these are not its bytes.
+        ValueError: it has no request in it.
+    """
+    request = ProcessingRequest.FromString(message)
+    match request.WhichOneof("request"):
+        case "request_headers":
+            sent = request.request_headers
+            return events.RequestHeaders(_headers(sent.headers), sent.end_of_stream)
+        case "request_body":
+            body = request.request_body
+            return events.RequestBody(body.body, body.end_of_stream)
+        case "response_headers":
+            return _response_headers(request)
+        case "response_body":
+            body = request.response_body
+            return events.ResponseBody(body.body, body.end_of_stream)
+        case "request_trailers":
+            return events.RequestTrailers()
+        case "response_trailers":
+            return events.ResponseTrailers()
+        case _:
+            raise ValueError("an ext_proc message without a request")
+
+
+def _headers(sent: HeaderMap) -> dict[str, str]:
+    return {
+        header.key: (header.raw_value or header.value.encode()).decode(
+            "utf-8", "surrogateescape"
+        )
+        for header in sent.headers
+    }
+
+
+def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
+    headers = _headers(request.response_headers.headers)
+    attributes = request.attributes[ATTRIBUTES].fields
+    status = headers.get(":status", "0")
+    attempts = attributes["upstream.request_attempt_count"].number_value
+    return events.ResponseHeaders(
+        status=int(status) if status.isdecimal() else 0,
+        headers=headers,
+        end=request.response_headers.end_of_stream,
+        details=attributes["response.code_details"].string_value,
+        cluster=attributes["xds.cluster_name"].string_value,
+        attempts=int(attempts),
+        failed=_failed_attempts(request.metadata_context, int(attempts)),
+    )
+
+
+def _failed_attempts(
+    metadata: Metadata, attempts: int
+) -> tuple[events.FailedAttempt, ...]:
+    if attempts < 2:
+        return ()
+    noted = metadata.filter_metadata[ATTEMPTS].fields
+    failed = []
+    for attempt in range(1, attempts):
+        # A connection that was refused leaves no note.
+        said = noted[f"a{attempt}"].string_value or "0 -"
+        status, _, retry_after = said.partition(" ")
+        failed.append(
+            events.FailedAttempt(
+                attempt,
+                int(status) if status.isdecimal() else 0,
+                None if retry_after == "-" else retry_after,
+            )
+        )
+    return tuple(failed)
+
+
+# ------------------------------------------------------------------------- encoding
+
+
+def encode(commands: Iterable[Command]) -> list[bytes]:
+    """Write the ``ProcessingResponse`` messages that `commands` amount to."""
+    messages: list[bytes] = []
+    for command in commands:
+        match command:
+            case AnswerBody(data, end):
+                messages.append(_answer_body(data, end=end))
+            case Route():
+                messages += (_route(command), _PLACEHOLDER)
+            case AnswerHeaders(status, set_headers, delete_headers):
+                messages.append(_answer_headers(status, set_headers, delete_headers))
+            case Respond():
+                messages.append(_respond(command))
+            case AnswerTrailers():
+                messages.append(_ANSWER_TRAILERS)
+            case _:
+                pass  # not for Envoy
+    return messages
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return number.to_bytes(1, "big")
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _field(number: int, *payload: bytes) -> bytes:
+    """Write a length-delimited field: a message, string or bytes."""
+    size = sum(map(len, payload))
+    return b"".join((_varint(number << 3 | 2), _varint(size), *payload))
+
+
+_TRUE = b"\x01"
+
+
+def _flag(number: int) -> bytes:
+    return _varint(number << 3) + _TRUE
+
+
+_OVERWRITE = _varint(3 << 3) + b"\x02"  # append_action: OVERWRITE_IF_EXISTS_OR_ADD
+
+
+@functools.lru_cache(maxsize=4096)
+def _set_header(name: str, value: str) -> bytes:
+    """Write one ``set_headers`` entry of a ``HeaderMutation``."""
+    raw = value.encode("utf-8", "surrogateescape")
+    return _field(1, _field(1, _field(1, name.encode()), _field(3, raw)), _OVERWRITE)
+
+
+@functools.lru_cache(maxsize=1024)
+def _mutation(set_headers: Headers, delete_headers: tuple[str, ...]) -> bytes:
+    """Write the content of a ``HeaderMutation``."""
+    return b"".join(
+        (
+            *(_set_header(name, value) for name, value in set_headers),
+            *(_field(2, name.encode()) for name in delete_headers),
+        )
+    )
+
+
+def _respond(answer: Respond) -> bytes:
+    return _field(
+        7,
+        _field(1, _varint(1 << 3), _varint(answer.status)),
+        _field(2, _mutation(answer.headers, ())),
+        _field(3, answer.body),
+        _field(5, answer.details.encode()),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _answer_headers(
+    status: int | None, set_headers: Headers, delete_headers: tuple[str, ...]
+) -> bytes:
+    if status is not None:
+        set_headers = ((":status", str(status)), *set_headers)
+    return _field(2, _field(1, _field(2, _mutation(set_headers, delete_headers))))
+
+
+def _answer_body(data: bytes, *, end: bool) -> bytes:
+    # Spelled out: this is once a chunk of every stream.
+    last = b"\x10\x01" if end else b""
+    streamed = b"\x0a" + _varint(len(data)) + data + last  # body, end_of_stream
+    size = len(streamed)
+    inner = b"\x1a" + _varint(size)  # body_mutation.streamed_response
+    middle = b"\x1a" + _varint(len(inner) + size)  # response.body_mutation
+    outer = b"\x0a" + _varint(len(middle) + len(inner) + size)  # response
+    total = len(outer) + len(middle) + len(inner) + size
+    return b"".join((b"\x22", _varint(total), outer, middle, inner, streamed))
+
+
+_ANSWER_TRAILERS = _field(6)
+
+# The real body is put in by the upstream Lua; Envoy only needs to see the end of one.
+_PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2)))))
+
+
+def _route(route: Route) -> bytes:
+    """Write the headers reply that names the chain and carries each rendering."""
+    chain = route.chain
+    renderings = [
+        _entry(f"gw.t{number}", _rendering(attempt))
+        for number, attempt in enumerate(chain, 1)
+    ]
+    metadata = _field(
+        8,
+        _entry("gw", _structure(_entry("id", _text(route.id)))),
+        _priority_groups(tuple(attempt.cluster for attempt in chain)),
+        *renderings,
+    )
+    return _route_headers(len(chain) - 1) + metadata
+
+
+@functools.lru_cache(maxsize=16)
+def _route_headers(retries: int) -> bytes:
+    # Envoy ignores clear_route_cache in a reply without a header mutation.
+    mutation = _mutation((("x-envoy-max-retries", str(retries)),), ())
+    return _field(1, _field(1, _field(2, mutation), _flag(5)))
+
+
+def _rendering(attempt: Attempt) -> bytes:
+    fixed = _fixed_rendering(
+        attempt.path, attempt.authority, attempt.set_headers, attempt.delete_headers
+    )
+    return _field(5, fixed, _entry("body", _field(3, attempt.body)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _fixed_rendering(
+    path: str, authority: str, set_headers: Headers, delete_headers: tuple[str, ...]
+) -> bytes:
+    return b"".join(
+        (
+            _entry("path", _text(path)),
+            _entry("host", _text(authority)),
+            _entry(
+                "set",
+                _structure(*(_entry(name, _text(to)) for name, to in set_headers)),
+            ),
+            _entry("del", _list(map(_text, delete_headers))),
+        )
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _priority_groups(clusters: tuple[str, ...]) -> bytes:
+    """Write the override of the ``priority_group`` specifier: attempt n, cluster n."""
+    groups = [
+        _structure(
+            _entry("name", _text(str(number))),
+            _entry(
+                "clusters",
+                _list(
+                    [
+                        _structure(
+                            _entry("cluster_name", _text(cluster)),
+                            _entry("weight", _ONE),
+                        )
+                    ]
+                ),
+            ),
+        )
+        for number, cluster in enumerate(clusters, 1)
+    ]
+    return _entry("gw.pg", _structure(_entry("priority_groups", _list(groups))))
+
+
+# google.protobuf.Struct: an entry of `fields`, and the values that stand in one.
+
+
+def _entry(key: str, value: bytes) -> bytes:
+    return _field(1, _field(1, key.encode()), _field(2, value))
+
+
+def _text(value: str) -> bytes:
+    return _field(3, value.encode())
+
+
+def _structure(*entries: bytes) -> bytes:
+    return _field(5, *entries)
+
+
+def _list(values: Iterable[bytes]) -> bytes:
+    return _field(6, *(_field(1, value) for value in values))
+
+
+_ONE = b"\x11\x00\x00\x00\x00\x00\x00\xf0\x3f"  # number_value: 1.0
