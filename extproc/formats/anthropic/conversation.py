@@ -147,6 +147,19 @@ def _ordered(turn: _Turn) -> list[Any]:
     return sorted(turn.blocks, key=lambda b: not isinstance(b, wire.ToolResultBlock))
 
 
+def thoughtless(turns: list[wire.Turn]) -> bool:
+    """Return whether the assistant is to go on after a tool call without its thoughts.
+
+    A model with a thinking budget then refuses to think.
+    """
+    calls = next((t.content for t in reversed(turns) if t.role == "assistant"), [])
+    return (
+        bool(calls)
+        and isinstance(turns[-1].content[0], wire.ToolResultBlock)
+        and not isinstance(calls[0], wire.ThinkingBlock | wire.RedactedThinkingBlock)
+    )
+
+
 # ---------------------------------------------------------------- parts
 
 

@@ -25,7 +25,8 @@ class MessagePassage:
         self.model: str | None = None
         self.error: GatewayError | None = None
         self._counts = wire.WireUsage()
-        self._tail = b""
+        self._held: list[bytes] = []  # the incomplete frame at the end
+        self._held_bytes = 0
         self._ended = False
 
     def feed(self, data: bytes) -> bytes:
@@ -34,8 +35,8 @@ class MessagePassage:
         Raises:
             ProtocolViolation: a frame grew over `MAX_FRAME`.
         """
-        whole, self._tail = split_frames(self._tail + data if self._tail else data)
-        if len(self._tail) > MAX_FRAME:
+        whole = self._cut(data)
+        if self._held_bytes > MAX_FRAME:
             raise ProtocolViolation(f"a stream event is over {MAX_FRAME} bytes")
         # Deltas are most of a stream, and tell nothing that we need.
         if b"message_" in whole or b"error" in whole:
@@ -43,13 +44,36 @@ class MessagePassage:
         return whole
 
     def close(self) -> bytes:
-        """See `Passage.close`."""
-        tail, self._tail = self._tail, b""
+        """See `Passage.close`.
+
+        Raises:
+            TruncatedStream: what is held then is a part of a frame, which no client
+                reads; it is dropped, so that an error event can follow.
+        """
+        tail = b"".join(self._held)
+        self._held = []
         if tail:
             self._read(tail + b"\n\n")
         if not self._ended:
             raise TruncatedStream("the provider's stream ended before its last event")
         return tail
+
+    def _cut(self, data: bytes) -> bytes:
+        """Return the frames that `data` completes, and hold the rest."""
+        # Of what is held only the line end before `data` can belong to an empty line:
+        # a long frame is not searched again with each of its reads.
+        edge = self._held[-1][-1:] if self._held else b""
+        whole, tail = split_frames(edge + data)
+        if not whole:
+            if data:
+                self._held.append(data)
+                self._held_bytes += len(data)
+            return b""
+        self._held.append(data[: len(whole) - len(edge)])
+        whole = b"".join(self._held)
+        self._held = [tail] if tail else []
+        self._held_bytes = len(tail)
+        return whole
 
     def _read(self, whole: bytes) -> None:
         for frame in parse_frames(whole):

@@ -28,6 +28,7 @@ from extproc.formats.anthropic import thinking, wire
 from extproc.formats.anthropic.conversation import (
     Drop,
     cache_control,
+    thoughtless,
     write_conversation,
 )
 from extproc.formats.anthropic.models import Abilities, abilities
@@ -64,10 +65,12 @@ def _body(
     able = abilities(model)
     _refuse(request)
     _drop_tuning(request, drop)
-    plan = thinking.plan(request, able, default_max_tokens, drop)
+    system, turns = write_conversation(request.messages, able, drop)
+    plan = thinking.plan(
+        request, able, default_max_tokens, drop, thoughtless=thoughtless(turns)
+    )
     temperature, top_p = _sampling(request, able, thinks=plan.on)
     tools = _tools(request, able, drop)
-    system, turns = write_conversation(request.messages, able, drop)
     return wire.MessagesBody(
         model=model,
         max_tokens=plan.max_tokens,
@@ -76,7 +79,7 @@ def _body(
         tools=tools or None,
         tool_choice=_tool_choice(request, tools, able, thinks=plan.on),
         thinking=plan.config,
-        output_config=_output_config(request.output_format, plan.effort, able),
+        output_config=_output_config(request, plan.effort, able),
         temperature=temperature,
         top_p=top_p,
         top_k=request.top_k,
@@ -192,21 +195,23 @@ def _service_tier(request: canonical.Request, drop: Drop) -> str | None:
 
 
 def _output_config(
-    shape: canonical.OutputFormat | None, effort: str | None, able: Abilities
+    request: canonical.Request, effort: str | None, able: Abilities
 ) -> wire.OutputConfig | None:
+    shape = request.output_format
+    name = request.name_of("output_format")
     if shape is None or shape.kind == "text":
         return None if effort is None else wire.OutputConfig(effort)
     if shape.kind == "json_object":
         raise Unsupported(
             "Anthropic's API has no JSON mode without a schema: use `json_schema`.",
-            param="response_format",
+            param=name,
         )
     if not able.json_schema:
-        raise Unsupported("This model takes no JSON schema.", param="response_format")
+        raise Unsupported("This model takes no JSON schema.", param=name)
     if shape.schema is None:
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.",
-            param="response_format.json_schema.schema",
+            param=f"{name}.json_schema.schema",
         )
     return wire.OutputConfig(effort, wire.JsonFormat(shape.schema))
 
@@ -217,9 +222,11 @@ def _output_config(
 def _tools(request: canonical.Request, able: Abilities, drop: Drop) -> list[wire.Tool]:
     choice = request.tool_choice
     allowed = set(choice.names) if choice and choice.mode != "named" else set()
+    name = request.name_of("tools")
     tools = []
     for i, tool in enumerate(request.tools):
-        where = f"tools[{i}]"
+        where = f"{name}[{i}]"
+        function = f"{where}.function" if name == "tools" else where
         if not isinstance(tool, canonical.Tool):
             raise Unsupported(
                 "Only function tools can be kept with Anthropic's API.", param=where
@@ -227,11 +234,11 @@ def _tools(request: canonical.Request, able: Abilities, drop: Drop) -> list[wire
         if allowed and tool.name not in allowed:
             continue
         if tool.strict and not able.json_schema:
-            drop(f"{where}.function.strict")
+            drop(f"{function}.strict")
         tools.append(
             wire.Tool(
                 tool.name,
-                _input_schema(tool.parameters, where),
+                _input_schema(tool.parameters, f"{function}.parameters"),
                 tool.description,
                 True if tool.strict and able.json_schema else None,
                 cache_control(tool.cache, where),
@@ -250,12 +257,12 @@ def _input_schema(parameters: msgspec.Raw | None, where: str) -> msgspec.Raw:
     except msgspec.MsgspecError as exc:
         raise BadRequest(
             f"A tool's parameters must be a JSON schema: {exc}.",
-            param=f"{where}.function.parameters",
+            param=where,
         ) from exc
     if kind != "object":
         raise BadRequest(
             "A tool's parameters must be a JSON schema of type `object`.",
-            param=f"{where}.function.parameters.type",
+            param=f"{where}.type",
         )
     if not members:
         return msgspec.Raw(b'{"type":"object","properties":{}}')
@@ -272,23 +279,24 @@ def _tool_choice(
     thinks: bool,
 ) -> wire.ToolChoice | None:
     choice = request.tool_choice or canonical.ToolChoice("auto")
+    name = request.name_of("tool_choice")
     unknown = set(choice.names) - {tool.name for tool in tools}
     if choice.mode == "named" and not choice.names:
-        raise BadRequest("Say which tool to call.", param="tool_choice")
+        raise BadRequest("Say which tool to call.", param=name)
     if unknown:
-        raise BadRequest(f"No tool is named {min(unknown)!r}.", param="tool_choice")
+        raise BadRequest(f"No tool is named {min(unknown)!r}.", param=name)
     one_call = request.parallel_tool_calls is False
     forced = choice.mode in {"required", "named"}
     if forced and not tools:
-        raise BadRequest("There is no tool to call.", param="tool_choice")
+        raise BadRequest("There is no tool to call.", param=name)
     if not tools or (request.tool_choice is None and not one_call):
         return None
     if forced and not able.forced_tools:
-        raise Unsupported("This model cannot be made to call.", param="tool_choice")
+        raise Unsupported("This model cannot be made to call.", param=name)
     if forced and thinks:
         raise Unsupported(
             "A model that thinks cannot be made to call: use `auto` or `none`.",
-            param="tool_choice",
+            param=name,
         )
     match choice.mode:
         case "none":

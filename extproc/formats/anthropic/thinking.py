@@ -9,7 +9,9 @@ Where the two cannot meet:
 - ``none`` on a model that always thinks, a level that the model does not have, a budget
   on a model without budgets: refused by name.
 - an effort on a model that cannot think, or with a ``max_tokens`` too small for the
-  smallest budget: left out and reported, as Anthropic's own OpenAI-compatible API does.
+  smallest budget: left out and reported, as Anthropic's own OpenAI-compatible API does;
+- an effort on a budgeted model, in the middle of a tool loop whose thoughts the client has
+  not given back: the same, because the API refuses to think on without them.
 - a budget above ``max_tokens``: a 400, unless the client left ``max_tokens`` to us; then
   it grows by the budget.
 """
@@ -59,8 +61,10 @@ def plan(
     model: Abilities,
     default_max_tokens: int,
     drop: Callable[[str], None],
+    *,
+    thoughtless: bool = False,
 ) -> Plan:
-    """Return what to ask of `model`.
+    """Return what to ask of `model`; see `conversation.thoughtless`.
 
     Raises:
         Unsupported: the model cannot do what the client asks for.
@@ -71,64 +75,71 @@ def plan(
     asked = request.thinking
     if asked is None:
         return Plan(limit)
+    name = request.name_of("thinking")
+    effort = _level(asked.effort, model, name)
     if asked.effort == "none" or asked.enabled is False:
-        return Plan(limit, _off(asked, model), _level(asked.effort, model))
-    display = _display(asked.display)
+        return Plan(limit, _off(model, name), effort)
     if asked.budget_tokens is not None:
-        limit = _fit(asked.budget_tokens, given, limit, model)
+        limit = _fit(asked.budget_tokens, given, limit, model, name)
+        display = _display(asked.display, name)
         config = wire.ThinkingConfig("enabled", asked.budget_tokens, display)
-        return Plan(limit, config, _level(asked.effort, model))
-    if asked.adaptive and model.thinking in {"none", "budget"}:
-        raise Unsupported(
-            "This model does not decide by itself how much to think: give "
-            "`thinking.budget_tokens`.",
-            param="thinking",
-        )
+        return Plan(limit, config, effort)
     if not (asked.effort or asked.adaptive or asked.enabled):
         return Plan(limit)
-    effort = _level(asked.effort, model)
-    config_or_none = _on(asked, model, limit, display)
-    if config_or_none is None and asked.effort is not None and effort is None:
-        drop("reasoning_effort")
+    config_or_none = _on(asked, model, limit, name, thoughtless=thoughtless)
+    if config_or_none is None and effort is None:
+        drop(name)
     return Plan(limit, config_or_none, effort)
 
 
 def _on(
-    asked: canonical.Thinking, model: Abilities, limit: int, display: str | None
+    asked: canonical.Thinking,
+    model: Abilities,
+    limit: int,
+    name: str,
+    *,
+    thoughtless: bool,
 ) -> wire.ThinkingConfig | None:
+    """Return how to ask for thinking; None where it cannot be."""
+    display = _display(asked.display, name)
     if model.thinking in {"adaptive", "either"}:
         return wire.ThinkingConfig("adaptive", display=display)
-    if model.thinking == "none":
-        if asked.enabled:
-            raise Unsupported("This model cannot think.", param="thinking")
-        return None
+    _check_budgeted(asked, model, name)
     budget = max(MIN_BUDGET, int(limit * SHARES[asked.effort or "medium"]))
-    if budget >= limit:
+    if model.thinking == "none" or budget >= limit or thoughtless:
         return None
     return wire.ThinkingConfig("enabled", budget, display)
 
 
-def _off(asked: canonical.Thinking, model: Abilities) -> wire.ThinkingConfig | None:
+def _check_budgeted(asked: canonical.Thinking, model: Abilities, name: str) -> None:
+    if model.thinking == "none" and asked.enabled:
+        raise Unsupported("This model cannot think.", param=name)
+    if asked.adaptive:
+        raise Unsupported(
+            "This model does not decide by itself how much to think: give it a budget.",
+            param=name,
+        )
+
+
+def _off(model: Abilities, name: str) -> wire.ThinkingConfig | None:
     match model.off:
         case "omit":
             return None
         case "never":
             raise Unsupported(
-                "This model always thinks; ask for the effort `low` instead.",
-                param="thinking" if asked.effort is None else "reasoning_effort",
+                "This model always thinks; ask for a low effort instead.", param=name
             )
         case word:
             return wire.ThinkingConfig(word)
 
 
-def _level(effort: str | None, model: Abilities) -> str | None:
+def _level(effort: str | None, model: Abilities, name: str) -> str | None:
     """Return the word for ``output_config.effort``, if the model knows such words."""
     if effort is None or effort == "none":
         return None
     if effort not in SHARES:
         raise BadRequest(
-            f"{effort!r} is not an effort: use none, {', '.join(SHARES)}.",
-            param="reasoning_effort",
+            f"{effort!r} is not an effort: use none, {', '.join(SHARES)}.", param=name
         )
     if not model.efforts:
         return None
@@ -136,12 +147,12 @@ def _level(effort: str | None, model: Abilities) -> str | None:
     if word not in model.efforts:
         raise Unsupported(
             f"This model has no effort {effort!r}: use {', '.join(model.efforts)}.",
-            param="reasoning_effort",
+            param=name,
         )
     return word
 
 
-def _display(display: str | None) -> str | None:
+def _display(display: str | None, name: str) -> str | None:
     if display is None:
         return None
     try:
@@ -149,21 +160,23 @@ def _display(display: str | None) -> str | None:
     except KeyError:
         raise BadRequest(
             f"{display!r} is not a way to show thinking: use summarized or omitted.",
-            param="thinking.display",
+            param=f"{name}.display",
         ) from None
 
 
-def _fit(budget: int, given: int | None, limit: int, model: Abilities) -> int:
+def _fit(
+    budget: int, given: int | None, limit: int, model: Abilities, name: str
+) -> int:
     """Return a ``max_tokens`` with room for `budget`."""
     if model.thinking not in {"budget", "either"}:
         raise Unsupported(
             "This model takes no thinking budget; ask for an effort instead.",
-            param="thinking.budget_tokens",
+            param=f"{name}.budget_tokens",
         )
     if budget < MIN_BUDGET:
         raise BadRequest(
             f"A thinking budget is at least {MIN_BUDGET} tokens.",
-            param="thinking.budget_tokens",
+            param=f"{name}.budget_tokens",
         )
     if budget < limit:
         return limit
@@ -171,6 +184,6 @@ def _fit(budget: int, given: int | None, limit: int, model: Abilities) -> int:
         raise BadRequest(
             f"The thinking budget of {budget} tokens must be less than the "
             f"{given} tokens that the answer may have in all.",
-            param="thinking.budget_tokens",
+            param=f"{name}.budget_tokens",
         )
     return limit + budget
