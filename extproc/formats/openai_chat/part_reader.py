@@ -1,0 +1,163 @@
+"""Content parts of a request's messages: text, pictures, sound, files, thoughts.
+
+A data URI is taken apart, since no other format takes one; a URL stays a URL, for the
+provider to fetch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats.openai_chat import wire
+
+_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+_HEAD = 512
+"""A data URI's media type and parameters stand within its first characters."""
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+_AUDIO_TYPES = {"mp3": "audio/mpeg"}
+"""The media types of formats that are not called so."""
+
+SaidPart = (
+    wire.TextPart
+    | wire.ImagePart
+    | wire.AudioPart
+    | wire.FilePart
+    | wire.RefusalPart
+    | wire.ThinkingPart
+    | wire.RedactedThinkingPart
+)
+
+
+def read_parts(
+    content: str | Sequence[SaidPart], where: str
+) -> Iterator[canonical.Part]:
+    """Yield the parts of the message at `where`; a string is one."""
+    if isinstance(content, str):
+        yield canonical.Text(content)
+        return
+    for i, part in enumerate(content):
+        yield read_part(part, f"{where}.content[{i}]")
+
+
+def read_part(said: SaidPart, where: str) -> canonical.Part:
+    """Read the part at `where`.
+
+    Raises:
+        BadRequest: a data URI that is none, or a file without content.
+    """
+    part: canonical.Part
+    match said:
+        case wire.TextPart():
+            part = canonical.Text(said.text, cache=_cache(said))
+        case wire.ImagePart(image_url=image):
+            source = read_url(image.url, f"{where}.image_url.url")
+            part = canonical.Image(source, image.detail, cache=_cache(said))
+        case wire.AudioPart(input_audio=audio):
+            kind = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
+            sound = _base64(audio.data, f"{where}.input_audio.data")
+            part = canonical.Audio(canonical.Inline(kind, sound))
+        case wire.FilePart(file=file):
+            content = _read_file(file, f"{where}.file")
+            part = canonical.Document(content, file.filename, cache=_cache(said))
+        case wire.RefusalPart():
+            part = canonical.Refusal(said.refusal)
+        case wire.ThinkingPart():
+            part = canonical.Reasoning(said.thinking, said.signature or None)
+        case wire.RedactedThinkingPart():
+            part = canonical.Reasoning(encrypted=said.data)
+    return part
+
+
+def with_cache(
+    parts: tuple[canonical.Part, ...], said: wire.CacheControl | None
+) -> tuple[canonical.Part, ...]:
+    """Set a message's own breakpoint behind the last of its parts that can carry one."""
+    if said is None:
+        return parts
+    for i in reversed(range(len(parts))):
+        part = parts[i]
+        if not isinstance(
+            part, canonical.Audio | canonical.Refusal | canonical.Reasoning
+        ):
+            marked = msgspec.structs.replace(
+                part, cache=canonical.CacheControl(said.ttl)
+            )
+            return (*parts[:i], marked, *parts[i + 1 :])
+    return parts
+
+
+def read_url(url: str, where: str) -> canonical.Inline | canonical.Remote:
+    """Read a URL, which may carry its content.
+
+    Raises:
+        BadRequest: neither http(s) nor a base64 data URI.
+    """
+    if url[:5].lower() == "data:":
+        return _read_data_uri(url, where)
+    if not url or url[:1].isspace():
+        raise _bad_url(where)
+    return canonical.Remote(url)
+
+
+def _read_file(said: wire.File, where: str) -> canonical.Source:
+    if said.file_data is not None:
+        where = f"{where}.file_data"
+        if said.file_data[:5].lower() == "data:":
+            return _read_data_uri(said.file_data, where)
+        return canonical.Inline("", _base64(said.file_data, where))
+    if said.file_id is not None:
+        return canonical.FileReference(said.file_id)
+    raise BadRequest(
+        f"Missing required parameter: '{where}.file_data' or '{where}.file_id'.",
+        param=where,
+        code="missing_required_parameter",
+    )
+
+
+def _read_data_uri(url: str, where: str) -> canonical.Inline:
+    match = _DATA_URI.match(url[:_HEAD])
+    if match is None or not match[2].lower().endswith(";base64"):
+        raise _bad_url(where)
+    return canonical.Inline(match[1].lower(), _base64(url[match.end() :], where))
+
+
+def _base64(text: str, where: str) -> str:
+    """Return `text` if it is base64; it is not decoded, as it only travels.
+
+    Raises:
+        BadRequest: it is empty, or has characters that base64 has not.
+    """
+    bare = text.rstrip("=")
+    if (
+        not bare
+        or len(text) - len(bare) > 2
+        or len(bare) % 4 == 1
+        or not bare.isascii()
+        or bare.encode().translate(None, _BASE64)
+    ):
+        raise _bad_url(where)
+    return text
+
+
+def _bad_url(where: str) -> BadRequest:
+    return BadRequest(
+        f"Invalid '{where}': expected a valid URL or base64-encoded content, such as "
+        "'data:image/png;base64,…'.",
+        param=where,
+        code="invalid_base64" if where.endswith("data") else "invalid_image_url",
+    )
+
+
+def _cache(said: wire.Part) -> canonical.CacheControl | None:
+    if said.cache_control is not None:
+        return canonical.CacheControl(said.cache_control.ttl)
+    if said.prompt_cache_breakpoint is not None:
+        return canonical.CacheControl(said.prompt_cache_breakpoint.ttl)
+    return None

@@ -1,0 +1,202 @@
+r"""A stream whose client and provider both speak this format: its bytes pass.
+
+They are the provider's own to the last byte, with one exception: where we asked for
+usage and the client did not, the chunk that brings it (``"choices": []`` with a
+``usage`` object) is left out. A whole event is never held back. Where something may have
+to be left out, the incomplete event at the end of a read waits for its rest; elsewhere
+every byte passes at once and only a copy is looked at.
+
+Frames are cut, not parsed: a few searches say whether one of them can be of interest.
+JSON writes a quote inside a string as ``\"``, so ``"usage":`` with both of its quotes
+bare is a key, whatever the model says.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from extproc.errors import GatewayError, TruncatedStream
+from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat.errors import error_of
+from extproc.formats.openai_chat.usage import read_usage
+from extproc.framing.sse import MAX_FRAME, cut_frames, parse_frames, split_frames
+from extproc.usage import Usage
+
+MOST_HELD = 64 * 1024
+"""An incomplete event over this length passes as it comes. A chunk with nothing but usage
+has some 500 bytes; what is longer carries a picture, audio, or a whole tool call."""
+
+_MODEL_FRAMES = 4
+"""Frames that are parsed to learn the model: Azure's first one (the verdict on the
+prompt) has none."""
+
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_ERROR = re.compile(rb'"error"\s*:\s*[^\sn]')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_NO_CHOICES = re.compile(rb"\[\s*\]")
+
+_GLANCE = msgspec.json.Decoder(wire.Glance)
+_ANYTHING = msgspec.json.Decoder()
+
+
+class ChunkPassage:
+    """See the module's docstring; the interface is `formats.base.Passage`."""
+
+    __slots__ = (
+        "_frames_to_name", "_held", "_held_bytes", "_over", "_passed", "_show_usage",
+        "_swallow_lf", "error", "model", "usage",
+    )  # fmt: skip
+
+    def __init__(self, show_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.error: GatewayError | None = None
+        self._show_usage = show_usage
+        self._frames_to_name = _MODEL_FRAMES
+        self._over = False
+        """A finish_reason, ``[DONE]`` or an error was seen."""
+        self._held: list[bytes] = []
+        """The incomplete event at the end of what has come."""
+        self._held_bytes = 0
+        self._passed = 0
+        """How much of it the client has already."""
+        self._swallow_lf = False
+        """The bytes so far end with a frame that was left out and ended in CR: an LF
+        that comes next is a part of it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of `data`, and of what was held, may pass now."""
+        if self._swallow_lf and data:
+            self._swallow_lf = False
+            data = data.removeprefix(b"\n")
+        whole = self._cut(data)
+        has_usage = bool(whole) and self._look(whole)
+        if self._show_usage:
+            return data
+        passing = b""
+        if whole:
+            passing = self._without_usage(whole) if has_usage else whole
+            passing = passing[self._passed :] if self._passed else passing
+            self._passed = 0
+        if self._held_bytes > MOST_HELD:
+            passing += data if self._passed else b"".join(self._held)
+            self._passed = self._held_bytes
+        return passing
+
+    def close(self) -> bytes:
+        """Return the rest: an event without its empty line, as some servers end.
+
+        Raises:
+            TruncatedStream: nothing said that the answer is whole. What is held then is
+                a part of an event that no client could read, and is dropped, so that
+                the error event that follows begins on a line of its own.
+        """
+        tail = b"".join(self._held)
+        self._held = []
+        has_usage = bool(tail.strip()) and self._look(tail + b"\n\n")
+        if not self._over:
+            raise TruncatedStream("the provider's stream ended in the middle")
+        if self._show_usage:
+            return b""
+        return (self._without_usage(tail) if has_usage else tail)[self._passed :]
+
+    def _cut(self, data: bytes) -> bytes:
+        """Return the frames that `data` completes, and hold the rest."""
+        if not self._held:
+            whole, tail = split_frames(data)
+        else:
+            # Only the last two bytes before `data` can be a part of an empty line that
+            # ends in it, so a long event is not searched again with each of its reads.
+            edge = b"".join(self._held[-2:])[-2:]
+            whole, tail = split_frames(edge + data)
+            if not whole:
+                self._hold(data)
+                return b""
+            self._held.append(data[: len(whole) - len(edge)])
+            whole = b"".join(self._held)
+        self._held = [tail] if tail else []
+        self._held_bytes = len(tail)
+        return whole
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_bytes += len(data)
+        if self._held_bytes > MAX_FRAME:
+            # All of it has passed; what the event says is not worth the memory.
+            self._held = [b"".join(self._held[-2:])[-2:]]
+            self._held_bytes = self._passed = len(self._held[0])
+
+    def _look(self, frames: bytes) -> bool:
+        """Read what `frames` say; return whether one of them has a usage object."""
+        has_usage = _USAGE.search(frames) is not None
+        if not self._over and (
+            _FINISH.search(frames) is not None
+            or (b"[DONE]" in frames and _DONE.search(frames) is not None)
+        ):
+            self._over = True
+        if (
+            has_usage
+            or (self.model is None and self._frames_to_name)
+            or (b'"error"' in frames and _ERROR.search(frames) is not None)
+        ):
+            for frame in parse_frames(frames):
+                self._read(frame.data)
+        return has_usage
+
+    def _read(self, chunk: bytes) -> None:
+        if self.model is None and self._frames_to_name:
+            self._frames_to_name -= 1
+        elif _USAGE.search(chunk) is None and _ERROR.search(chunk) is None:
+            return
+        try:
+            said = _GLANCE.decode(chunk)
+            error = wire.present(said.error)
+            if error is not None:
+                self.error = error_of(502, {"error": _ANYTHING.decode(error)})
+                self._over = True
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return  # passes as it is: the client's to judge
+        self.model = self.model or said.model or None
+        self.usage = read_usage(said.usage) or self.usage
+
+    def _without_usage(self, whole: bytes) -> bytes:
+        """Return `whole` without the chunks that bring nothing but usage.
+
+        Of its first frame a part may have passed already: then it stays.
+        """
+        kept = []
+        swallow = False
+        for i, frame in enumerate(cut_frames(whole)):
+            if swallow:
+                frame = frame.removeprefix(b"\n")  # noqa: PLW2901
+            swallow = False
+            if (i or not self._passed) and _brings_only_usage(frame):
+                # An LF before it is the end of the frame before, cut behind its CR.
+                kept.append(frame[: frame.startswith(b"\n")])
+                swallow = frame.endswith(b"\r")
+            else:
+                kept.append(frame)
+        # The LF of that CR may stand in what is held, or be still to come.
+        if swallow and self._held:
+            self._held[0] = self._held[0].removeprefix(b"\n")
+            self._held_bytes = len(self._held[0])
+        elif swallow:
+            self._swallow_lf = True
+        return b"".join(kept)
+
+
+def _brings_only_usage(frame: bytes) -> bool:
+    if _USAGE.search(frame) is None:
+        return False
+    for event in parse_frames(frame + b"\n\n"):
+        try:
+            said = _GLANCE.decode(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        if said.usage is not None and _NO_CHOICES.fullmatch(said.choices):
+            return True
+    return False

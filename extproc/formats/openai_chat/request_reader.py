@@ -1,0 +1,322 @@
+"""An OpenAI chat completion request in, the canonical request out.
+
+Every member that the SDK's ``CompletionCreateParams`` knows either has a canonical word
+or stays in `extras`. Two extensions are read too, since clients of LiteLLM-like gateways
+send them: prompt cache breakpoints (``cache_control``) and reasoning, which comes back in
+one of three ways, all understood:
+
+* ``thinking_blocks`` as a whole answer has them: ``{"type": "thinking", "thinking",
+  "signature"}`` and ``{"type": "redacted_thinking", "data"}``;
+* ``thinking_blocks`` as a stream has them, appended by a client that merges nothing:
+  the pieces of one block share its ``index``, or, where the client has lost that, stand
+  in a row that a block with a signature and no text ends;
+* ``reasoning_content`` alone: reasoning without a proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats.base import Members, Unsupported
+from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat.part_reader import read_part, read_parts, with_cache
+from extproc.formats.openai_chat.tool_reader import (
+    read_arguments,
+    read_tool_choice,
+    read_tools,
+)
+from extproc.formats.openai_chat.validation import decode, missing
+from extproc.formats.openai_chat.wire import present
+
+_DECODER = msgspec.json.Decoder(wire.Request)
+
+WORDS = frozenset(wire.Request.__struct_fields__)
+"""The members that are read; all others are extras."""
+
+_RENAMED = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "user": "end_user",
+    "response_format": "output_format",
+    "reasoning_effort": "thinking",
+    "thinking": "thinking",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "stream_options": "include_usage",
+}
+"""Ours to the canonical names; of two that are given the later one counts."""
+
+
+def read_request(body: bytes, members: Members) -> canonical.Request:
+    """Read a request; `members` are the top level of `body`.
+
+    Raises:
+        BadRequest: not this format; `param` names the member.
+    """
+    said = decode(_DECODER, body)
+    if not said.messages:
+        raise BadRequest(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, "
+            "but got an empty array instead.",
+            param="messages",
+            code="empty_array",
+        )
+    options = said.stream_options or wire.StreamOptions()
+    return canonical.Request(
+        model=said.model,
+        messages=tuple(_read_messages(said.messages)),
+        tools=read_tools(said),
+        tool_choice=read_tool_choice(said),
+        parallel_tool_calls=said.parallel_tool_calls,
+        max_output_tokens=_first(said.max_completion_tokens, said.max_tokens),
+        temperature=said.temperature,
+        top_p=said.top_p,
+        top_k=said.top_k,
+        stop=(said.stop,) if isinstance(said.stop, str) else tuple(said.stop or ()),
+        seed=said.seed,
+        n=said.n,
+        presence_penalty=said.presence_penalty,
+        frequency_penalty=said.frequency_penalty,
+        logit_bias=members["logit_bias"] if said.logit_bias is not None else None,
+        logprobs=said.logprobs,
+        top_logprobs=said.top_logprobs,
+        output_format=_read_output_format(said.response_format),
+        thinking=_read_thinking(said),
+        end_user=said.user,
+        service_tier=said.service_tier,
+        stream=bool(said.stream),
+        include_usage=bool(options.include_usage),
+        extras=_read_extras(members, options),
+        names=_read_names(said),
+    )
+
+
+def _first(preferred: int | None, other: int | None) -> int | None:
+    return other if preferred is None else preferred
+
+
+def _read_names(said: wire.Request) -> dict[str, str]:
+    names = {
+        word: name for name, word in _RENAMED.items() if getattr(said, name) is not None
+    }
+    if said.reasoning_effort is not None and said.thinking is not None:
+        names["thinking"] = "reasoning_effort"
+    return names
+
+
+def _read_extras(
+    members: Members, options: wire.StreamOptions
+) -> dict[str, msgspec.Raw]:
+    extras = {
+        name: raw
+        for name, raw in members.items()
+        if name not in WORDS and present(raw) is not None
+    }
+    # Padding against eavesdroppers who measure lengths: off is what we do anyway.
+    if options.include_obfuscation:
+        extras["stream_options"] = members["stream_options"]
+    return extras
+
+
+def _read_output_format(
+    said: wire.TextFormat | wire.JSONObjectFormat | wire.JSONSchemaFormat | None,
+) -> canonical.OutputFormat | None:
+    match said:
+        case None:
+            return None
+        case wire.TextFormat():
+            return canonical.OutputFormat("text")
+        case wire.JSONObjectFormat():
+            return canonical.OutputFormat("json_object")
+        case wire.JSONSchemaFormat(shape):
+            return canonical.OutputFormat(
+                "json_schema",
+                name=shape.name,
+                description=shape.description,
+                schema=present(shape.schema),
+                strict=shape.strict,
+            )
+
+
+def _read_thinking(said: wire.Request) -> canonical.Thinking | None:
+    thinking, effort = said.thinking, said.reasoning_effort
+    if thinking is None:
+        return canonical.Thinking(effort=effort) if effort is not None else None
+    return canonical.Thinking(
+        effort=effort,
+        budget_tokens=thinking.budget_tokens,
+        enabled=thinking.type != "disabled",
+        adaptive=thinking.type == "adaptive",
+        display=thinking.display,
+    )
+
+
+# ---------------------------------------------------------------- messages
+
+
+_ROLES: Mapping[type[wire.AnyMessage], canonical.Role] = {
+    wire.SystemMessage: "system",
+    wire.DeveloperMessage: "developer",
+    wire.UserMessage: "user",
+    wire.AssistantMessage: "assistant",
+    wire.ToolMessage: "tool",
+    wire.FunctionMessage: "tool",
+}
+
+
+def _read_messages(said: list[wire.AnyMessage]) -> Iterator[canonical.Message]:
+    functions: dict[str, str] = {}
+    """The ids that we gave to the calls of the deprecated ``function_call``."""
+    for i, message in enumerate(said):
+        where = f"messages[{i}]"
+        parts: Iterable[canonical.Part]
+        match message:
+            case wire.AssistantMessage():
+                parts = _read_assistant(message, where, f"call_{i}")
+                if message.function_call is not None:
+                    functions[message.function_call.name] = f"call_{i}"
+            case wire.ToolMessage():
+                parts = (_read_tool_result(message, where),)
+            case wire.FunctionMessage():
+                parts = (_read_function_result(message, where, functions),)
+            case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
+                parts = read_parts(message.content, where)
+        yield canonical.Message(
+            role=_ROLES[type(message)],
+            parts=with_cache(tuple(parts), message.cache_control),
+            name=None if isinstance(message, wire.FunctionMessage) else message.name,
+            where=where,
+        )
+
+
+def _read_tool_result(said: wire.ToolMessage, where: str) -> canonical.ToolResult:
+    parts = tuple(read_parts(said.content, where))
+    return canonical.ToolResult(
+        call_id=said.tool_call_id,
+        parts=tuple(
+            part
+            for part in parts
+            if isinstance(part, canonical.Text | canonical.Image | canonical.Document)
+        ),
+        is_error=said.is_error,
+    )
+
+
+def _read_function_result(
+    said: wire.FunctionMessage, where: str, functions: dict[str, str]
+) -> canonical.ToolResult:
+    if said.name not in functions:
+        raise BadRequest(
+            f"Invalid value for '{where}.name': no message before it has a "
+            f"'function_call' of the name {said.name!r}.",
+            param=f"{where}.name",
+            code="invalid_value",
+        )
+    parts = (canonical.Text(said.content),) if said.content is not None else ()
+    return canonical.ToolResult(call_id=functions[said.name], parts=parts)
+
+
+def _read_assistant(
+    said: wire.AssistantMessage, where: str, function_call_id: str
+) -> Iterator[canonical.Part]:
+    if present(said.audio) is not None:
+        raise Unsupported(
+            "An earlier answer's audio is known only to the provider that gave it.",
+            param=f"{where}.audio",
+        )
+    calls = said.tool_calls or ()
+    content: list[canonical.Part] = []
+    if isinstance(said.content, str):
+        # "" beside calls is how some clients spell null.
+        if said.content or not (calls or said.function_call or said.refusal):
+            content = [canonical.Text(said.content)]
+    elif said.content is not None:
+        content = [
+            read_part(part, f"{where}.content[{i}]")
+            for i, part in enumerate(said.content)
+        ]
+    reasoning = [part for part in _read_reasoning(said) if part not in content]
+    if said.content is None and not (
+        reasoning or calls or said.function_call or said.refusal is not None
+    ):
+        raise missing(f"{where}.content")
+    yield from reasoning
+    yield from content
+    if said.refusal is not None:
+        yield canonical.Refusal(said.refusal)
+    for i, call in enumerate(calls):
+        yield _read_call(call, f"{where}.tool_calls[{i}]")
+    if said.function_call is not None:
+        yield canonical.ToolCall(
+            id=function_call_id,
+            name=said.function_call.name,
+            arguments=read_arguments(
+                said.function_call.arguments, f"{where}.function_call.arguments"
+            ),
+        )
+
+
+def _read_call(
+    said: wire.FunctionToolCall | wire.CustomToolCall, where: str
+) -> canonical.ToolCall:
+    cache = (
+        canonical.CacheControl(said.cache_control.ttl) if said.cache_control else None
+    )
+    if isinstance(said, wire.CustomToolCall):
+        return canonical.ToolCall(
+            said.id, said.custom.name, said.custom.input, custom=True, cache=cache
+        )
+    return canonical.ToolCall(
+        id=said.id,
+        name=said.function.name,
+        arguments=read_arguments(
+            said.function.arguments, f"{where}.function.arguments"
+        ),
+        signature=wire.thought_signature(said.extra_content),
+        cache=cache,
+    )
+
+
+def _read_reasoning(said: wire.AssistantMessage) -> Iterable[canonical.Reasoning]:
+    if said.thinking_blocks:
+        return merge_thinking(said.thinking_blocks)
+    if isinstance(said.content, list) and any(
+        isinstance(part, wire.ThinkingPart | wire.RedactedThinkingPart)
+        for part in said.content
+    ):
+        return ()  # the string says the same again
+    text = said.reasoning_content or said.reasoning
+    return (canonical.Reasoning(text),) if text else ()
+
+
+def merge_thinking(blocks: Iterable[wire.ThinkingBlock]) -> list[canonical.Reasoning]:
+    """Join the pieces of ``thinking_blocks``; see the module's docstring."""
+    merged: list[canonical.Reasoning] = []
+    pieces: list[str] = []
+    """The texts of a block that is still without signature."""
+    index: int | None = None
+
+    def close(signature: str | None = None) -> None:
+        if pieces or signature:
+            merged.append(canonical.Reasoning("".join(pieces), signature))
+            pieces.clear()
+
+    for block in blocks:
+        if block.index != index:
+            close()
+        index = block.index
+        if isinstance(block, wire.RedactedThinkingPart):
+            close()
+            merged.append(canonical.Reasoning(encrypted=block.data))
+            continue
+        if block.signature and block.thinking and index is None:
+            close()  # a whole block stands for itself
+        pieces += [block.thinking] if block.thinking else []
+        if block.signature:
+            close(block.signature)
+    close()
+    return merged
