@@ -102,7 +102,9 @@ def test_an_answer_body_carries_its_bytes_and_its_end(data, end):
 
 
 def test_answer_headers_set_the_status_and_mutate():
-    message = only(AnswerHeaders(502, (("content-type", "application/json"),), ("etag",)))
+    message = only(
+        AnswerHeaders(502, (("content-type", "application/json"),), ("etag",))
+    )
     assert mutation(message.response_headers.response.header_mutation) == (
         {":status": "502", "content-type": "application/json"},
         ["etag"],

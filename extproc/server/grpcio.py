@@ -1,0 +1,137 @@
+"""The edge on gRPC's own server: TCP, TLS, mTLS and unix sockets.
+
+For meshes that call a shared ext_proc service over the network, and as the reference
+that the lean edge is held against. Messages stay bytes on both sides: the codec reads
+them, whichever edge carries them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from extproc.server.call import Call
+from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, PROCESS, SERVING
+
+_UNLIMITED = -1
+"""gRPC's default of 4 MiB is below the bodies that we take; the exchange has limits."""
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _UNLIMITED),
+    ("grpc.max_send_message_length", _UNLIMITED),
+    # Envoy pings every half second, also while no stream is open.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files; with `client_ca` a client must show a certificate that it signed."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Read the files.
+
+        Raises:
+            OSError: one of them cannot be read.
+        """
+        authority = self.client_ca.read_bytes() if self.client_ca else None
+        return grpc.ssl_server_credentials(
+            [(self.key.read_bytes(), self.certificate.read_bytes())],
+            root_certificates=authority,
+            require_client_auth=authority is not None,
+        )
+
+
+class GrpcServer:
+    """Serves ext_proc and unary methods over grpc.aio."""
+
+    def __init__(
+        self,
+        new_call: Callable[[], Call],
+        *,
+        health: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Build; `health` says whether a health check is told SERVING."""
+        self._new_call = new_call
+        self._health = health
+        self._server = aio.server(options=_OPTIONS)
+        methods = {
+            PROCESS: grpc.stream_stream_rpc_method_handler(self._process),
+            HEALTH_CHECK: grpc.unary_unary_rpc_method_handler(self._check_health),
+        }
+        self._server.add_generic_rpc_handlers((_Methods(methods),))
+
+    async def start(self, address: str, tls: Tls | None = None) -> int:
+        """Listen on ``unix:/path`` or ``host:port``; return the port, 0 for a socket.
+
+        Raises:
+            OSError: the address is taken, or a certificate cannot be read.
+        """
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, tls.credentials())
+        except RuntimeError as exc:
+            raise OSError(f"cannot listen on {address}: {exc}") from exc
+        await self._server.start()
+        return 0 if address.startswith("unix:") else port
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new calls, finish those open, and stop after `grace` seconds at most."""
+        await self._server.stop(grace)
+
+    async def _check_health(self, _: bytes, __: object) -> bytes:
+        return SERVING if self._health() else NOT_SERVING
+
+    async def _process(self, _: object, context: aio.ServicerContext[Any, Any]) -> None:
+        call = self._new_call()
+        now = asyncio.get_running_loop().time
+        clean = False
+        try:
+            while not call.finished:
+                try:
+                    patience = call.deadline - now()
+                    async with asyncio.timeout(
+                        None if patience == math.inf else patience
+                    ):
+                        message = await context.read()
+                except TimeoutError:
+                    answers = call.expire(now())
+                else:
+                    if message is aio.EOF:
+                        clean = True
+                        break
+                    answers = call.receive(message, now())
+                for answer in answers:
+                    await context.write(answer)
+            else:
+                clean = True
+        finally:
+            call.close(now(), clean=clean)
+
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
+    """The methods by their names; without serializers, so that messages stay bytes."""
+
+    def __init__(self, table: Mapping[str, grpc.RpcMethodHandler]) -> None:
+        self._table = table
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        return self._table.get(handler_call_details.method)

@@ -1,0 +1,199 @@
+"""The worker process: wiring of an edge, the exchanges, and the link to control.
+
+    python -m extproc.server.worker --socket w0.sock --control control.sock
+
+It begins to listen when it has a snapshot: from a file that an earlier control wrote, so
+that serving does not wait, else from the link. SIGTERM drains: GOAWAY, open calls end,
+their records reach control, exit. Exit codes: 0 drained, 2 cannot start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import itertools
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvloop
+
+from extproc.runtime import Runtime, Snapshot
+from extproc.server.call import Call, Office
+from extproc.server.lean import LeanServer
+from extproc.server.link import WorkerLink
+
+if TYPE_CHECKING:
+    from extproc.server.grpcio import GrpcServer, Tls
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 30.0
+"""How long open calls may take to end after SIGTERM; a supervisor allows a little more."""
+FLUSH_SECONDS = 2.0
+"""How long the last records may take to reach control."""
+
+
+def make_id_factory() -> Callable[[], str]:
+    """Return a maker of ids that no other worker makes: random once, then counted."""
+    prefix = os.urandom(8).hex()
+    numbers = itertools.count(1)
+    return lambda: f"gw-{prefix}-{next(numbers):x}"
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._office: Office | None = None
+        self._ready = asyncio.Event()
+        self._draining = False
+        self._new_id = make_id_factory()
+        self._link = WorkerLink(
+            options.control, self._apply, name=Path(options.socket or "tcp").stem
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        snapshot = read_snapshot(self._options.snapshot)
+        if snapshot is not None:
+            self._apply(snapshot)
+        async with asyncio.TaskGroup() as tasks:
+            link = tasks.create_task(self._link.run())
+            stopped = tasks.create_task(stop.wait())
+            ready = tasks.create_task(self._ready.wait())
+            await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if not stop.is_set():
+                await self._serve(stop)
+            link.cancel()
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        edge = self._make_edge()
+        if isinstance(edge, LeanServer):
+            await edge.start(self._options.socket, self._new_call)
+        else:
+            address = self._options.listen or f"unix:{self._options.socket}"
+            await edge.start(address, self._tls())
+        # What is loaded now lives as long as the process: no collection looks at it.
+        gc.collect()
+        gc.freeze()
+        await stop.wait()
+        self._draining = True
+        await edge.drain(GRACE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._link.flushed(), FLUSH_SECONDS)
+
+    def _make_edge(self) -> LeanServer | GrpcServer:
+        if self._options.edge == "lean":
+            return LeanServer(health=lambda: not self._draining)
+        from extproc.server.grpcio import GrpcServer  # noqa: PLC0415  30 MB that lean saves
+
+        return GrpcServer(self._new_call, health=lambda: not self._draining)
+
+    def _tls(self) -> Tls | None:
+        if not self._options.tls_certificate:
+            return None
+        from extproc.server.grpcio import Tls  # noqa: PLC0415
+
+        return Tls(
+            self._options.tls_certificate,
+            self._options.tls_key,
+            self._options.tls_client_ca,
+        )
+
+    def _new_call(self) -> Call:
+        assert self._office is not None, "listening began without a snapshot"  # noqa: S101
+        return Call(self._office)
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        """Serve new exchanges by `snapshot`; those under way keep what they began with.
+
+        Raises:
+            KeyError: it names a provider type that this version does not have.
+        """
+        runtime = Runtime.of(snapshot)
+        if self._office is None:
+            self._office = Office(
+                runtime=runtime,
+                new_id=self._new_id,
+                wall_clock=time.time,  # noqa: TID251  the edge owns the clock
+                record=self._link.record,
+            )
+        else:
+            self._office.runtime = runtime
+        self._ready.set()
+
+
+def read_snapshot(path: Path | None) -> Snapshot | None:
+    """Return the snapshot that control left at `path`, or None when there is no use in it.
+
+    A file of another version is as good as none: control sends a new one.
+    """
+    if path is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=Snapshot)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as exc:
+        log.warning("ignoring the snapshot file: %s", type(exc).__name__)
+        return None
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="extproc.server.worker")
+    parser.add_argument("--socket", help="unix socket to serve ext_proc on")
+    parser.add_argument(
+        "--listen", help="HOST:PORT to serve on instead; gRPC edge only"
+    )
+    parser.add_argument("--control", type=Path, required=True, help="control's socket")
+    parser.add_argument("--snapshot", type=Path, help="snapshot file to start from")
+    parser.add_argument("--edge", choices=("lean", "grpc"), default="lean")
+    parser.add_argument("--tls-certificate", type=Path)
+    parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--tls-client-ca", type=Path)
+    options = parser.parse_args(arguments)
+    if bool(options.socket) == bool(options.listen):
+        parser.error("give one of --socket and --listen")
+    if options.listen and options.edge != "grpc":
+        parser.error("--listen needs --edge grpc")
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        parser.error("--tls-certificate and --tls-key go together")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one worker; return the exit code."""
+    logging.basicConfig(format="worker: %(levelname)s %(message)s", level=logging.INFO)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    code = 0
+    try:
+        uvloop.run(Worker(options).run())
+    except* OSError as group:
+        code = 2
+        for error in group.exceptions:
+            log.error("%s", error)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
