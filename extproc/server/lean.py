@@ -1,0 +1,390 @@
+"""The lean edge: ext_proc on a unix socket, in one `asyncio.Protocol` a connection.
+
+It feeds `h2.connection.ServerConnection` and does what its events ask for. A call is no
+task: its messages are answered inside `data_received`, and all answers to one read leave
+in one write. One timer a server looks after every deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from extproc.server.h2.connection import ServerConnection
+from extproc.server.h2.errors import Status
+from extproc.server.h2.events import (
+    CallCanceled,
+    CallHalfClosed,
+    CallRefused,
+    CallStarted,
+    ConnectionFailed,
+    Event,
+    MessageReceived,
+)
+from extproc.server.h2.limits import MIB, Limits
+
+if TYPE_CHECKING:
+    from extproc.server.call import (
+        Call,
+    )  # The edge only ever sees what `new_call` makes.
+
+PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+"""``Health/Watch`` is not served: a client that gets UNIMPLEMENTED asks `Check` instead
+(https://github.com/grpc/grpc/blob/master/doc/health-checking.md)."""
+
+SERVING = b"\x08\x01"
+NOT_SERVING = b"\x08\x02"
+"""``HealthCheckResponse{status}``, serialized."""
+
+SWEEP = 0.5
+"""Seconds between two looks at all deadlines: fine enough for timeouts of seconds, and
+the period of the rates in `Limits`."""
+
+WRITE_LIMIT = 8 * MIB
+"""Unsent bytes of one connection beyond which we stop reading from it. Not asyncio's
+64 KiB: one body is up to 32 MiB, and a pause stops every stream of the connection."""
+
+LINGER = 1.0
+"""Seconds that a peer has at the end to read what we still had to say."""
+
+BACKLOG = 1024
+"""Connections that wait for `accept`; Envoy opens one for each of its threads."""
+
+log = logging.getLogger(__name__)
+
+
+class LeanServer:
+    """Serve ext_proc calls, and unary methods by a table, on one unix socket."""
+
+    def __init__(
+        self,
+        *,
+        health: Callable[[], bool] = lambda: True,
+        unary: Mapping[str, Callable[[bytes], bytes]] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._health = health
+        self.unary: Mapping[str, Callable[[bytes], bytes]] = {
+            HEALTH_CHECK: self._check_health,
+            **(unary or {}),
+        }
+        """Serialized request in, serialized response out, by path."""
+        self.limits = limits or Limits()
+        self.connections: dict[int, LeanConnection] = {}
+        """The open ones, by number."""
+        self._accepted = 0
+        self._draining = False
+        self._server: asyncio.Server | None = None
+        self._bound: Bound | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, path: str, new_call: Callable[[], Call]) -> None:
+        """Listen on the socket file `path`, which only our own user may use.
+
+        Raises:
+            OSError: the path cannot be bound, or is a file that is no socket.
+        """
+        loop = asyncio.get_running_loop()
+
+        def accept() -> LeanConnection:
+            self._accepted += 1
+            return LeanConnection(self, self._accepted, loop, new_call)
+
+        listener, self._bound = _bind(Path(path))
+        self._server = await loop.create_unix_server(
+            accept, sock=listener, backlog=BACKLOG
+        )
+        self._sweeper = loop.call_later(SWEEP, self._sweep)
+
+    async def drain(self, grace: float) -> None:
+        """Accept nothing new; let open calls end, for `grace` seconds at most."""
+        self._draining = True
+        self._stop_listening()
+        for connection in tuple(self.connections.values()):
+            connection.shutdown()
+        try:
+            await asyncio.wait_for(self._empty.wait(), grace)
+        except TimeoutError:
+            log.warning(
+                "%d connections were still open after the grace", len(self.connections)
+            )
+
+    async def stop(self) -> None:
+        """Close everything that is still open."""
+        self._draining = True
+        self._stop_listening()
+        for connection in tuple(self.connections.values()):
+            connection.abandon()
+        try:
+            await asyncio.wait_for(self._empty.wait(), LINGER)
+        except TimeoutError:
+            for connection in tuple(self.connections.values()):
+                connection.abort()
+            await self._empty.wait()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def joined(self, number: int, connection: LeanConnection) -> None:
+        """Note a connection that has opened."""
+        self.connections[number] = connection
+        self._empty.clear()
+        if self._draining:
+            # It was in the backlog when we stopped listening.
+            connection.shutdown()
+
+    def left(self, number: int) -> None:
+        """Note a connection that is closed."""
+        self.connections.pop(number, None)
+        if not self.connections:
+            self._empty.set()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._bound is not None:
+            _unbind(self._bound)
+            self._bound = None
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in tuple(self.connections.values()):
+            connection.sweep(now)
+        self._sweeper = loop.call_later(SWEEP, self._sweep)
+
+    def _check_health(self, _request: bytes) -> bytes:
+        return SERVING if self._health() and not self._draining else NOT_SERVING
+
+
+class LeanConnection(asyncio.Protocol):
+    """One connection: reads in, events to calls, one write out."""
+
+    def __init__(
+        self,
+        server: LeanServer,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        new_call: Callable[[], Call],
+    ) -> None:
+        self._server = server
+        self._number = number
+        self._loop = loop
+        self._new_call = new_call
+        self._h2 = ServerConnection(server.limits)
+        self._calls: dict[int, Call] = {}
+        self._unary: dict[int, Callable[[bytes], bytes]] = {}
+        self._transport: asyncio.Transport | None = None
+        self._over = False
+        """Whether to close as soon as what there is to send is on its way."""
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the peer."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  asyncio's promise
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        self._server.joined(self._number, self)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the peer sent, and answer it in one write."""
+        events = self._h2.receive_data(data)
+        if events:
+            now = self._loop.time()
+            for event in events:
+                self._take(event, now)
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """Stop reading: who does not take answers may not ask for more."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
+        """Close every call that was open."""
+        self._transport = None
+        self._drop_all()
+        self._server.left(self._number)
+
+    # The server's side.
+
+    def shutdown(self) -> None:
+        """Let the open calls end, and accept no others."""
+        self._h2.shutdown()
+        self._flush()
+
+    def abandon(self) -> None:
+        """Close now, whatever is open."""
+        self._h2.abandon()
+        self._over = True
+        self._flush()
+
+    def abort(self) -> None:
+        """Close without waiting for the peer to read."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Expire the calls whose deadline has passed."""
+        self._h2.replenish()
+        due = [item for item in self._calls.items() if item[1].deadline <= now]
+        for stream_id, call in due:
+            self._drive(stream_id, call, call.expire, now)
+        if due:
+            self._flush()
+
+    # Events.
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case MessageReceived(stream_id, message):
+                call = self._calls.get(stream_id)
+                if call is None:
+                    self._answer(stream_id, message)
+                else:
+                    self._drive(stream_id, call, partial(call.receive, message), now)
+            case CallStarted(stream_id, path):
+                self._start(stream_id, path)
+            case CallHalfClosed(stream_id):
+                self._drop(stream_id, clean=True)
+                if self._unary.pop(stream_id, None) is not None:
+                    self._h2.finish(
+                        stream_id, status=Status.INTERNAL, message="no message came"
+                    )
+                self._h2.finish(stream_id)
+            case CallCanceled(stream_id) | CallRefused(stream_id):
+                self._drop(stream_id, clean=False)
+            case ConnectionFailed(code, reason):
+                log.warning("connection %d: %s: %s", self._number, code.name, reason)
+                self._over = True
+            case _:
+                assert_never(event)
+
+    def _start(self, stream_id: int, path: str) -> None:
+        if path == PROCESS:
+            self._calls[stream_id] = self._new_call()
+        elif path in self._server.unary:
+            self._unary[stream_id] = self._server.unary[path]
+        else:
+            self._h2.finish(
+                stream_id, status=Status.UNIMPLEMENTED, message="unknown method"
+            )
+
+    def _drive(
+        self,
+        stream_id: int,
+        call: Call,
+        ask: Callable[[float], list[bytes]],
+        now: float,
+    ) -> None:
+        """Send what a call has to say."""
+        try:
+            replies = ask(now)
+        except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
+            self._fail(stream_id, exc)
+            return
+        finished = call.finished
+        if replies or finished:
+            alive = self._h2.send_messages(stream_id, replies, end=finished)
+            if finished or not alive:
+                self._drop(stream_id, clean=alive)
+
+    def _answer(self, stream_id: int, message: bytes) -> None:
+        """Serve a unary method; only its first message counts."""
+        method = self._unary.pop(stream_id, None)
+        if method is None:
+            return
+        try:
+            self._h2.send_messages(stream_id, (method(message),), end=True)
+        except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
+            self._fail(stream_id, exc)
+
+    def _fail(self, stream_id: int, exc: Exception) -> None:
+        # The text of an exception can quote the message, which is the client's own.
+        log.error("call %d/%d failed: %s", self._number, stream_id, type(exc).__name__)
+        self._h2.finish(stream_id, status=Status.INTERNAL, message="internal error")
+        self._drop(stream_id, clean=False)
+
+    def _drop(self, stream_id: int, *, clean: bool) -> None:
+        call = self._calls.pop(stream_id, None)
+        if call is None:
+            return
+        try:
+            call.close(self._loop.time(), clean=clean)
+        except Exception as exc:  # noqa: BLE001  the others must be closed too
+            log.error(  # noqa: TRY400  no traceback: its values are the client's own
+                "call %d/%d failed to close: %s",
+                self._number,
+                stream_id,
+                type(exc).__name__,
+            )
+
+    def _drop_all(self) -> None:
+        for stream_id in tuple(self._calls):
+            self._drop(stream_id, clean=False)
+        self._unary.clear()
+
+    def _flush(self) -> None:
+        """Write all there is to send, in one go."""
+        if self._transport is None:
+            return
+        data = self._h2.data_to_send()
+        if data:
+            self._transport.write(data)
+        if self._over or self._h2.drained:
+            self._transport.close()
+
+
+Bound = tuple[Path, tuple[int, int]]
+"""A socket file, and the device and inode that are ours."""
+
+
+def _bind(path: Path) -> tuple[socket.socket, Bound]:
+    """Make the socket file, in place of one that a process before us left behind."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(f"{path} is in the way, and is no socket")
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX)
+    # By umask, not chmod: there is no moment in which others could connect.
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    listener.setblocking(False)
+    status = path.stat()
+    return listener, (path, (status.st_dev, status.st_ino))
+
+
+def _unbind(bound: Bound) -> None:
+    """Remove the socket file, unless a successor has bound the same path already."""
+    path, ours = bound
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if (status.st_dev, status.st_ino) == ours:
+        path.unlink(missing_ok=True)
