@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from extproc.formats.base import ClientFormat
+from extproc.formats.base import ClientFormat, ProviderFormat
+from extproc.formats.openai_chat.answer_reader import read_answer
 from extproc.formats.openai_chat.answer_writer import write_answer
+from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.formats.openai_chat.chunk_writer import ChunkWriter
-from extproc.formats.openai_chat.errors import write_error, write_error_event
+from extproc.formats.openai_chat.errors import (
+    read_error,
+    write_error,
+    write_error_event,
+)
+from extproc.formats.openai_chat.overview import overview
+from extproc.formats.openai_chat.passage import ChunkPassage
 from extproc.formats.openai_chat.request_reader import read_request
+from extproc.formats.openai_chat.request_writer import write_request
+from extproc.formats.openai_chat.usage_request import usage_request
 
 CLIENT = ClientFormat(
     name="openai_chat",
@@ -15,4 +25,15 @@ CLIENT = ClientFormat(
     stream_writer=ChunkWriter,
     write_error=write_error,
     write_error_event=write_error_event,
+)
+
+PROVIDER = ProviderFormat(
+    name="openai_chat",
+    write_request=write_request,
+    read_answer=read_answer,
+    stream_reader=ChunkReader,
+    read_error=read_error,
+    overview=overview,
+    passage=ChunkPassage,
+    usage_request=usage_request,
 )

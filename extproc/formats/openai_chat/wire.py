@@ -465,11 +465,17 @@ class Failure(Struct, frozen=True):
     error: Raw
 
 
+class LastChunk(Struct, frozen=True):
+    """A chunk with a ``finish_reason``."""
+
+    chunk: Chunk
+
+
 class Done(Struct, frozen=True):
     """``[DONE]``."""
 
 
-Event = Chunk | Failure | Done
+Event = Chunk | LastChunk | Failure | Done
 
 
 class Glance(Struct, frozen=True):

@@ -1,0 +1,122 @@
+"""``chat.completion.chunk`` frames of any server in, canonical events out.
+
+OpenAI's own chunks are regular; others leave out the index of tool calls, repeat their
+ids, give usage in a chunk with choices, finish twice, or end without ``[DONE]``. All that
+has one meaning only is read.
+
+Dropped, having no canonical event: ``logprobs`` and ``audio`` of chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.base import State, TableStream
+from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat.choice_reader import ChoiceReader
+from extproc.formats.openai_chat.errors import error_of
+from extproc.formats.openai_chat.usage import read_usage
+from extproc.framing.sse import Frame
+
+_CHUNK = msgspec.json.Decoder(wire.Chunk)
+_ANYTHING = msgspec.json.Decoder()
+
+_KNOWN_NAMES = frozenset({"", "message", "error", "chat.completion.chunk"})
+"""Names of frames that carry chunks; OpenAI's have none."""
+
+
+class ChunkReader(TableStream[wire.Event]):
+    """See the module's docstring; the interface is `formats.base.StreamReader`."""
+
+    NEXT: ClassVar[Mapping[tuple[State, type], State]] = {
+        (State.IDLE, wire.Chunk): State.OPEN,
+        (State.IDLE, wire.LastChunk): State.FINISHED,
+        (State.IDLE, wire.Failure): State.DONE,
+        (State.OPEN, wire.Chunk): State.OPEN,
+        (State.OPEN, wire.LastChunk): State.FINISHED,
+        (State.OPEN, wire.Failure): State.DONE,
+        (State.OPEN, wire.Done): State.DONE,
+        (State.FINISHED, wire.Chunk): State.FINISHED,
+        (State.FINISHED, wire.LastChunk): State.FINISHED,
+        (State.FINISHED, wire.Failure): State.DONE,
+        (State.FINISHED, wire.Done): State.DONE,
+        (State.DONE, wire.Done): State.DONE,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = False
+        self._over = False
+        self._id = ""
+        self._choices: dict[int, ChoiceReader] = {}
+
+    def parse(self, frame: Frame) -> wire.Event | None:
+        """Read a frame; see `TableStream.parse`."""
+        if frame.name not in _KNOWN_NAMES or not frame.data:
+            return None
+        if frame.data.startswith(b"[DONE]"):
+            return wire.Done()
+        chunk = _CHUNK.decode(frame.data)
+        if wire.present(chunk.error) is not None:
+            return wire.Failure(chunk.error)
+        if chunk.choices and any(choice.finish_reason for choice in chunk.choices):
+            return wire.LastChunk(chunk)
+        return chunk
+
+    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
+        """Yield what a legal event amounts to; see `TableStream.translate`."""
+        match event:
+            case wire.Chunk():
+                yield from self._read_chunk(event)
+            case wire.LastChunk(chunk):
+                yield from self._read_chunk(chunk)
+            case wire.Failure(error):
+                self._over = True
+                said = {"error": _ANYTHING.decode(error)}
+                yield canonical.Failed(error_of(502, said))
+            case wire.Done():
+                yield from self._end()
+
+    def close(self) -> list[canonical.Event]:
+        """See `StreamReader.close`; finish_reasons are end enough without ``[DONE]``."""
+        if self.state is State.FINISHED and all(
+            choice.finished for choice in self._choices.values()
+        ):
+            self.state = State.DONE
+            return list(self._end())
+        return super().close()
+
+    def _read_chunk(self, chunk: wire.Chunk) -> Iterator[canonical.Event]:
+        if not self._started and (chunk.model or chunk.choices):
+            self._started = True
+            self._id = chunk.id or ""
+            yield canonical.Started(
+                id=self._id, model=chunk.model or "", created=chunk.created
+            )
+        for said in chunk.choices or ():
+            choice = self._choices.get(said.index)
+            if choice is None:
+                choice = ChoiceReader(said.index, self._id)
+                self._choices[said.index] = choice
+            if said.delta is not None:
+                yield from choice.read(said.delta)
+            if said.finish_reason:
+                yield from choice.finish(said.finish_reason)
+        usage = read_usage(chunk.usage)
+        if usage is not None:
+            yield canonical.Reported(usage)
+
+    def _end(self) -> Iterator[canonical.Event]:
+        if self._over:
+            return
+        if not self._started:
+            raise ProtocolViolation("the provider's stream has no answer")
+        self._over = True
+        for choice in self._choices.values():
+            yield from choice.finish("stop")
+        yield canonical.Ended()

@@ -1,0 +1,188 @@
+"""A canonical request in, an OpenAI chat completion request out.
+
+For clients of another format; OpenAI's own clients' bytes pass.
+
+What has no word here and no bearing on the answer's meaning is left out and reported:
+prompt cache breakpoints (caching is automatic), reasoning of earlier turns (no other
+provider can use it), ``is_error`` of tool results (their text says it), thinking budgets
+and ``top_k``. All else that cannot be said is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from extproc import canonical
+from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.openai_chat.message_writer import MessageWriter
+
+_encode = msgspec.json.Encoder().encode
+
+EXTRAS = frozenset(
+    {
+        "audio", "metadata", "modalities", "moderation", "prediction",
+        "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "safety_identifier", "store", "verbosity", "web_search_options",
+    }
+)  # fmt: skip
+"""Members of this format that the canonical request has no word for."""
+
+_SERVICE_TIERS = {
+    "standard_only": "default",  # Anthropic's word
+    **{name: name for name in ("auto", "default", "flex", "scale", "priority", "fast")},
+}
+
+_SAME = (
+    "parallel_tool_calls", "temperature", "top_p", "seed", "n", "presence_penalty",
+    "frequency_penalty", "logit_bias", "logprobs", "top_logprobs",
+)  # fmt: skip
+"""Members that are called here as in the canonical request."""
+
+
+def write_request(
+    request: canonical.Request,
+    model: str,
+    max_output_tokens: int,  # noqa: ARG001  no limit is a limit of the provider's own
+) -> Rendered:
+    """Write the body that asks `model`.
+
+    Raises:
+        Unsupported: the request has what this format cannot say.
+    """
+    messages = MessageWriter()
+    for message in request.messages:
+        messages.write(message)
+    dropped = messages.dropped
+    body: dict[str, Any] = {"model": model, "messages": messages.written}
+    if request.tools:
+        body["tools"] = list(_write_tools(request, dropped))
+    if request.tool_choice is not None:
+        body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
+    if request.max_output_tokens is not None:
+        body["max_completion_tokens"] = request.max_output_tokens
+    for name in _SAME:
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
+    if request.stop:
+        body["stop"] = request.stop
+    if request.output_format is not None:
+        body["response_format"] = _write_output_format(request.output_format)
+    if request.end_user is not None:
+        body["user"] = request.end_user
+    if request.stream:
+        body["stream"] = True
+        # We meter by it; the client sees it only if it asked.
+        body["stream_options"] = {"include_usage": True}
+    _write_service_tier(request, body)
+    _write_thinking(request, body, dropped)
+    _write_extras(request, body)
+    return Rendered(_encode(body), tuple(dropped))
+
+
+def _write_service_tier(request: canonical.Request, body: dict[str, Any]) -> None:
+    tier = request.service_tier
+    if tier is None:
+        return
+    if tier not in _SERVICE_TIERS:
+        raise Unsupported(
+            f"The service tier {tier!r} is not known to this provider.",
+            param=request.name_of("service_tier"),
+        )
+    body["service_tier"] = _SERVICE_TIERS[tier]
+
+
+def _write_thinking(
+    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+) -> None:
+    thinking = request.thinking
+    if thinking is not None:
+        if thinking.effort is not None:
+            body["reasoning_effort"] = thinking.effort
+        if thinking != canonical.Thinking(effort=thinking.effort):
+            dropped.append(request.name_of("thinking"))
+    if request.top_k is not None:
+        dropped.append(request.name_of("top_k"))
+
+
+def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
+    for name, raw in request.extras.items():
+        if name == "stream_options" and request.stream:
+            body[name] |= {"include_obfuscation": True}
+        elif name in EXTRAS:
+            body[name] = raw
+        else:
+            raise Unsupported(f"'{name}' cannot be said to this provider.", param=name)
+
+
+# ---------------------------------------------------------------- tools and shapes
+
+
+def _write_tools(
+    request: canonical.Request, dropped: list[str]
+) -> Iterator[dict[str, Any]]:
+    for i, tool in enumerate(request.tools):
+        where = f"{request.name_of('tools')}[{i}]"
+        match tool:
+            case canonical.Tool():
+                if tool.cache is not None:
+                    dropped.append(f"{where}.cache_control")
+                function = {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                    "strict": tool.strict,
+                }
+                yield {"type": "function", "function": _given(function)}
+            case canonical.CustomTool():
+                custom = {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "format": tool.format,
+                }
+                yield {"type": "custom", "custom": _given(custom)}
+            case canonical.BuiltinTool():
+                raise Unsupported(
+                    f"The tool type {tool.kind!r} is not known to this provider.",
+                    param=where,
+                )
+
+
+def _write_tool_choice(
+    choice: canonical.ToolChoice, request: canonical.Request
+) -> str | dict[str, Any]:
+    customs = {
+        tool.name for tool in request.tools if isinstance(tool, canonical.CustomTool)
+    }
+    named = [
+        {"type": kind, kind: {"name": name}}
+        for name in choice.names
+        for kind in ("custom" if name in customs else "function",)
+    ]
+    if choice.mode == "named":
+        return named[0]
+    if named and choice.mode != "none":
+        return {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": choice.mode, "tools": named},
+        }
+    return choice.mode
+
+
+def _write_output_format(shape: canonical.OutputFormat) -> dict[str, Any]:
+    if shape.kind != "json_schema":
+        return {"type": shape.kind}
+    schema = {
+        # It has to have a name here; other formats give none.
+        "name": shape.name or "answer",
+        "description": shape.description,
+        "schema": shape.schema,
+        "strict": shape.strict,
+    }
+    return {"type": "json_schema", "json_schema": _given(schema)}
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
