@@ -22,6 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -99,7 +100,7 @@ def _place_system(
 ) -> list[_Turn]:
     """Move the system turns that may not stay to `system`."""
     placed: list[_Turn] = []
-    for turn, after in zip(turns, [*turns[1:], None], strict=True):
+    for turn, after in itertools.zip_longest(turns, turns[1:]):
         if turn.role == "system":
             fits = placed and placed[-1].role == "user"
             if model.system_turns and fits and (not after or after.role == "assistant"):
