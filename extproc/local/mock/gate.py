@@ -18,19 +18,31 @@ CREDENTIAL_HEADERS: Final = frozenset(
 )
 
 
-def check_headers(request: Request, *, credential: str) -> None:
-    """Refuse headers that must not arrive; `credential` is the one that may."""
+OWNERS: Final = ("openai", "anthropic")
+
+
+def check_headers(request: Request, *, credentials: frozenset[str]) -> None:
+    """Refuse headers that must not arrive; `credentials` are those that may."""
     for name, _ in request.headers:
         if name.startswith(GATEWAY_PREFIXES):
             raise Refusal(
                 400, f"mock_unexpected_header: {name}", code="mock_unexpected_header"
             )
-        if name in CREDENTIAL_HEADERS and name != credential:
+        if name in CREDENTIAL_HEADERS and name not in credentials:
             raise Refusal(
                 400,
                 f"unexpected credential header: {name}",
                 code="mock_unexpected_credential",
             )
+
+
+def check_owner(key: str, provider: str) -> None:
+    """Refuse a key that names another provider: `sk-mock-openai-…` at Anthropic."""
+    owner = next((name for name in OWNERS if key.startswith(f"sk-mock-{name}")), None)
+    if owner is not None and owner != provider:
+        raise Refusal(
+            400, f"this is a key of {owner}", code="mock_unexpected_credential"
+        )
 
 
 def check_body_headers(request: Request) -> None:

@@ -16,6 +16,7 @@ from typing import Final, Self
 
 import msgspec
 
+from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
@@ -25,7 +26,7 @@ DEFAULT_PACE: Final = 0.002
 DEFAULT_KEYS: Final = ("sk-mock*",)
 REMEMBERED: Final = 1000
 """How many requests are kept for `/_mock/requests`."""
-PROVIDERS: Final = ("openai",)
+PROVIDERS: Final = ("openai", "anthropic")
 RECORDS_PATH: Final = "/_mock/requests"
 
 
@@ -165,6 +166,7 @@ async def serve(
     memory = Memory(clock)
     makers: dict[str, Callable[[], Provider]] = {
         "openai": lambda: OpenAI(memory, keys),
+        "anthropic": lambda: Anthropic(memory, keys),
     }
     server = MockServer(
         [makers[name]() for name in providers], pace=pace, memory=memory

