@@ -8,7 +8,6 @@ from typing import NamedTuple
 import h2.config
 import h2.connection
 import h2.events
-import h2.settings
 import hpack
 import pytest
 
@@ -88,13 +87,11 @@ class RawPeer:
 class LibraryPeer:
     """The `h2` package as client: it judges everything that we send."""
 
-    def __init__(self, limits=None, *, settings=None, cut=None):
+    def __init__(self, limits=None, *, cut=None):
         self.server = ServerConnection(limits)
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding=None)
         )
-        if settings:
-            self.h2.local_settings.update(settings)
         self.h2.initiate_connection()
         self.cut = cut or (lambda data: [data])
         self.events = []
@@ -103,7 +100,8 @@ class LibraryPeer:
         self.ended = set()
         self.resets = {}
         self.withhold = False
-        """Whether to keep the credit of what is received."""
+        """Whether to give no credit for what is received."""
+        self.owed = defaultdict(int)
         self.gone = None
         self.replies = lambda _event: None
 
@@ -126,10 +124,9 @@ class LibraryPeer:
         match event:
             case h2.events.DataReceived():
                 self.bodies[event.stream_id] += event.data
-                if not self.withhold and event.flow_controlled_length:
-                    self.h2.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
+                self.owed[event.stream_id] += event.flow_controlled_length
+                if not self.withhold:
+                    self.release()
             case h2.events.ResponseReceived() | h2.events.TrailersReceived():
                 fields = dict(event.headers)
                 if b"grpc-status" in fields:
@@ -142,6 +139,13 @@ class LibraryPeer:
                 self.gone = event
             case _:
                 pass
+
+    def release(self):
+        """Give the credit that is owed."""
+        while self.owed:
+            stream_id, size = self.owed.popitem()
+            if size:
+                self.h2.acknowledge_received_data(size, stream_id)
 
     def send_body(self, stream_id, body, *, end=True):
         """Send as the windows allow, the exchange going on in between."""
@@ -184,3 +188,9 @@ def library_peer():
 @pytest.fixture
 def parse_frames():
     return parse
+
+
+@pytest.fixture(scope="session")
+def library_peer_class():
+    """For Hypothesis, which wants no fixture that is made anew for each test."""
+    return LibraryPeer
