@@ -1,0 +1,3 @@
+"""``gateway.yaml``: read strictly, compiled to the workers' snapshot and Envoy's files."""
+
+from __future__ import annotations

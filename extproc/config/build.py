@@ -1,0 +1,91 @@
+"""A `Config` in, the workers' `Snapshot` out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from extproc.config.schema import Config, KeyConfig, TargetConfig
+from extproc.runtime import (
+    MAX_ATTEMPTS,
+    Grant,
+    Limits,
+    ModelSpec,
+    Snapshot,
+    TargetSpec,
+)
+
+BACKOFF_SECONDS = 30.0
+"""On top of all attempts' first bytes: connecting and the pauses between attempts."""
+
+BEHIND_ENVOY_SECONDS = 5.0
+"""How much later than Envoy's own timer the worker's rings, so that it stays a backstop
+and a client gets one answer, not a race of two."""
+
+
+def build(
+    config: Config, *, grants: Sequence[Grant], generation: int, created: int
+) -> Snapshot:
+    """Build what the workers need of `config`.
+
+    Args:
+        config: the configuration.
+        grants: of keys that are not in the file.
+        generation: counts up with every change.
+        created: Unix seconds.
+    """
+    return Snapshot(
+        generation=generation,
+        grants=(*grants, *map(_grant, config.keys)),
+        models=tuple(
+            ModelSpec(
+                name=name,
+                targets=tuple(_target(config, target) for target in model.targets),
+                owned_by=model.owned_by,
+            )
+            for name, model in config.models.items()
+        ),
+        listed=tuple(name for model in config.models.values() for name in model.listed),
+        limits=limits(config),
+        created=created,
+    )
+
+
+def limits(config: Config) -> Limits:
+    """Derive the worker's deadlines from the configured ones.
+
+    ``idle_seconds`` alone rings before Envoy's timer: the worker ends a silent stream
+    with an error event in the client's dialect, Envoy could only cut it.
+    """
+    times = config.timeouts
+    return Limits(
+        max_body_bytes=config.limits.body_bytes,
+        max_answer_bytes=config.limits.answer_bytes,
+        request_seconds=times.request + BEHIND_ENVOY_SECONDS,
+        first_byte_seconds=MAX_ATTEMPTS * times.first_byte + BACKOFF_SECONDS,
+        idle_seconds=times.idle,
+    )
+
+
+def _grant(key: KeyConfig) -> Grant:
+    if key.key is not None:
+        secret = key.key.get_secret_value().encode()
+        digest = hashlib.sha256(secret).hexdigest()
+    else:
+        digest = (key.key_sha256 or "").lower()
+    return Grant(id=key.id, sha256=digest, models=key.models)
+
+
+def _target(config: Config, target: TargetConfig) -> TargetSpec:
+    provider = config.providers[target.provider]
+    endpoint = provider.endpoint
+    return TargetSpec(
+        provider=target.provider,
+        type=provider.type,
+        cluster=target.provider,
+        authority=endpoint.authority,
+        path=endpoint.path + provider.kind.chat_path,
+        model=target.model,
+        default_max_tokens=provider.default_max_tokens,
+        include_usage=provider.include_usage,
+    )

@@ -1,0 +1,103 @@
+"""A `Config` in, Envoy's files out: one small module a kind of resource.
+
+    bootstrap.json       what stays for the life of a process, with the listener in it
+    rds.json cds.json    routes and provider clusters, replaced while Envoy runs
+    sds-<provider>.json  credentials (mode 0600)
+    sds.listener.json    where the listener's certificate is
+
+The same configuration and layout give the same bytes. Importing this package costs about
+a second (``envoy_data_plane``): control does it, workers never.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from extproc.config.compile import wire
+from extproc.config.compile.bootstrap import gateway_bootstrap
+from extproc.config.compile.clusters import provider_cluster
+from extproc.config.compile.layout import Layout
+from extproc.config.compile.routes import routes
+from extproc.config.compile.secrets import secret_files
+from extproc.config.schema import Config
+
+__all__ = ["EnvoyFiles", "Layout", "compile_envoy", "write_files"]
+
+BOOTSTRAP = "bootstrap.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvoyFiles:
+    """What Envoy reads, by file name."""
+
+    bootstrap: bytes
+    """A change of it needs a new process."""
+    rds: bytes
+    cds: bytes
+    secrets: Mapping[str, bytes] = dataclasses.field(repr=False)
+    """By file name. Never to be logged."""
+
+    def in_order(self) -> dict[str, bytes]:
+        """Return all by name, each after those that it refers to."""
+        return {
+            BOOTSTRAP: self.bootstrap,
+            **self.secrets,
+            "cds.json": self.cds,
+            "rds.json": self.rds,
+        }
+
+
+def compile_envoy(config: Config, layout: Layout) -> EnvoyFiles:
+    """Compile `config` for an Envoy that finds things as `layout` says."""
+    return EnvoyFiles(
+        bootstrap=wire.dump(wire.json_of(gateway_bootstrap(config, layout))),
+        rds=wire.discovery([routes(config)]),
+        cds=wire.discovery(
+            [
+                provider_cluster(name, provider, layout)
+                for name, provider in sorted(config.providers.items())
+            ]
+        ),
+        secrets=secret_files(config),
+    )
+
+
+def write_files(files: EnvoyFiles, directory: Path) -> list[str]:
+    """Write what changed, each file by a rename; return the names, in order.
+
+    Secrets of providers that are gone are deleted, last. The caller sees to it that no
+    worker names a cluster that Envoy does not have yet, or has no longer.
+
+    Raises:
+        OSError: the directory cannot be written to. What was renamed before stays, and
+            is consistent by itself.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    changed = []
+    wanted = files.in_order()
+    for name, content in wanted.items():
+        path = directory / name
+        if not path.is_file() or path.read_bytes() != content:
+            _replace(path, content)
+            changed.append(name)
+    for path in sorted(directory.glob("sds[-.]*.json")):
+        if path.name not in wanted:
+            path.unlink()
+            changed.append(path.name)
+    return changed
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # In the same folder, or it would not be a rename. mkstemp makes it 0600.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

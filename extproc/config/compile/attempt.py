@@ -1,0 +1,235 @@
+"""What happens to a request on its way to one provider: the upstream filter chain.
+
+In this order: Lua puts this attempt's rendering in place and takes every credential off;
+header_mutation drops what is nobody's business; credential_injector adds this provider's
+own credential, which Python never sees. On the way back header_mutation drops what the
+provider says to its direct callers, then Lua notes how a failed attempt ended.
+
+The request's headers are one map, shared by all attempts: what an attempt set, the next
+one still sees. Hence everything is overwritten or deleted, each time.
+"""
+
+from __future__ import annotations
+
+from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.extensions.filters.http.credential_injector import (
+    v3 as injector,
+)
+from envoy_data_plane.envoy.extensions.filters.http.header_mutation import (
+    v3 as mutation,
+)
+from envoy_data_plane.envoy.extensions.filters.http.upstream_codec import v3 as codec
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import (
+    v3 as hcm,
+)
+from envoy_data_plane.envoy.extensions.http.injected_credentials.generic import (
+    v3 as generic,
+)
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+
+from extproc.config.compile import wire
+from extproc.config.compile.layout import Layout
+from extproc.config.compile.secrets import credential_source
+from extproc.config.schema import CREDENTIAL_HEADERS, ProviderConfig
+from extproc.providers import PROVIDERS
+
+_LUA = """\
+local credentials = { %s }
+
+function envoy_on_request(h)
+  local hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
+  local n = hd:get("x-envoy-attempt-count") or "1"
+  dm:set("gw.att", "n", n)
+  for _, k in ipairs(credentials) do hd:remove(k) end
+  local t = dm:get("gw.t" .. n)
+  if t == nil then return end
+  hd:replace(":path", t["path"])
+  hd:replace(":authority", t["host"])
+  for _, k in ipairs(t["del"] or {}) do hd:remove(k) end
+  for k, v in pairs(t["set"] or {}) do hd:replace(k, v) end
+  local b = h:body(true)
+  if b ~= nil then b:setBytes(t["body"]) end
+end
+
+function envoy_on_response(h)
+  local hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
+  local status = hd:get(":status")
+  if tonumber(status) < 400 then return end
+  local att = dm:get("gw.att")
+  local n = att and att["n"] or "0"
+  dm:set("gw.att", "a" .. n, status .. " " .. (hd:get("retry-after") or "-"))
+end
+"""
+"""The rendering of attempt n is the metadata ``gw.t<n>``: path, host, headers to delete
+and to set, body. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``,
+missing when there was no answer."""
+
+NOT_FOR_PROVIDERS = (
+    # Envoy's and ours.
+    "x-request-id",
+    # Who the caller is and how it came here.
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-client-cert",
+    "x-real-ip",
+    "true-client-ip",
+    # A browser's: Anthropic refuses a request with an origin, and it is not from one.
+    "origin",
+    "referer",
+    # The caller's traces are the caller's.
+    "traceparent",
+    "tracestate",
+    "baggage",
+    # Would bill another organization than the credential's.
+    "openai-organization",
+    "openai-project",
+)
+"""Request headers that no provider gets."""
+
+NOT_FOR_PROVIDERS_PREFIXES = (
+    "x-envoy-",
+    "x-gw-",
+    "x-extproc-",
+    # The client SDK's version and platform: untrue for a request that we wrote.
+    "x-stainless-",
+    "sec-",
+    "cf-",
+)
+
+NOT_FOR_CLIENTS = (
+    # The gateway's own domain has its own cookies and transport policy.
+    "set-cookie",
+    "strict-transport-security",
+    "alt-svc",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "via",
+    "server",
+    # Which account serves is not the caller's business.
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+)
+"""Response headers of a provider that no client gets."""
+
+NOT_FOR_CLIENTS_PREFIXES = (
+    # Envoy obeys some of these in an answer: x-envoy-ratelimited forbids the retry, and
+    # x-envoy-immediate-health-check-fail takes the host out.
+    "x-envoy-",
+    "x-gw-",
+    "x-extproc-",
+    "cf-",
+    "access-control-",
+    # The account's limits, not the caller's.
+    "x-ratelimit-",
+    "anthropic-ratelimit-",
+)
+
+
+def upstream_filters(
+    name: str, provider: ProviderConfig, layout: Layout
+) -> list[hcm.HttpFilter]:
+    """Compile the upstream chain of the provider `name`."""
+    chain = [_rendering(), _hygiene(provider)]
+    if provider.api_key is not None:
+        chain.append(_credential(name, provider, layout))
+    return [
+        *chain,
+        wire.http_filter("upstream_codec", wire.pack(codec.UpstreamCodec())),
+    ]
+
+
+def credential_headers() -> list[str]:
+    """Return every header that could hold a credential, a client's or a provider's."""
+    own = [provider.credential_header for provider in PROVIDERS.values()]
+    return list(dict.fromkeys((*CREDENTIAL_HEADERS, *own)))
+
+
+def lua_source() -> str:
+    """Return the Lua filter's text, the same for every cluster."""
+    return _LUA % ", ".join(f'"{name}"' for name in credential_headers())
+
+
+def _rendering() -> hcm.HttpFilter:
+    return wire.http_filter(
+        "lua",
+        wire.newer(
+            "envoy.extensions.filters.http.lua.v3.Lua",
+            # One VM a thread for all clusters, not one each.
+            shared_vm_id="extproc",
+            default_source_code={"inline_string": lua_source()},
+        ),
+    )
+
+
+def _hygiene(provider: ProviderConfig) -> hcm.HttpFilter:
+    # First the drops, so that a configured header survives them.
+    configured = [
+        rules.HeaderMutation(
+            append=core.HeaderValueOption(
+                header=core.HeaderValue(key=key, value=value),
+                append_action=core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+        )
+        for key, value in sorted(provider.headers.items())
+    ]
+    return wire.http_filter(
+        "header_mutation",
+        wire.pack(
+            mutation.HeaderMutation(
+                mutations=mutation.Mutations(
+                    request_mutations=[
+                        *drops(NOT_FOR_PROVIDERS, NOT_FOR_PROVIDERS_PREFIXES),
+                        *configured,
+                    ],
+                    response_mutations=drops(NOT_FOR_CLIENTS, NOT_FOR_CLIENTS_PREFIXES),
+                )
+            )
+        ),
+    )
+
+
+def drops(
+    names: tuple[str, ...], prefixes: tuple[str, ...]
+) -> list[rules.HeaderMutation]:
+    """Return the mutations that remove headers by name and by prefix."""
+    return [
+        *(rules.HeaderMutation(remove=name) for name in names),
+        *(
+            rules.HeaderMutation(
+                remove_on_match=rules.HeaderMutationRemoveOnMatch(
+                    key_matcher=matcher.StringMatcher(prefix=prefix)
+                )
+            )
+            for prefix in prefixes
+        ),
+    ]
+
+
+def _credential(name: str, provider: ProviderConfig, layout: Layout) -> hcm.HttpFilter:
+    kind = provider.kind
+    return wire.http_filter(
+        "credential_injector",
+        wire.pack(
+            injector.CredentialInjector(
+                # What the client called the header is gone already; a second lock.
+                overwrite=True,
+                credential=core.TypedExtensionConfig(
+                    name="envoy.http.injected_credentials.generic",
+                    typed_config=wire.pack(
+                        generic.Generic(
+                            credential=credential_source(layout, name),
+                            header=kind.credential_header,
+                            header_value_prefix=kind.credential_prefix,
+                        )
+                    ),
+                ),
+            )
+        ),
+    )

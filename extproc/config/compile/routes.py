@@ -1,0 +1,244 @@
+"""The route table (RDS): which URLs exist, and how one request becomes attempts.
+
+Providers are not in it: the sidecar names their clusters in metadata, so adding one
+changes clusters and secrets only.
+"""
+
+from __future__ import annotations
+
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.config.route import v3 as route
+from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+
+from extproc.config.compile import wire
+from extproc.config.compile.replies import (
+    MESSAGES_ROUTE,
+    Cause,
+    anthropic_body,
+    openai_body,
+)
+from extproc.config.schema import Config
+from extproc.runtime import MAX_ATTEMPTS
+
+ROUTES = "gateway"
+"""The name of the route configuration."""
+
+NO_CLUSTER = "none"
+"""A cluster without endpoints."""
+
+_UNKNOWN_URL = Cause(
+    "",
+    "Unknown URL. This gateway serves POST /v1/chat/completions, GET /v1/models and "
+    "GET /v1/models/{model}.",
+    "invalid_request_error",
+    "unknown_url",
+    "not_found_error",
+)
+
+
+def routes(config: Config) -> route.RouteConfiguration:
+    """Compile the route table."""
+    return route.RouteConfiguration(
+        name=ROUTES,
+        virtual_hosts=[
+            route.VirtualHost(
+                name="gateway",
+                domains=["*"],
+                # The router counts x-envoy-attempt-count up; Lua picks a rendering by it.
+                include_request_attempt_count=True,
+                # Also what a retry can be replayed from: over the default of 1 MiB the
+                # router gives up retrying without a word.
+                request_body_buffer_limit=config.limits.body_bytes,
+                # Set by our own upstream Lua to force a retry; nobody else's business.
+                response_headers_to_remove=["x-gw-retry"],
+                routes=[
+                    *_upgrades(),
+                    _live(),
+                    _sidecar(config, "ready", "/health/ready", "GET"),
+                    *_served(config, "chat", "/v1/chat/completions", "POST"),
+                    *_served(config, "models", "/v1/models", "GET"),
+                    *_served(config, "model", "/v1/models/", "GET", prefix=True),
+                    _direct(
+                        MESSAGES_ROUTE,
+                        route.RouteMatch(path_separated_prefix="/v1/messages"),
+                        404,
+                        anthropic_body(_UNKNOWN_URL),
+                    ),
+                    _direct(
+                        "unknown",
+                        route.RouteMatch(prefix="/"),
+                        404,
+                        openai_body(_UNKNOWN_URL),
+                    ),
+                ],
+            )
+        ],
+    )
+
+
+def _served(
+    config: Config, name: str, path: str, method: str, *, prefix: bool = False
+) -> list[route.Route]:
+    """Return a URL's route, and that of all other methods on it."""
+    refusal = Cause(
+        "",
+        f"This URL takes {method} only.",
+        "invalid_request_error",
+        "method_not_allowed",
+    )
+    return [
+        _sidecar(config, name, path, method, prefix=prefix),
+        _direct(
+            f"{name}-method",
+            _match(path, prefix=prefix),
+            405,
+            openai_body(refusal),
+            allow=method,
+        ),
+    ]
+
+
+def _match(path: str, *, prefix: bool, method: str | None = None) -> route.RouteMatch:
+    return route.RouteMatch(
+        path=None if prefix else path,
+        prefix=path if prefix else None,
+        headers=[]
+        if method is None
+        else [
+            route.HeaderMatcher(
+                name=":method", string_match=matcher.StringMatcher(exact=method)
+            )
+        ],
+    )
+
+
+def _sidecar(
+    config: Config, name: str, path: str, method: str, *, prefix: bool = False
+) -> route.Route:
+    """Return a route that the sidecar answers, or names the attempts for."""
+    attempts = MAX_ATTEMPTS * config.timeouts.first_byte
+    silence = max(config.timeouts.idle, config.timeouts.first_byte) + 10
+    return route.Route(
+        name=name,
+        match=_match(path, prefix=prefix, method=method),
+        route=route.RouteAction(
+            inline_cluster_specifier_plugin=_attempt_clusters(),
+            # An answer may take as long as it likes; silence may not.
+            timeout=wire.seconds(0),
+            # Retries do not count as activity on the client's stream: all attempts must
+            # fit. 60 s is a margin for connecting, pauses and the body's way here.
+            idle_timeout=wire.seconds(
+                max(silence, attempts + config.timeouts.request) + 60
+            ),
+            retry_policy=_retries(config, silence),
+        ),
+        # The filter is off where a route does not turn it on.
+        typed_per_filter_config={
+            "envoy.filters.http.ext_proc": wire.pack(
+                route.FilterConfig(
+                    config=wire.pack(
+                        ext_proc.ExtProcPerRoute(overrides=ext_proc.ExtProcOverrides())
+                    )
+                )
+            )
+        },
+    )
+
+
+def _attempt_clusters() -> route.ClusterSpecifierPlugin:
+    """Return the specifier that takes attempt n to the n-th group of the metadata.
+
+    Without metadata to the cluster that has no endpoints: it fails closed.
+    """
+    return route.ClusterSpecifierPlugin(
+        extension=core.TypedExtensionConfig(
+            name="envoy.router.cluster_specifier_plugin.priority_group",
+            typed_config=wire.newer(
+                "envoy.extensions.router.cluster_specifiers.priority_group.v3."
+                "PriorityGroupClusterSpecifier",
+                override_metadata_namespace="gw.pg",
+                priority_groups=[
+                    {
+                        "name": NO_CLUSTER,
+                        "clusters": [{"cluster_name": NO_CLUSTER, "weight": 1}],
+                    }
+                ],
+            ),
+        )
+    )
+
+
+def _retries(config: Config, silence: float) -> route.RetryPolicy:
+    return route.RetryPolicy(
+        # retriable-headers: an upstream filter may force the next attempt.
+        retry_on="5xx,reset,connect-failure,refused-stream,retriable-status-codes,"
+        "retriable-headers",
+        retriable_status_codes=[408, 429],
+        retriable_headers=[route.HeaderMatcher(name="x-gw-retry", present_match=True)],
+        # The sidecar says how many, in x-envoy-max-retries: one less than the chain.
+        num_retries=0,
+        refresh_cluster_on_retry=True,
+        # The next attempt is another provider: nothing is gained by a long pause.
+        retry_back_off=route.RetryPolicyRetryBackOff(
+            base_interval=wire.seconds(0.025), max_interval=wire.seconds(0.25)
+        ),
+        # To the answer's headers only; the answer itself may take longer.
+        per_try_timeout=wire.seconds(config.timeouts.first_byte),
+        # Counts before the headers too, so it may not be shorter than the former. The
+        # sidecar's own timer is 10 s ahead, and can still end a stream cleanly.
+        per_try_idle_timeout=wire.seconds(silence),
+    )
+
+
+def _upgrades() -> list[route.Route]:
+    """Return the routes of WebSocket and its like, which Envoy refuses by itself.
+
+    It does so after routing: here no route turns the sidecar on, which would be asked
+    about the refusal. The text is that of the mapper in `extproc.config.compile.replies`.
+    """
+    offered = route.HeaderMatcher(name="upgrade", present_match=True)
+    return [
+        _direct(
+            name,
+            route.RouteMatch(path_separated_prefix=path, headers=[offered])
+            if path
+            else route.RouteMatch(prefix="/", headers=[offered]),
+            426,
+            "",
+        )
+        for name, path in ((MESSAGES_ROUTE, "/v1/messages"), ("upgrade", ""))
+    ]
+
+
+def _live() -> route.Route:
+    # Envoy alone answers: it lives. Whether it can serve is /health/ready.
+    return _direct("live", _match("/health/live", prefix=False), 200, '{"status":"ok"}')
+
+
+def _direct(
+    name: str,
+    match: route.RouteMatch,
+    status: int,
+    body: str,
+    *,
+    allow: str | None = None,
+) -> route.Route:
+    """Return a route that Envoy answers without asking the sidecar."""
+    added = []
+    if allow is not None:
+        # RFC 9110 15.5.6: a 405 names the methods.
+        added.append(
+            core.HeaderValueOption(
+                header=core.HeaderValue(key="allow", value=allow),
+                append_action=core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+        )
+    return route.Route(
+        name=name,
+        match=match,
+        direct_response=route.DirectResponseAction(
+            status=status, body=core.DataSource(inline_string=body)
+        ),
+        response_headers_to_add=added,
+    )

@@ -1,0 +1,109 @@
+"""Where a provider is: a base URL taken apart, once, for the worker and for Envoy.
+
+The worker needs ``authority`` and ``path`` (what the request says), Envoy ``host``,
+``port`` and ``tls`` (whom it connects to and whose certificate it accepts). Both come
+from one value, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+    r"(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z"
+)
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*\Z")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Scheme, host, port and path of a base URL."""
+
+    host: str
+    """A lower-case name or an IP literal, without brackets."""
+    port: int
+    tls: bool
+    path: str
+    """Without a slash at its end; empty, or beginning with one."""
+
+    @property
+    def authority(self) -> str:
+        """What the ``:authority`` header says: no port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        own = DEFAULT_PORTS["https" if self.tls else "http"]
+        return host if self.port == own else f"{host}:{self.port}"
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host needs no name resolution."""
+        return _ip(self.host) is not None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing leaves this machine on the way there."""
+        ip = _ip(self.host)
+        return self.host == "localhost" if ip is None else ip.is_loopback
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """Take a base URL apart.
+
+    Raises:
+        ValueError: it is not a plain ``http(s)://host[:port][/path]``. The message does
+            not repeat the URL, which may hold a password.
+    """
+    if any(mark in url for mark in "?#"):
+        raise ValueError("must have no query and no fragment")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, (parts.hostname or "").rstrip(".")
+    except ValueError as exc:
+        raise ValueError("is not a URL: its host or port cannot be read") from exc
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ValueError("must begin with https:// (or http://)")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user name or password: use api_key")
+    if _ip(host) is None and not _HOSTNAME.match(host):
+        raise ValueError("has no host name that can be looked up")
+    if port == 0:
+        raise ValueError("cannot have port 0")
+    path = parts.path.rstrip("/")
+    if not _PATH.match(path):
+        raise ValueError("has a path with characters that must be percent-encoded")
+    return Endpoint(
+        host=host,
+        port=port or DEFAULT_PORTS[parts.scheme],
+        tls=parts.scheme == "https",
+        path=path,
+    )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: it is not an IP literal (or ``localhost``) and a port.
+    """
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host.strip("[]") if bracketed else host
+    host = "127.0.0.1" if host == "localhost" else host
+    ip = _ip(host)
+    if not colon or ip is None or (ip.version == 6) != bracketed:
+        raise ValueError("must be IP:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("must end with a port from 0 to 65535")
+    return host, int(port)
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

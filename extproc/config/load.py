@@ -1,0 +1,250 @@
+"""A file or an environment in, a `Config` out, or all that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+from pydantic import ValidationError
+
+from extproc.config.document import Plain, read_document
+from extproc.config.problems import (
+    ConfigError,
+    Found,
+    Problem,
+    dotted,
+    explain,
+    suggestion,
+)
+from extproc.config.schema import Config, ModelConfig, unlisted
+from extproc.providers import PROVIDERS
+from extproc.providers.base import Provider
+from extproc.runtime import glob_pattern
+
+__all__ = ["ConfigError", "Problem", "autoconfig", "load", "loads"]
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+"""A configuration that is larger was not written by anybody."""
+
+MOCK_KEY = "sk-mock"
+"""What the mock providers are called with."""
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read the configuration in `path`; files that it names are relative to its folder.
+
+    Raises:
+        ConfigError: it cannot be read, or is wrong.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _error(path, f"larger than {MAX_FILE_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise _error(path, f"cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise _error(path, "cannot be read: it is not UTF-8") from exc
+    return loads(text, environ, source=str(path), folder=path.absolute().parent)
+
+
+def loads(
+    text: str, environ: Mapping[str, str], *, source: str, folder: Path
+) -> Config:
+    """Read the configuration `text`, which came from `source`.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    read = read_document(text, environ)
+    found = list(read.problems)
+    told = {path for _, path, _ in found}
+    config, problems = _validate(read.plain, folder)
+    found += [
+        (read.line(path), path, message)
+        for path, message in problems
+        if path not in told and not (read.plain is None and told)
+    ]
+    if found:
+        raise ConfigError(
+            Problem(source, line, dotted(path), message)
+            for line, path, message in found
+        )
+    assert config is not None  # noqa: S101  _validate: no problem, a configuration
+    return config
+
+
+def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
+    """Configure every provider whose key is in `environ`; with none, the mock providers.
+
+    Args:
+        environ: where the SDKs' own key variables are looked up.
+        mock_url: ``http://127.0.0.1:port`` of the mock providers, if they run.
+
+    Raises:
+        ConfigError: there is neither a key nor a mock, or a key cannot be one.
+    """
+    live = {
+        name: {"type": name, "api_key": environ[provider.key_variable]}
+        for name, provider in PROVIDERS.items()
+        if environ.get(provider.key_variable)
+    }
+    if not live and mock_url is not None:
+        live = {
+            name: {"type": name, "api_key": MOCK_KEY, "base_url": f"{mock_url}/v1"}
+            for name in PROVIDERS
+        }
+    if not live:
+        wanted = ", ".join(provider.key_variable for provider in PROVIDERS.values())
+        raise ConfigError(
+            [Problem("environment", None, "", f"no provider's key is set: {wanted}")]
+        )
+    plain = {
+        "providers": live,
+        "models": {
+            pattern: {
+                "targets": [{"provider": name}],
+                "owned_by": name,
+                "listed": listed,
+            }
+            for name in live
+            for pattern, listed in _listed(PROVIDERS[name]).items()
+        },
+    }
+    config, problems = _validate(plain, Path.cwd())
+    if config is None:
+        raise ConfigError(
+            Problem("environment", None, dotted(path), message)
+            for path, message in problems
+        )
+    return config
+
+
+def _listed(provider: Provider) -> dict[str, list[str]]:
+    """Give each well-known model to the first pattern that serves it."""
+    out: dict[str, list[str]] = {pattern: [] for pattern in provider.model_patterns}
+    for model in provider.models:
+        for pattern, names in out.items():
+            if glob_pattern(pattern).match(model):
+                names.append(model)
+                break
+    return out
+
+
+def _error(path: Path, message: str) -> ConfigError:
+    return ConfigError([Problem(str(path), None, "", message)])
+
+
+def _validate(plain: object, folder: Path) -> tuple[Config | None, list[Found]]:
+    """Return the configuration, or all that is wrong with `plain`."""
+    if not isinstance(plain, dict):
+        return None, [((), "must be a mapping with providers and models in it")]
+    problems = list(_references(plain))
+    config = None
+    try:
+        # In JSON mode a strict model takes lists for tuples and strings for paths.
+        config = Config.model_validate_json(msgspec.json.encode(_rooted(plain, folder)))
+    except ValidationError as exc:
+        told = {path for path, _ in problems}
+        for error in exc.errors(include_url=False, include_input=False):
+            path, message = explain(error, plain)
+            if path not in told:
+                problems.append((path, message))
+    else:
+        problems += _consistency(config)
+    return (None if problems else config), problems
+
+
+def _rooted(plain: dict[str, Plain], folder: Path) -> dict[str, Plain]:
+    """Return `plain` with its file names made absolute."""
+
+    def rooted(section: Plain, *names: str) -> Plain:
+        if not isinstance(section, dict):
+            return section
+        changed = dict(section)
+        for name in names:
+            file = section.get(name)
+            if isinstance(file, str):
+                changed[name] = str(folder / Path(file).expanduser())
+        return changed
+
+    out = dict(plain)
+    listen, providers = plain.get("listen"), plain.get("providers")
+    if isinstance(listen, dict) and "tls" in listen:
+        out["listen"] = {**listen, "tls": rooted(listen["tls"], "certificate", "key")}
+    if isinstance(providers, dict):
+        out["providers"] = {
+            name: rooted(section, "ca_file") for name, section in providers.items()
+        }
+    return out
+
+
+def _references(plain: dict[str, Plain]) -> Iterator[Found]:
+    """Yield what is wrong between places of the file, as far as it can be read.
+
+    On plain data and not on `Config`, so that a wrong name is reported together with
+    a wrong type elsewhere.
+    """
+    providers = _mapping(plain.get("providers"))
+    for name, model in _mapping(plain.get("models")).items():
+        seen: set[tuple[str, str]] = set()
+        for i, target in enumerate(_sequence(_mapping(model).get("targets"))):
+            path = ("models", name, "targets", i)
+            provider = _mapping(target).get("provider")
+            if not isinstance(provider, str):
+                continue
+            if provider not in providers:
+                message = f"there is no provider {provider!r}"
+                yield (*path, "provider"), message + suggestion(provider, providers)
+            same = (provider, str(_mapping(target).get("model")))
+            if same in seen:
+                yield path, "this target is already in the list"
+            seen.add(same)
+    for name in ("id", "key", "key_sha256"):
+        first: dict[str, int] = {}
+        for i, key in enumerate(_sequence(plain.get("keys"))):
+            value = _mapping(key).get(name)
+            if not isinstance(value, str):
+                continue
+            if value in first:
+                yield ("keys", i, name), f"the same as that of keys[{first[value]}]"
+            first.setdefault(value, i)
+
+
+def _consistency(config: Config) -> Iterator[Found]:
+    """Yield what only shows when all values are read."""
+    for name, model in config.models.items():
+        yield from _list_of(name, model)
+    if config.listen.port and config.listen.address == config.control.address:
+        yield ("control", "address"), "the same as listen.address"
+    tls = config.listen.tls
+    if tls is not None:
+        for key, file in (("certificate", tls.certificate), ("key", tls.key)):
+            yield from _readable(("listen", "tls", key), file)
+    for name, provider in config.providers.items():
+        if provider.ca_file is not None:
+            yield from _readable(("providers", name, "ca_file"), provider.ca_file)
+
+
+def _list_of(name: str, model: ModelConfig) -> Iterator[Found]:
+    path = ("models", name, "listed")
+    if model.listed and "*" not in name:
+        yield path, "only a glob (a name with * in it) has a list"
+    elif strangers := unlisted(name, model):
+        yield path, f"{name!r} does not serve {', '.join(map(repr, strangers))}"
+
+
+def _readable(path: tuple[str | int, ...], file: Path) -> Iterator[Found]:
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as exc:
+        yield path, f"{str(file)!r} cannot be read: {exc.strerror}"
+
+
+def _mapping(value: Plain) -> dict[str, Plain]:
+    return value if isinstance(value, dict) else {}
+
+
+def _sequence(value: Plain) -> list[Plain]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,348 @@
+"""What ``gateway.yaml`` may say, and what it says when it is silent.
+
+Every model is strict, frozen and refuses keys that it does not know. Times are seconds
+(``90`` or ``"90s"``, ``"2m"``), sizes bytes (``1048576`` or ``"32MiB"``). What depends on
+more than one place of the file is checked in `extproc.config.load`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+
+from extproc.config.endpoint import Endpoint, parse_endpoint, split_address
+from extproc.providers import PROVIDERS
+from extproc.providers.base import Provider
+from extproc.runtime import MAX_ATTEMPTS, glob_pattern
+
+RESERVED_NAMES = frozenset({"sidecar", "none"})
+"""Envoy clusters of our own; a provider's cluster has the provider's name."""
+
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+    "cookie",
+)
+"""Headers in which some provider or client puts what authenticates it. None of a
+client's may reach a provider."""
+
+_MANAGED_HEADERS = frozenset(
+    {*CREDENTIAL_HEADERS, "host", "content-length", "content-type", "accept-encoding"}
+) | {"connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"}
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)\Z")
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        match = _DURATION.match(value)
+        if match is None:
+            raise ValueError("must be a time such as 90, 90s, 2m or 500ms")
+        return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _bytes(value: object) -> object:
+    if isinstance(value, str) and not value.isdigit():
+        match = _SIZE.match(value)
+        if match is None:
+            raise ValueError("must be a size such as 1048576, 512KiB or 32MiB")
+        return int(match[1]) * _BYTES[match[2]]
+    return _whole(value)
+
+
+def _whole(value: object) -> object:
+    # A variable is always a string after it is expanded.
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
+        return int(value)
+    return value
+
+
+def _switch(value: object) -> object:
+    if isinstance(value, str):
+        if value not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        return value == "true"
+    return value
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+def _credential(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret:
+        raise ValueError("is empty")
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise ValueError("has a blank, a line break or a character outside ASCII in it")
+    return value
+
+
+def _base_url(value: str) -> str:
+    parse_endpoint(value)
+    return value
+
+
+def _type(value: str) -> str:
+    if value not in PROVIDERS:
+        raise ValueError(f"is not a type of provider: {', '.join(PROVIDERS)}")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+            raise ValueError(f"{name!r} is not a header name in lower case")
+        if name in _MANAGED_HEADERS or name.startswith(("x-envoy-", "x-gw-")):
+            raise ValueError(f"{name} is set by the gateway (credentials: api_key)")
+        if not re.fullmatch(r"[\x20-\x7e]*", text):
+            raise ValueError(f"{name} has a character that no header may have")
+        if "%" in text:
+            raise ValueError(f"{name} has a %, which Envoy would read as a variable")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+ByteCount = Annotated[int, BeforeValidator(_bytes)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Address = Annotated[str, AfterValidator(_address)]
+Credential = Annotated[SecretStr, AfterValidator(_credential)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """What every part of the file has in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+class ListenerTls(Section):
+    """The gateway's own certificate.
+
+    Envoy reads both files, and reads them again after a rename in their folder.
+    """
+
+    certificate: Path
+    """PEM, the whole chain."""
+    key: Path
+    """PEM."""
+
+
+class Listen(Section):
+    """Where applications connect."""
+
+    address: Address = "127.0.0.1:8080"
+    """Port 0 takes a free one."""
+    tls: ListenerTls | None = None
+    xff_num_trusted_hops: Annotated[Whole, Field(ge=0, le=10)] = 0
+    """Proxies of ours in front, whose ``x-forwarded-for`` is believed."""
+
+    @property
+    def host(self) -> str:
+        """The IP literal."""
+        return split_address(self.address)[0]
+
+    @property
+    def port(self) -> int:
+        """0 for a free one."""
+        return split_address(self.address)[1]
+
+
+class Control(Section):
+    """Where operators connect."""
+
+    address: Address = "127.0.0.1:8081"
+
+    @property
+    def host(self) -> str:
+        """The IP literal."""
+        return split_address(self.address)[0]
+
+    @property
+    def port(self) -> int:
+        """0 for a free one."""
+        return split_address(self.address)[1]
+
+
+class ProviderTimeouts(Section):
+    """Times of one provider's connections."""
+
+    connect: Seconds = 5.0
+    """TCP and TLS. Far above any healthy handshake; with it three dead targets of a
+    chain cost a client 15 s, not a minute."""
+    keep_alive: Seconds = 60.0
+    """How long an idle connection is kept. Below the idle limit of the load balancers in
+    front of the providers (AWS: 350 s, Cloudflare: 400 s), so that we close first."""
+
+
+class ProviderConfig(Section):
+    """One account at one provider: one Envoy cluster."""
+
+    type: Annotated[str, AfterValidator(_type)]
+    """A key of `PROVIDERS`."""
+    api_key: Credential | None = None
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """None: the type's own. With the version part of the path."""
+    allow_plaintext: Switch = False
+    """Whether ``http://`` may leave this machine: prompts and keys in the clear."""
+    ca_file: Path | None = None
+    """PEM bundle to verify the provider with; None: the public authorities."""
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
+    """Sent with every request. Not secret: Envoy's config dump shows them."""
+    default_max_tokens: Annotated[Whole, Field(ge=1)] = 4096
+    include_usage: Switch = True
+    """Whether it understands ``stream_options.include_usage``."""
+    timeouts: ProviderTimeouts = ProviderTimeouts()
+
+    @property
+    def kind(self) -> Provider:
+        """The `Provider` that `type` names."""
+        return PROVIDERS[self.type]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is."""
+        return parse_endpoint(self.base_url or self.kind.base_url)
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> ProviderConfig:
+        there = self.endpoint
+        if not (there.tls or there.is_loopback or self.allow_plaintext):
+            raise ValueError(
+                "base_url is http:// to another machine, where anybody on the way reads "
+                "prompts and the key: use https://, or say allow_plaintext: true"
+            )
+        if there.tls and there.host == "localhost" and self.ca_file is None:
+            raise ValueError("https://localhost needs a ca_file: no public one has it")
+        if self.api_key is None and self.base_url is None:
+            raise ValueError(
+                f"api_key is missing (usually ${{{self.kind.key_variable}}})"
+            )
+        return self
+
+
+class TargetConfig(Section):
+    """One provider and model that can serve a virtual model."""
+
+    provider: Text
+    model: Text | None = None
+    """None: the name that the client asked for."""
+
+
+class ModelConfig(Section):
+    """A virtual model."""
+
+    targets: Annotated[
+        tuple[TargetConfig, ...], Field(min_length=1, max_length=MAX_ATTEMPTS)
+    ]
+    """In order of preference."""
+    owned_by: Text = "extproc"
+    listed: tuple[Text, ...] = ()
+    """Of a glob: the names that ``/v1/models`` shows."""
+
+
+class KeyConfig(Section):
+    """A key that applications may present."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Its name in logs and metrics."""
+    key: Credential | None = None
+    key_sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    models: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> KeyConfig:
+        if (self.key is None) == (self.key_sha256 is None):
+            raise ValueError("needs either key or key_sha256, and not both")
+        return self
+
+
+class LimitsConfig(Section):
+    """What the gateway takes on; each has its reason in ``envoy/README.md``."""
+
+    connections: Annotated[Whole, Field(ge=1, le=1_000_000)] = 20_000
+    new_connections_per_second: Annotated[Whole, Field(ge=1, le=1_000_000)] = 2_000
+    body_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 32 << 20
+    """Of a request."""
+    answer_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 64 << 20
+    """Of an answer that must be read whole to be translated."""
+    memory_bytes: Annotated[ByteCount, Field(ge=64 << 20)] = 2 << 30
+    """Of Envoy's heap; at 98 % it refuses requests."""
+
+
+class TimeoutsConfig(Section):
+    """How long each step may take."""
+
+    request: Seconds = 60.0
+    """Until the request's body is here."""
+    first_byte: Seconds = 120.0
+    """Until the answer's headers, each attempt."""
+    idle: Seconds = 600.0
+    """Silence in the middle of an answer."""
+    drain: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 30.0
+    """For open requests, when the gateway is told to stop."""
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+
+
+def _provider_name(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError("a provider's name has only a-z, 0-9, - and _ in it")
+    if name in RESERVED_NAMES:
+        raise ValueError("this name is taken by the gateway itself")
+    return name
+
+
+def _model_name(name: str) -> str:
+    if not re.fullmatch(r"\S{1,256}", name):
+        raise ValueError("a model's name is not empty and has no blank in it")
+    return name
+
+
+class Config(Section):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    control: Control = Control()
+    workers: Annotated[Whole, Field(ge=1, le=64)] = 1
+    providers: Annotated[
+        dict[Annotated[str, AfterValidator(_provider_name)], ProviderConfig],
+        Field(min_length=1),
+    ]
+    models: Annotated[
+        dict[Annotated[str, AfterValidator(_model_name)], ModelConfig],
+        Field(min_length=1),
+    ]
+    keys: tuple[KeyConfig, ...] = ()
+    limits: LimitsConfig = LimitsConfig()
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+
+
+def unlisted(name: str, model: ModelConfig) -> list[str]:
+    """Return the names in ``listed`` that the glob `name` does not serve."""
+    pattern = glob_pattern(name)
+    return [listed for listed in model.listed if not pattern.match(listed)]
