@@ -60,7 +60,7 @@ def _part(raw: msgspec.Raw) -> canonical.AnswerPart | None:
         case None:
             return None
         case wire.TextBlock(text, citations):
-            return canonical.Text(text, citations=citations)
+            return canonical.Text(text, citations=wire.present(citations))
         case wire.ThinkingBlock(thinking, signature):
             return canonical.Reasoning(thinking, signature or None)
         case wire.RedactedThinkingBlock(sealed):

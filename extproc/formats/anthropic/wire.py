@@ -14,6 +14,9 @@ from msgspec import Raw, Struct
 
 T = TypeVar("T")
 
+ABSENT = Raw(b"null")
+"""Left out, or null: msgspec reads no ``Raw | None``."""
+
 # ---------------------------------------------------------------- content blocks
 
 
@@ -25,7 +28,7 @@ class CacheControl(
 
 class TextBlock(Struct, tag="text", tag_field="type", omit_defaults=True, gc=False):
     text: str
-    citations: Raw | None = None
+    citations: Raw = ABSENT
     cache_control: CacheControl | None = None
 
 
@@ -369,6 +372,11 @@ def read_event(data: bytes) -> Event | None:
     if type(event) is MessageDelta and event.delta.stop_reason is None:
         return UsageUpdate(event.usage or WireUsage())
     return event
+
+
+def present(raw: Raw) -> Raw | None:
+    """Return `raw`, or None when it says nothing."""
+    return None if bytes(raw) == b"null" else raw
 
 
 def read_block(raw: Raw) -> AnswerBlock | None:

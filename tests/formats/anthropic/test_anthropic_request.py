@@ -445,6 +445,16 @@ CASES = [
         ]
     ),
     Case(
+        "parallel calls are refused without a tool choice too",
+        {"messages": HELLO, "tools": (CLOCK,), "parallel_tool_calls": False},
+        {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    ),
+    Case(
+        "parallel calls are the default",
+        {"messages": HELLO, "tools": (CLOCK,), "parallel_tool_calls": True},
+        {"tool_choice": None},
+    ),
+    Case(
         "of an allowed subset only the subset is sent",
         {
             "messages": HELLO, "tools": (TOOL, CLOCK),
