@@ -1,0 +1,420 @@
+"""The socket between the workers and control: snapshots one way, records the other.
+
+Every frame is a 4-byte big-endian length and that many bytes of msgpack, a tagged union
+of the structs below. Control sends the latest `Snapshot` to a worker that says `Hello`
+and again with every change; the worker says `Applied`. Workers send `Records` in batches
+and keep each one until control says `RecordsKept`; there is at most one batch under way
+on a connection, so after a lost connection at most one batch comes twice, and control
+knows it by its ids.
+
+Nothing on the data path waits for any of this: `WorkerLink.record` appends to memory.
+This module is part of every worker: it imports nothing but msgspec and the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from extproc.exchange.completion import Completion
+from extproc.runtime import Snapshot
+
+log = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""A snapshot of 200,000 keys is some 30 MB; a longer length is a stray client's bytes
+read as a number (``GET `` would be 1.2 GB)."""
+MAX_KEPT_RECORDS: Final = 100_000
+"""Some 40 MB at 400 bytes each: control may be away for 100 s at 1,000 requests/s. Past
+that the oldest are dropped and counted, so that the budgets of today are right first."""
+MAX_BATCH: Final = 1_000
+"""Records in one frame: some 400 kB, which control reads without holding its loop."""
+BATCH_SECONDS: Final = 0.05
+"""Between batches: at 1,000 requests/s one frame carries 50 records."""
+BACKOFF_SECONDS: Final = (0.05, 1.0)
+"""First and longest pause between connection attempts: a control that is back must reach
+its workers within a second (revoked keys)."""
+REMEMBERED_IDS: Final = 64 * MAX_BATCH
+"""Ids that control remembers to know a repeated record: one batch of each of 64 workers,
+since a worker resends no more than the batch that was under way."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """A worker's first frame."""
+
+    pid: int
+    name: str
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied"):
+    """The worker serves new requests from this generation on."""
+
+    generation: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The worker cannot use a snapshot, and serves on with what it had."""
+
+    generation: int
+    reason: str
+
+
+class Records(msgspec.Struct, frozen=True, tag="records"):
+    """Completions in order, the first of them the worker's ``first_sequence``-th."""
+
+    first_sequence: int
+    completions: tuple[Completion, ...]
+    lost: int = 0
+    """How many this worker has dropped since it started."""
+
+
+class _RawRecords(msgspec.Struct, frozen=True, tag="records"):
+    """`Records` as a worker writes it: each completion was encoded when it was made."""
+
+    first_sequence: int
+    completions: tuple[msgspec.Raw, ...]
+    lost: int
+
+
+class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The configuration to serve from now on."""
+
+    snapshot: Snapshot
+
+
+class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
+    """Control has the records before this sequence: the worker may forget them."""
+
+    up_to: int
+
+
+FromWorker = Hello | Applied | Refused | Records
+FromControl = SnapshotMessage | RecordsKept
+
+_encoder = msgspec.msgpack.Encoder()
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_from_control: msgspec.msgpack.Decoder[FromControl] = msgspec.msgpack.Decoder(
+    FromControl
+)
+
+
+def frame(message: FromWorker | FromControl | _RawRecords) -> bytes:
+    """Encode one message with its length.
+
+    Raises:
+        ValueError: the message is longer than any peer accepts.
+    """
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"{type(message).__name__} of {len(body)} bytes is too long")
+    return len(body).to_bytes(4, "big") + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """Return the next frame's body.
+
+    Raises:
+        asyncio.IncompleteReadError: the peer closed.
+        msgspec.DecodeError: the length is beyond `MAX_FRAME_BYTES`.
+    """
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME_BYTES:
+        raise msgspec.DecodeError(f"a frame of {length} bytes is too long")
+    return await reader.readexactly(length)
+
+
+class WorkerLink:
+    """The worker's end: it connects for as long as it lives, and forgets nothing.
+
+    Attributes:
+        lost: completions dropped because control was away for too long.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_snapshot: Callable[[Snapshot], None],
+        *,
+        name: str = "worker",
+        max_kept: int = MAX_KEPT_RECORDS,
+    ) -> None:
+        self.lost = 0
+        self._path = path
+        self._on_snapshot = on_snapshot
+        self._name = name
+        self._max_kept = max_kept
+        self._kept: deque[msgspec.Raw] = deque()
+        self._first = 0  # the sequence of _kept[0]
+        self._writer: asyncio.StreamWriter | None = None
+        self._arrived = asyncio.Event()
+        self._connection = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+
+    def record(self, completion: Completion) -> None:
+        """Keep `completion` until control has it; never waits."""
+        if len(self._kept) >= self._max_kept:
+            self._kept.popleft()
+            self._first += 1
+            self.lost += 1
+        # Encoded at once: bytes take a third of the memory and cost the garbage
+        # collector nothing, and a batch that is sent twice is encoded once.
+        self._kept.append(msgspec.Raw(_encoder.encode(completion)))
+        self._arrived.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether control is there now."""
+        return self._writer is not None
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many records control has not confirmed."""
+        return len(self._kept)
+
+    async def flushed(self) -> None:
+        """Wait until control has every record: for the end of a drain."""
+        while self._kept:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
+
+    async def run(self) -> None:
+        """Stay connected until canceled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send_batches())
+            shortest, longest = BACKOFF_SECONDS
+            pause = shortest
+            while True:
+                try:
+                    reader, writer = await asyncio.open_unix_connection(self._path)
+                except OSError:
+                    pause = min(2 * pause, longest)
+                else:
+                    pause = shortest
+                    await self._converse(reader, writer)
+                await asyncio.sleep(pause)
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(frame(Hello(os.getpid(), self._name)))
+        self._writer = writer
+        self._connection.set()
+        try:
+            await self._listen(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError) as error:
+            log.debug("control is away: %s", error)
+        finally:
+            self._writer = None
+            self._connection.clear()
+            self._acknowledged.set()
+            await _closed(writer)
+
+    async def _listen(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            match _from_control.decode(await read_frame(reader)):
+                case SnapshotMessage(snapshot):
+                    writer.write(frame(self._apply(snapshot)))
+                case RecordsKept(up_to):
+                    while self._kept and self._first < up_to:
+                        self._kept.popleft()
+                        self._first += 1
+                    if not self._kept:
+                        self._arrived.clear()
+                    self._acknowledged.set()
+
+    async def _send_batches(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await self._connection.wait()
+            writer = self._writer
+            if writer is None:
+                continue
+            batch = tuple(islice(self._kept, MAX_BATCH))
+            up_to = self._first + len(batch)
+            # No drain: nothing more is written before this one is acknowledged.
+            writer.write(frame(_RawRecords(self._first, batch, self.lost)))
+            while self._first < up_to and self._writer is writer:
+                self._acknowledged.clear()
+                await self._acknowledged.wait()
+            if len(self._kept) < MAX_BATCH:
+                await asyncio.sleep(BATCH_SECONDS)
+
+    def _apply(self, snapshot: Snapshot) -> Applied | Refused:
+        try:
+            self._on_snapshot(snapshot)
+        except (LookupError, ValueError) as error:
+            log.warning("generation %d refused: %s", snapshot.generation, error)
+            return Refused(snapshot.generation, f"{type(error).__name__}: {error}")
+        return Applied(snapshot.generation)
+
+
+@dataclass(slots=True)
+class Peer:
+    """A connected worker, as control sees it."""
+
+    pid: int
+    name: str
+    generation: int = -1
+    """The last one that it applied; -1 before the first."""
+    refused: str | None = None
+    """Why it refused a later one."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is a snapshot that it has not been sent."""
+
+
+class ControlLink:
+    """Control's end: it listens, gives everyone the latest snapshot, collects records.
+
+    Attributes:
+        peers: the workers connected now.
+    """
+
+    def __init__(
+        self, path: Path, on_records: Callable[[Sequence[Completion]], None]
+    ) -> None:
+        self.peers: list[Peer] = []
+        self._path = path
+        self._on_records = on_records
+        self._snapshot: Snapshot | None = None
+        self._changed = asyncio.Event()
+        self._seen: dict[str, None] = {}  # in order of arrival: the oldest go first
+        self._lost: dict[int, int] = {}  # by pid: a worker that reconnects counts once
+
+    @property
+    def lost(self) -> int:
+        """Completions dropped by all workers, those that have left included."""
+        return sum(self._lost.values())
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Send `snapshot` to every worker, and to those that connect later."""
+        self._snapshot = snapshot
+        for peer in self.peers:
+            peer.news.set()
+
+    async def applied(self, generation: int) -> None:
+        """Wait until every connected worker serves `generation` or a later one."""
+        while any(peer.generation < generation for peer in self.peers):
+            await self._changed.wait()
+
+    async def run(self, on_listening: Callable[[], None] | None = None) -> None:
+        """Serve until canceled.
+
+        Raises:
+            OSError: the path cannot be bound.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            stopping = False
+
+            def accept(
+                reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+            ) -> None:
+                if stopping:
+                    writer.close()
+                else:
+                    tasks.create_task(self._serve(reader, writer))
+
+            self._path.unlink(missing_ok=True)  # of a control that was killed
+            server = await asyncio.start_unix_server(accept, self._path)
+            self._path.chmod(0o600)
+            if on_listening is not None:
+                on_listening()
+            try:
+                # Not serve_forever: from Python 3.12 on it waits, when canceled, for
+                # the connections that this group would only end afterwards.
+                await asyncio.Event().wait()
+            finally:
+                stopping = True
+                server.close()
+                self._path.unlink(missing_ok=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        peer: Peer | None = None
+        try:
+            peer = await _introduced(reader)
+            self.peers.append(peer)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._tell(peer, writer))
+                tasks.create_task(self._listen(peer, reader, writer))
+        except* (OSError, asyncio.IncompleteReadError):
+            pass  # gone, as workers and probes of the socket go
+        except* msgspec.DecodeError as error:
+            log.warning("dropped a link: %s", error.exceptions[0])
+        finally:
+            if peer is not None:
+                self.peers.remove(peer)
+                self._pulse()
+            await _closed(writer)
+
+    async def _tell(self, peer: Peer, writer: asyncio.StreamWriter) -> None:
+        # Only the latest matters: a worker that reads slowly skips generations.
+        while True:
+            if self._snapshot is not None:
+                writer.write(frame(SnapshotMessage(self._snapshot)))
+                await writer.drain()
+            await peer.news.wait()
+            peer.news.clear()
+
+    async def _listen(
+        self,
+        peer: Peer,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        while True:
+            match _from_worker.decode(await read_frame(reader)):
+                case Applied(generation):
+                    peer.generation, peer.refused = generation, None
+                    self._pulse()
+                case Refused(generation, reason):
+                    peer.refused = f"generation {generation}: {reason}"
+                    log.warning("worker %s refused %s", peer.name, peer.refused)
+                    self._pulse()
+                case Records(first, completions, lost):
+                    self._on_records(self._new(completions))
+                    if lost:
+                        self._lost[peer.pid] = lost
+                    writer.write(frame(RecordsKept(first + len(completions))))
+                case Hello():
+                    raise msgspec.DecodeError("a second Hello")
+
+    def _new(self, completions: Sequence[Completion]) -> list[Completion]:
+        new = []
+        for completion in completions:
+            if completion.id not in self._seen:
+                self._seen[completion.id] = None
+                new.append(completion)
+        surplus = max(0, len(self._seen) - REMEMBERED_IDS)
+        for oldest in list(islice(self._seen, surplus)):
+            del self._seen[oldest]
+        return new
+
+    def _pulse(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+
+
+async def _introduced(reader: asyncio.StreamReader) -> Peer:
+    hello = _from_worker.decode(await read_frame(reader))
+    if not isinstance(hello, Hello):
+        raise msgspec.DecodeError(f"{type(hello).__name__} before Hello")
+    return Peer(hello.pid, hello.name)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
