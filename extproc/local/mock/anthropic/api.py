@@ -260,7 +260,7 @@ def _describe(name: str, model: Model) -> dict[str, Any]:
         "id": name,
         "display_name": model.display_name,
         "created_at": model.created_at,
-        "lifecycle": "active",
+        "lifecycle": model.lifecycle,
         "max_input_tokens": model.context,
         "max_tokens": model.max_output,
     }

@@ -23,6 +23,7 @@ class Model:
     created_at: str
     max_output: int
     context: int = 200_000
+    lifecycle: str = "active"
     thinking: frozenset[str] = MANUAL
     """Which `thinking.type`s it takes."""
     efforts: frozenset[str] = frozenset()
@@ -35,7 +36,11 @@ class Model:
 
 
 _SONNET_4_5: Final = Model(
-    "claude-sonnet-4-5-20250929", "Claude Sonnet 4.5", "2025-09-29T00:00:00Z", 64_000
+    "claude-sonnet-4-5-20250929",
+    "Claude Sonnet 4.5",
+    "2025-09-29T00:00:00Z",
+    64_000,
+    lifecycle="deprecated",
 )
 _OPUS_4_5: Final = Model(
     "claude-opus-4-5-20251101",

@@ -63,11 +63,10 @@ def of_messages(messages: list[Mapping[str, Any]]) -> list[Turn]:
     turns: list[Turn] = []
     for i, message in enumerate(messages):
         content = message["content"]
-        listed = (
-            [{"type": "text", "text": content}] if isinstance(content, str) else content
-        )
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}] if content else []
         blocks = tuple(
-            (f"messages.{i}.content.{j}", block) for j, block in enumerate(listed)
+            (f"messages.{i}.content.{j}", block) for j, block in enumerate(content)
         )
         role = message["role"]
         if turns and turns[-1].role == role:
