@@ -141,6 +141,7 @@ class ChoiceReader:
     def _read_thinking(self, block: wire.AnsweredThinking) -> Iterator[canonical.Event]:
         if block.data:
             yield from self._end_text()
+            yield from self._end_whole_calls()
             yield self._begin("reasoning", encrypted=block.data)
             yield from self._end_text()
             return

@@ -81,7 +81,7 @@ class ChunkPassage:
             passing = self._without_usage(whole) if has_usage else whole
             passing = passing[self._passed :] if self._passed else passing
             self._passed = 0
-        if self._held_bytes > MOST_HELD:
+        if self._passed or self._held_bytes > MOST_HELD:
             passing += data if self._passed else b"".join(self._held)
             self._passed = self._held_bytes
         return passing

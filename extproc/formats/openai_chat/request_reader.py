@@ -225,7 +225,7 @@ def _read_assistant(
 ) -> Iterator[canonical.Part]:
     if present(said.audio) is not None:
         raise Unsupported(
-            "An earlier answer's audio is known only to the provider that gave it.",
+            f"'{where}.audio' is known only to the provider that gave it.",
             param=f"{where}.audio",
         )
     calls = said.tool_calls or ()
