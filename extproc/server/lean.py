@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from extproc.server.h2.connection import ServerConnection
 from extproc.server.h2.errors import Status
@@ -192,9 +192,9 @@ class LeanConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  asyncio's promise
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        # A cast, as uvloop's transports have the methods but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
         self._server.joined(self._number, self)
         self._flush()
 

@@ -65,6 +65,8 @@ class Play:
             self.asked[stream_id], self.answered[stream_id] = [], []
 
     def ask(self, stream_id, sizes):
+        self.start(stream_id)
+        self.peer.exchange()
         if self.open(stream_id) and stream_id not in self.half_closed:
             messages = [bytes((size & 0xFF,)) * size for size in sizes]
             self.asked[stream_id] += messages
