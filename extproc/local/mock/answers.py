@@ -110,7 +110,7 @@ def answer(ask: Ask) -> Answer:
     redacted = ask.thinking and "redacted" in ask.text.lower()
     hidden = ask.conduct.reasoning_tokens
     spent = hidden if hidden is not None else tokens.count(thinking)
-    if _mentions("refuse", ask.text):
+    if _mention("refuse", ask.text) >= 0:
         said = tokens.tokens_of(REFUSAL)
         return Answer(
             thinking=thinking,
@@ -145,11 +145,11 @@ def answer(ask: Ask) -> Answer:
     )
 
 
-def _mentions(name: str, text: str) -> bool:
-    return (
-        re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text, re.IGNORECASE)
-        is not None
-    )
+def _mention(name: str, text: str) -> int:
+    """Return where the text names this whole word; -1: nowhere."""
+    pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
+    found = re.search(pattern, text, re.IGNORECASE)
+    return -1 if found is None else found.start()
 
 
 def _thought(ask: Ask) -> str:
@@ -195,10 +195,9 @@ def _calls(ask: Ask) -> tuple[Call, ...]:
         chosen = []
     else:
         # In the order in which the text names them, as a model would.
-        chosen = sorted(
-            (tool for tool in ask.tools if _mentions(tool.name, ask.text)),
-            key=lambda tool: ask.text.lower().index(tool.name.lower()),
-        )
+        named = [(_mention(tool.name, ask.text), tool) for tool in ask.tools]
+        named.sort(key=lambda pair: pair[0])
+        chosen = [tool for at, tool in named if at >= 0]
     if not chosen and ask.choice == "any":
         chosen = [ask.tools[0]]
     if not ask.parallel:
