@@ -15,9 +15,10 @@ from extproc.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from extproc.exchange import events, request, response
-from extproc.exchange.commands import Command, Complete, Leave, Respond
+from extproc.exchange import events
+from extproc.exchange.commands import Command, Complete, Leave, Respond, Route
 from extproc.exchange.completion import Outcome
+from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
 from extproc.exchange.tally import Tally
@@ -43,7 +44,7 @@ class Exchange:
         self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
         self._request = RequestHalf(runtime, self._tally)
-        self._response: ResponseHalf | None = None
+        self._response: ResponseHalf | LocalReply | None = None
         self._began = now
         self.completed = False
         self.deadline = now + runtime.limits.request_seconds
@@ -66,34 +67,32 @@ class Exchange:
     def _step(self, event: events.Event, now: float) -> list[Command]:
         half = self._response
         if half is None:
-            if type(event) is events.ResponseHeaders:
-                # Envoy answers by itself while the request is not yet whole (too large,
-                # too slow): its answer is in the client's dialect and passes untouched.
-                self._tally.status = event.status
-                return [
-                    Leave(), self._complete("client_error", event.details, now)
-                ]  # fmt: skip
-            commands = self._request.receive(event)
-            if self._request.state is request.State.ROUTED:
-                self._response = ResponseHalf(self._request, self._tally, self._limits)
-                self.deadline = now + self._limits.first_byte_seconds
-            elif commands:
-                return self._responded(commands, now)
-            return commands
+            if not isinstance(event, events.ResponseHeaders):
+                return self._ask(event, now)
+            half = self._response = LocalReply(event, self._tally)
         if type(event) is events.Expired:
             raise UpstreamTimeout("The provider was silent for too long.")
         self.deadline = now + self._limits.idle_seconds
         if self._tally.first_byte is None and type(event) is events.ResponseBody:
             self._tally.first_byte = now - self._began
         commands = half.receive(event)
-        if half.state is response.State.DONE:
+        if half.done:
             commands += self._ended(now)
         return commands
 
-    def _responded(self, commands: list[Command], now: float) -> list[Command]:
-        answer = commands[0]
-        self._tally.status = answer.status if isinstance(answer, Respond) else 0
-        return [*commands, Leave(), self._complete("ok", None, now)]
+    def _ask(self, event: events.Event, now: float) -> list[Command]:
+        """Go on with the request half."""
+        commands = self._request.receive(event)
+        match commands:
+            case [Route()]:
+                self._response = ResponseHalf(self._request, self._tally, self._limits)
+                self.deadline = now + self._limits.first_byte_seconds
+            case [Respond(status=status)]:
+                self._tally.status = status
+                commands += [Leave(), self._complete("ok", None, now)]
+            case _:
+                pass  # the body is not whole yet
+        return commands
 
     def _ended(self, now: float) -> list[Command]:
         error = self._response.error if self._response else None

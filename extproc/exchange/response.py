@@ -32,6 +32,7 @@ from extproc.exchange.commands import (
     AnswerTrailers,
     Command,
     Headers,
+    Respond,
 )
 from extproc.exchange.request import JSON, Leg, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
@@ -70,10 +71,16 @@ class ResponseHalf:
         self._client: ClientFormat = request.operation.format
         self._leg: Leg = request.legs[0]
         self._status = 0
+        self._bodiless = False
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
         self._stream: Stream = Nothing()
+
+    @property
+    def done(self) -> bool:
+        """The client's answer has ended."""
+        return self.state is State.DONE
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -96,14 +103,17 @@ class ResponseHalf:
         state, self.state = self.state, State.DONE
         if state in {State.HEADERS, State.COLLECTING}:
             self._tally.status = error.status
-            extra: Headers = ()
+            headers: Headers = (*JSON, *self._report())
             if error.retry_after is not None:
-                extra = (("retry-after", error.retry_after),)
+                headers = (*headers, ("retry-after", error.retry_after))
+            body = self._client.write_error(error)
+            if self._bodiless:
+                # Envoy drops a body that is added to an answer without one.
+                details = f"gw_{error.code or error.type}"
+                return [Respond(error.status, body, headers, details)]
             return [
-                AnswerHeaders(
-                    error.status, (*JSON, *self._report(), *extra), _LENGTH_AND_CODING
-                ),
-                AnswerBody(self._client.write_error(error), end=True),
+                AnswerHeaders(error.status, headers, _LENGTH_AND_CODING),
+                AnswerBody(body, end=True),
             ]
         if state is State.STREAMING:
             self.abandon()
@@ -115,6 +125,7 @@ class ResponseHalf:
         tally = self._tally
         tally.attempts = event.attempts
         tally.status = self._status = event.status
+        self._bodiless = event.end
         tally.failed_attempts = tuple(
             f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
         )

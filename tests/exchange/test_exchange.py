@@ -475,12 +475,22 @@ def test_envoys_own_answer_becomes_an_error_in_the_clients_dialect(said):
     assert completion(commands).outcome == "upstream_error"
 
 
-def test_what_envoy_answers_before_the_request_is_whole_passes_untouched():
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_envoy_answers_before_the_request_is_whole_passes_untouched(asked):
+    """Piece by piece: leaving early would lose the body."""
     ex = exchange()
-    ex.receive(headers(), 100.0)
-    commands = ex.receive(answered(408, details="request_overall_timeout"), 101.0)
-    assert commands[0] == Leave()
-    assert completion(commands).status == 408
+    if asked:
+        ex.receive(headers(), 100.0)
+    head = answered(413, details="request_payload_too_large")
+    assert ex.receive(head, 101.0) == [AnswerHeaders()]
+    assert ex.receive(events.ResponseBody(b"{", end=False), 101.0) == [
+        AnswerBody(b"{", end=False)
+    ]
+    commands = ex.receive(events.ResponseBody(b"}", end=True), 101.0)
+    assert commands[:2] == [AnswerBody(b"}", end=True), Leave()]
+    record = completion(commands)
+    assert (record.status, record.outcome) == (413, "client_error")
+    assert record.error == "request_payload_too_large"
 
 
 @pytest.mark.parametrize("model", ["gpt", "claude"])
@@ -498,9 +508,10 @@ def test_a_providers_error_of_any_shape_becomes_ours(model, body):
 
 def test_an_error_without_a_body_still_gets_one():
     ex, _ = ask(chat())
-    head, reply, *_ = ex.receive(answered(500, end=True), 101.0)
-    assert (head.status, reply.end) == (500, True)
-    assert json.loads(reply.data)["error"]["message"]
+    reply, *_ = ex.receive(answered(500, end=True), 101.0)
+    assert isinstance(reply, Respond), "Envoy adds no body to headers that end"
+    assert reply.status == 500
+    assert json.loads(reply.body)["error"]["message"]
 
 
 def test_silence_before_the_answer_is_a_timeout():

@@ -1,0 +1,58 @@
+"""An answer that Envoy makes itself before the request is whole: too large, too slow.
+
+It is in the client's dialect already (``local_reply_config``) and passes as it is. It
+has to be passed piece by piece: in full-duplex mode leaving now would lose its body.
+"""
+
+from __future__ import annotations
+
+from extproc.errors import ClientError, GatewayError, OutOfTurn
+from extproc.exchange import events
+from extproc.exchange.commands import (
+    AnswerBody,
+    AnswerHeaders,
+    AnswerTrailers,
+    Command,
+)
+from extproc.exchange.tally import Tally
+
+
+class LocalReply:
+    """Passes one of Envoy's own answers; has the face of a response half."""
+
+    def __init__(self, event: events.ResponseHeaders, tally: Tally) -> None:
+        tally.status = event.status
+        self.done = False
+        self.error: GatewayError | None = ClientError(
+            "Envoy answered before the request was whole.",
+            status=event.status,
+            code=event.details or None,
+        )
+
+    def receive(self, event: events.Event) -> list[Command]:
+        """Pass what came.
+
+        Raises:
+            OutOfTurn: this is no part of an answer.
+        """
+        match event:
+            case events.ResponseHeaders(end=end):
+                self.done = end
+                return [AnswerHeaders()]
+            case events.ResponseBody(data, end):
+                self.done = end
+                return [AnswerBody(data, end)]
+            case events.ResponseTrailers():
+                self.done = True
+                return [AnswerTrailers()]
+            case _:
+                raise OutOfTurn(f"{type(event).__name__} inside Envoy's own answer")
+
+    def fail(self, error: GatewayError) -> list[Command]:
+        """End the answer where it stands; there is no more to be said."""
+        self.error = self.error or error
+        self.done = True
+        return [AnswerBody(b"", end=True)]
+
+    def abandon(self) -> None:
+        """Note nothing: no provider was asked."""
