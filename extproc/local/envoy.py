@@ -108,24 +108,29 @@ def validate(directory: Path, envoy: Path | None = None) -> None:
 def inlined(directory: Path) -> bytes:
     """Return the bootstrap with the routes and clusters of the other files in it.
 
-    Envoy's validation does not open the files of a subscription.
+    Envoy's validation does not open the files of a subscription. Those that it does look
+    for (SDS) it finds in `directory`, wherever they will be when Envoy runs.
     """
-
-    def resources(name: str) -> list[dict[str, Any]]:
-        found = msgspec.json.decode((directory / name).read_bytes())["resources"]
-        for resource in found:
-            del resource["@type"]
-        return list(found)
-
     whole = msgspec.json.decode((directory / "bootstrap.json").read_bytes())
-    whole.pop("dynamic_resources")
-    whole["static_resources"]["clusters"] += resources("cds.json")
+    source = whole.pop("dynamic_resources")["cds_config"]["path_config_source"]
+    whole["static_resources"]["clusters"] += _resources(directory / "cds.json")
     for listener in whole["static_resources"]["listeners"]:
         for network_filter in listener["filter_chains"][0]["filters"]:
             config = network_filter["typed_config"]
             if config.pop("rds", None) is not None:
-                [config["route_config"]] = resources("rds.json")
-    return msgspec.json.encode(whole)
+                [config["route_config"]] = _resources(directory / "rds.json")
+    folder, here = source["watched_directory"]["path"], str(directory.absolute())
+    text = msgspec.json.encode(whole).decode()
+    for end in ('"', "/"):
+        text = text.replace(f'"{folder}{end}', f'"{here}{end}')
+    return text.encode()
+
+
+def _resources(file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = msgspec.json.decode(file.read_bytes())["resources"]
+    for resource in found:
+        del resource["@type"]
+    return found
 
 
 class Admin:

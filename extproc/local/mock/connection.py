@@ -22,6 +22,8 @@ MOST_BODY: Final = 128 << 20
 """Bytes; four times what the providers take, so that they can be the ones to refuse."""
 MOST_HEAD: Final = 65_536
 """Bytes of request line and headers (h11's own limit is 16 KiB; Envoy's 60 KiB)."""
+LINGER: Final = 0.5
+"""Seconds for a refused client to read the refusal and close."""
 SETTLE: Final = 0.02
 """Seconds that bytes get to arrive before a reset would throw them away."""
 
@@ -116,7 +118,17 @@ class Connection:
                 reply.status, [*_fixed(reply, text), ("connection", "close")]
             )
             self._writer.write(head + self._data(text) + self._end())
+            await self._linger()
         await self._finish()
+
+    async def _linger(self) -> None:
+        """Read what still comes: closing on unread bytes is a reset, not an answer."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while await self._reader.read(READ):
+                    pass
 
     async def _answer(self, request: Request, answer: Reply | Stream) -> bool:
         """Write the answer; tell whether the connection is still of use."""
