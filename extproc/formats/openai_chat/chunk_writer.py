@@ -219,9 +219,10 @@ class ChunkWriter:
                 b'"signature":%b}]}'
             )
         else:
+            # openai-python's own helper asserts that each piece has a function.
             delta = (
-                b'{"tool_calls":[{"index":%d,"extra_content":'
-                b'{"google":{"thought_signature":%b}}}]}'
+                b'{"tool_calls":[{"index":%d,"function":{"arguments":""},'
+                b'"extra_content":{"google":{"thought_signature":%b}}}]}'
             )
         head = self._choices[event.choice].head
         out += (head, delta % (part.place, signature), self._tail)
