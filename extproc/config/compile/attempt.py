@@ -66,8 +66,6 @@ and to set, body. What became of it is written to ``gw.att``: ``a<n>`` = ``429 2
 missing when there was no answer."""
 
 NOT_FOR_PROVIDERS = (
-    # Envoy's and ours.
-    "x-request-id",
     # Who the caller is and how it came here.
     "forwarded",
     "via",
@@ -89,7 +87,11 @@ NOT_FOR_PROVIDERS = (
     "openai-organization",
     "openai-project",
 )
-"""Request headers that no provider gets."""
+"""Request headers that no provider gets.
+
+Not ``x-request-id``: it is a random number that Envoy made, and Envoy reads it from this
+very map again when it puts it on the client's answer.
+"""
 
 NOT_FOR_PROVIDERS_PREFIXES = (
     "x-envoy-",

@@ -34,7 +34,7 @@ _IS_ANTHROPIC = (
     # Anthropic is theirs, whatever its client speaks. Without a route there was no
     # rendering either.
     f'(xds.route_name == "{MESSAGES_ROUTE}" || '
-    '(xds.route_name == "" && request.url_path.startsWith("/v1/messages")))'
+    '(!has(xds.route_name) && request.url_path.startsWith("/v1/messages")))'
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.route import v3 as route
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
+from envoy_data_plane.envoy.type import v3 as envoy_type
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from extproc.config.compile import wire
@@ -53,7 +54,7 @@ def routes(config: Config) -> route.RouteConfiguration:
                 # Set by our own upstream Lua to force a retry; nobody else's business.
                 response_headers_to_remove=["x-gw-retry"],
                 routes=[
-                    *_upgrades(),
+                    *_refusals(config),
                     _live(),
                     _sidecar(config, "ready", "/health/ready", "GET"),
                     *_served(config, "chat", "/v1/chat/completions", "POST"),
@@ -191,23 +192,35 @@ def _retries(config: Config, silence: float) -> route.RetryPolicy:
     )
 
 
-def _upgrades() -> list[route.Route]:
-    """Return the routes of WebSocket and its like, which Envoy refuses by itself.
+def _refusals(config: Config) -> list[route.Route]:
+    """Return the routes of what Envoy refuses by itself, whatever its URL.
 
-    It does so after routing: here no route turns the sidecar on, which would be asked
-    about the refusal. The text is that of the mapper in `extproc.config.compile.replies`.
+    It does so after routing. Here no route turns the sidecar on, which would be asked
+    about the refusal, and without a sidecar the refusal would become a 503. The texts
+    are those of `extproc.config.compile.replies`.
     """
-    offered = route.HeaderMatcher(name="upgrade", present_match=True)
+    upgrade = route.HeaderMatcher(name="upgrade", present_match=True)
+    too_large = route.HeaderMatcher(
+        name="content-length",
+        range_match=envoy_type.Int64Range(
+            start=config.limits.body_bytes + 1, end=2**63 - 1
+        ),
+    )
     return [
         _direct(
             name,
-            route.RouteMatch(path_separated_prefix=path, headers=[offered])
-            if path
-            else route.RouteMatch(prefix="/", headers=[offered]),
-            426,
+            route.RouteMatch(
+                path_separated_prefix="/v1/messages"
+                if name == MESSAGES_ROUTE
+                else None,
+                prefix=None if name == MESSAGES_ROUTE else "/",
+                headers=[header],
+            ),
+            status,
             "",
         )
-        for name, path in ((MESSAGES_ROUTE, "/v1/messages"), ("upgrade", ""))
+        for header, status in ((upgrade, 426), (too_large, 413))
+        for name in (MESSAGES_ROUTE, "refused")
     ]
 
 
