@@ -130,6 +130,25 @@ def test_what_waits_for_a_canceled_call_is_forgotten(raw_peer):
     assert peer.send(frames.window_update(0, 1 << 20)) == []
 
 
+def test_what_comes_while_the_end_waits_is_not_read(raw_peer):
+    peer = raw_peer()
+    peer.open(1)
+    peer.server.send_messages(1, [bytes(70_000)], end=True)
+    peer.send(b"")
+    before = list(peer.events)
+    last = wrap([b"more", b"and more"]) + b"\0\0"
+    assert peer.send(frames.frame(FrameType.DATA, 0, 1, last)) == []
+    assert peer.send(frames.frame(FrameType.DATA, frames.END_STREAM, 1, b"\1")) == []
+    assert peer.events == before
+    assert not peer.server.send_messages(1, [b"too late"])
+    peer.server.finish(1, status=13)
+    peer.send(frames.window_update(1, 10_000))
+    *_, trailers = peer.send(frames.window_update(0, 10_000))
+    # Both have ended now, so there is nothing to reset.
+    assert trailers.kind == FrameType.HEADERS
+    assert peer.server.open_streams == 0
+
+
 def test_empty_messages_pass_a_closed_window_only_as_bytes(raw_peer):
     peer = raw_peer()
     peer.send(change(Setting.INITIAL_WINDOW_SIZE, 0))
