@@ -267,15 +267,15 @@ def _check_length(
 
 
 def _check_fields(rule: Obj, value: Mapping[str, Any], path: Path) -> None:
-    for key in value:
-        if key not in rule.fields and f"{key}!" not in rule.fields:
-            raise Violation("unknown", (*path, key), value=value[key], rule=rule)
-    for name, field in rule.fields.items():
-        key = name.removesuffix("!")
-        if key in value:
-            check(field, value[key], (*path, key))
-        elif name.endswith("!"):
-            raise Violation("missing", (*path, key), rule=field)
+    known = rule.fields
+    for key, member in value.items():
+        field = known.get(f"{key}!") or known.get(key)
+        if field is None or key.endswith("!"):
+            raise Violation("unknown", (*path, key), value=member, rule=rule)
+        check(field, member, (*path, key))
+    for name in known:
+        if name.endswith("!") and name[:-1] not in value:
+            raise Violation("missing", (*path, name[:-1]), rule=known[name])
 
 
 def _check_tagged(rule: Tagged, value: Mapping[str, Any], path: Path) -> None:

@@ -15,7 +15,7 @@ from extproc.local.mock.anthropic.signing import (
     sealed,
     signature_of,
 )
-from extproc.local.mock.rules import FreeObj, Int, Str, Violation, check
+from extproc.local.mock.rules import FreeObj, Int, Obj, Str, Violation, check
 from extproc.local.mock.synthesis import value_for
 
 
@@ -127,6 +127,7 @@ def test_a_signature_fits_its_own_thought_only(thought: str, other: str) -> None
         (Int(), True, "type"),
         (Int(), 1.0, "type"),
         (Str(min=1), "", "too_short"),
+        (Obj({"a!": Str()}), {"a": "", "a!": ""}, "unknown"),
     ],
 )
 def test_a_broken_rule_is_named(rule: Any, value: Any, fault: str) -> None:

@@ -23,6 +23,7 @@ from typing import (
     get_origin,
 )
 
+import msgspec
 import pydantic
 import pytest
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
@@ -32,12 +33,15 @@ from openai.types.chat.completion_create_params import (
 )
 from typing_extensions import is_typeddict
 
+from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.anthropic.rules import (
     COUNT_TOKENS,
     MESSAGES,
     OLDER_MESSAGES,
 )
+from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.rules import CHAT
+from extproc.local.mock.reply import Provider, Request, Stream
 from extproc.local.mock.rules import (
     Bool,
     Enum,
@@ -54,8 +58,9 @@ from extproc.local.mock.rules import (
     Violation,
     check,
 )
+from extproc.local.mock.state import Memory
 
-TABLES = {
+TABLES: dict[str, tuple[Any, Obj]] = {
     "openai": (CompletionCreateParamsNonStreaming, CHAT),
     "anthropic": (MessageCreateParamsNonStreaming, MESSAGES),
     "anthropic 2023": (MessageCreateParamsNonStreaming, OLDER_MESSAGES),
@@ -312,7 +317,7 @@ FREE = {"parameters", "input_schema", "input", "schema", "logit_bias", "metadata
 """Fields whose objects are the caller's own."""
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
 def test_what_the_types_allow_is_accepted_and_nothing_else(name: str) -> None:
     """Every key of every typed dict passes; an unknown key beside it never does."""
     hint, rule = TABLES[name]
@@ -341,6 +346,58 @@ def test_what_the_types_allow_is_accepted_and_nothing_else(name: str) -> None:
             refused += 1
     assert tried > 60
     assert refused > 25
+
+
+MEMORY = Memory(lambda: 0.0)
+PROVIDERS: dict[str, tuple[Provider, str, str, tuple[tuple[str, str], ...]]] = {
+    "openai": (
+        OpenAI(MEMORY, ["sk-mock"]),
+        "/v1/chat/completions",
+        "gpt-4o",
+        (("authorization", "Bearer sk-mock"),),
+    ),
+    "anthropic": (
+        Anthropic(MEMORY, ["sk-mock"]),
+        "/v1/messages",
+        "claude-sonnet-5",
+        (("x-api-key", "sk-mock"), ("anthropic-version", "2026-10-21")),
+    ),
+    "count_tokens": (
+        Anthropic(MEMORY, ["sk-mock"]),
+        "/v1/messages/count_tokens",
+        "claude-sonnet-5",
+        (("x-api-key", "sk-mock"), ("anthropic-version", "2026-10-21")),
+    ),
+}
+USER = {"role": "user", "content": "call srvtoolu_1"}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_whatever_the_types_allow_is_answered_or_refused(name: str) -> None:
+    """No well formed body, sensible or not, may make the mock itself fail."""
+    provider, path, model, headers = PROVIDERS[name]
+    headers = (*headers, ("content-type", "application/json"))
+    least: dict[str, Any] = {"model": model, "messages": [USER]}
+    if name == "anthropic":
+        least["max_tokens"] = 900
+    statuses: set[int] = set()
+    tried: set[bytes] = set()
+    for sample in samples(*TABLES[name]):
+        for field in sample.keys() - {"model", "stream"}:
+            value = sample[field]
+            if field == "messages":
+                value = [USER, *value, USER]
+            for more in ({}, {"stream": True}) if name != "count_tokens" else ({},):
+                raw = msgspec.json.encode({**least, field: value, **more})
+                if raw in tried:
+                    continue
+                tried.add(raw)
+                answer = provider.respond(Request("POST", path, headers, raw))
+                statuses.add(answer.status)
+                if isinstance(answer, Stream):
+                    assert len(list(answer.events)) > 2
+    assert statuses == {200, 400}
+    assert len(tried) > 60
 
 
 @pytest.mark.parametrize("name", TABLES)
