@@ -1,0 +1,384 @@
+"""The control process: watches the configuration, and brings what it says to everybody.
+
+    gateway.yaml or the environment ─▶ Envoy's files (`Rollout`) ─▶ snapshot ─▶ workers
+    workers ─▶ completion records ─▶ metrics
+
+No request needs it. What it must not forget is on disk (`extproc.server.compiled`), so it
+may be killed at any time, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import certifi
+import msgspec
+
+from extproc.config.build import build
+from extproc.config.compile import Layout, compile_envoy
+from extproc.config.endpoint import split_address
+from extproc.config.load import ConfigError, autoconfig, load
+from extproc.config.schema import Config
+from extproc.runtime import Snapshot
+from extproc.server import compiled
+from extproc.server.compiled import Compiled, Overrides
+from extproc.server.control_http import HttpServer, make_app
+from extproc.server.keys import KEYS_FILE, read_grants, write_private
+from extproc.server.link import ControlLink
+from extproc.server.rollout import Envoy, Rollout, RolloutFailed
+from extproc.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS: Final = 0.2
+"""Between looks at the files: a saved file is served within a second, keys included."""
+APPLIED_SECONDS: Final = 10.0
+"""How long clusters that are gone wait for workers that do not answer."""
+NO_OVERRIDES: Final = Overrides()
+
+
+class CannotStart(Exception):
+    """There is no configuration to serve; `problems` has every reason."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where things are, and what the command line says."""
+
+    state: Path
+    """The folder of what outlives the process."""
+    run: Path
+    """The folder of the sockets, whose path is short."""
+    config: Path | None = None
+    """``gateway.yaml``; None configures what the environment has keys for."""
+    overrides: Overrides = NO_OVERRIDES
+    mock_url: str | None = None
+    """Where the mock providers are; they serve when the environment has no key."""
+    concurrency: int = 2
+    """Envoy's worker threads."""
+    resume: bool = False
+    """Whether what is on disk serves already, so that a bad file changes nothing."""
+
+
+class Control:
+    """One control process.
+
+    Attributes:
+        problems: why the last change is not in use; empty when it is.
+        restart_needed: what takes effect only when the gateway is started again.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        envoy: Envoy,
+        environ: Mapping[str, str],
+        monotonic: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.problems: tuple[str, ...] = ()
+        self.restart_needed: tuple[str, ...] = ()
+        self._options = options
+        self._envoy = envoy
+        self._environ = environ
+        self._wall_clock = wall_clock
+        self._running = compiled.read_compiled(options.state)
+        self._snapshot = _read_snapshot(options.state / compiled.SNAPSHOT_FILE)
+        self.rollout = Rollout(
+            options.state / compiled.XDS_FOLDER, envoy, clock=monotonic
+        )
+        self.metrics = Metrics(
+            workers_connected=lambda: len(self.link.peers),
+            records_lost=lambda: self.link.lost,
+        )
+        self.link = ControlLink(options.run / "control.sock", self.metrics.record)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            CannotStart: the first configuration is wrong, and nothing serves yet.
+            OSError: an address or a folder cannot be used.
+        """
+        seen = self._fingerprint()
+        await self.reload()
+        running = self._running
+        if running is None or (self.problems and not self._options.resume):
+            raise CannotStart(self.problems)
+        self._report()
+        with listening(running.control) as sock:
+            async with asyncio.TaskGroup() as tasks:
+                http = HttpServer(make_app(self.metrics.render, self.ready))
+                tasks.create_task(http.run(sock))
+                serving = [
+                    tasks.create_task(self.link.run()),
+                    tasks.create_task(self._watch(seen)),
+                ]
+                await stop.wait()
+                http.stop()
+                for task in serving:
+                    task.cancel()
+
+    async def reload(self) -> None:
+        """Bring the configuration as it is now to everybody; `problems` says if not."""
+        try:
+            await self._apply(*self._load())
+        except ConfigError as error:
+            self.problems = tuple(map(str, error.problems))
+        except (RolloutFailed, OSError) as error:
+            self.problems = (str(error),)
+        else:
+            self.problems = ()
+        self.metrics.reload_successful.set(not self.problems)
+        if self._snapshot is not None:
+            self.metrics.configure(self._snapshot)
+            self.link.publish(self._snapshot)
+
+    async def ready(self) -> tuple[bool, dict[str, object]]:
+        """Return whether a request would be served, and what there is to know."""
+        envoy = await self._envoy_ready()
+        generation = self._snapshot.generation if self._snapshot else None
+        peers = self.link.peers
+        serving = any(peer.generation == generation for peer in peers)
+        return envoy and serving, {
+            "ready": envoy and serving,
+            "envoy": {"ready": envoy, "clusters": sorted(self.rollout.clusters)},
+            "workers": [
+                {
+                    "name": peer.name,
+                    "pid": peer.pid,
+                    "generation": peer.generation,
+                    "refused": peer.refused,
+                }
+                for peer in peers
+            ],
+            "config": {
+                "generation": generation,
+                "last_reload_successful": not self.problems,
+                "problems": list(self.problems),
+                "restart_needed": list(self.restart_needed),
+            },
+        }
+
+    async def _envoy_ready(self) -> bool:
+        try:
+            return (
+                await self._envoy.ready()
+                and self.rollout.clusters <= await self._envoy.clusters()
+            )
+        except OSError:
+            return False
+
+    async def _watch(self, seen: object) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = self._fingerprint()
+            if now != seen:
+                # An editor may truncate first and write then: wait until it is done.
+                while now != (seen := now):
+                    await asyncio.sleep(WATCH_SECONDS / 4)
+                    now = self._fingerprint()
+                seen = now
+                await self.reload()
+                self._report()
+            await self._prune()
+
+    async def _prune(self) -> None:
+        if not self.rollout.has_retired or self._snapshot is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(APPLIED_SECONDS):
+                await self.link.applied(self._snapshot.generation)
+        if gone := self.rollout.prune():
+            log.info("removed %s", ", ".join(gone))
+
+    def _report(self) -> None:
+        if self.problems:
+            for problem in self.problems:
+                log.warning("%s", problem)
+            log.warning("nothing changed: the configuration before it serves on")
+        elif self._snapshot is not None:
+            log.info("serving generation %d", self._snapshot.generation)
+        for what in self.restart_needed:
+            log.warning("%s takes effect when the gateway is started again", what)
+
+    def _load(self) -> tuple[str, Config]:
+        options = self._options
+        try:
+            digest = compiled.digest(
+                state=options.state,
+                run=options.run,
+                config=options.config,
+                overrides=options.overrides,
+                mock_url=options.mock_url,
+                environ=self._environ,
+            )
+        except OSError:
+            digest = ""  # `load` says it better
+        if options.config is None:
+            config = autoconfig(self._environ, mock_url=options.mock_url)
+        else:
+            config = load(options.config, self._environ)
+        return digest, overridden(config, options.overrides)
+
+    async def _apply(self, digest: str, config: Config) -> None:
+        options, old = self._options, self._running
+        # The number of workers is the number of sockets in the bootstrap.
+        workers = old.workers if options.resume and old else config.workers
+        layout = Layout(
+            xds=options.state / compiled.XDS_FOLDER,
+            admin=options.run / "admin.sock",
+            workers=tuple(options.run / f"w{i}.sock" for i in range(workers)),
+            ca_bundle=Path(certifi.where()),
+            concurrency=options.concurrency,
+        )
+        await self.rollout.advance(compile_envoy(config, layout))
+        snapshot = self._next(config)
+        if snapshot != self._snapshot:
+            content = msgspec.msgpack.encode(snapshot)
+            write_private(options.state / compiled.SNAPSHOT_FILE, content)
+            self._snapshot = snapshot
+        self.restart_needed = self._waiting_for_restart(config)
+        summary = summarize(config, options.mock_url)
+        new = msgspec.structs.replace(
+            summary,
+            digest="" if self.restart_needed else digest,
+            generation=snapshot.generation,
+            workers=workers,
+        )
+        if self.restart_needed and old is not None:
+            new = msgspec.structs.replace(new, listen=old.listen, control=old.control)
+        if new != old:
+            compiled.write_compiled(options.state, new)
+            self._running = new
+
+    def _next(self, config: Config) -> Snapshot:
+        """Build the snapshot; the one that serves, when nothing in it changed."""
+        old, grants = self._snapshot, read_grants(self._options.state, self._environ)
+        if old is not None:
+            same = build(
+                config, grants=grants, generation=old.generation, created=old.created
+            )
+            if same == old:
+                return old
+        return build(
+            config,
+            grants=grants,
+            generation=1 if old is None else old.generation + 1,
+            created=int(self._wall_clock()),
+        )
+
+    def _waiting_for_restart(self, config: Config) -> tuple[str, ...]:
+        out = []
+        if self.rollout.restart_needed:
+            out.append("the change of listen, limits or timeouts")
+        old = self._running
+        if self._options.resume and old is not None:
+            if old.control != config.control.address:
+                out.append("the change of control.address")
+            if old.workers != config.workers:
+                out.append("the change of workers")
+        return tuple(out)
+
+    def _fingerprint(self) -> object:
+        paths = [self._options.state / KEYS_FILE]
+        if self._options.config is not None:
+            paths.append(self._options.config)
+        return [_stamp(path) for path in paths]
+
+
+def overridden(config: Config, overrides: Overrides) -> Config:
+    """Return `config` with what the command line says instead.
+
+    Raises:
+        ValueError: an address is none.
+    """
+    update: dict[str, object] = {}
+    for name in ("listen", "control"):
+        address = getattr(overrides, name)
+        if address is not None:
+            split_address(address)
+            section = getattr(config, name)
+            update[name] = section.model_copy(update={"address": address})
+    if overrides.workers is not None:
+        update["workers"] = overrides.workers
+    return config.model_copy(update=update)
+
+
+def summarize(config: Config, mock_url: str | None) -> Compiled:
+    """Return what is worth knowing of `config` without reading it again."""
+    mocked = mock_url is not None and any(
+        (provider.base_url or "").startswith(mock_url)
+        for provider in config.providers.values()
+    )
+    return Compiled(
+        digest="",
+        generation=0,
+        listen=config.listen.address,
+        control=config.control.address,
+        workers=config.workers,
+        drain_seconds=config.timeouts.drain,
+        tls=config.listen.tls is not None,
+        providers=tuple(config.providers),
+        models=_example_models(config),
+        mock_url=mock_url if mocked else None,
+    )
+
+
+def _example_models(config: Config) -> tuple[str, ...]:
+    """Return names to try: those of each provider in turn, so that each is among them."""
+    by_provider: dict[str, list[str]] = {}
+    for name, model in config.models.items():
+        names = model.listed or (() if "*" in name else (name,))
+        by_provider.setdefault(model.targets[0].provider, []).extend(names)
+    columns = list(by_provider.values())
+    longest = max(map(len, columns), default=0)
+    return tuple(
+        names[i] for i in range(longest) for names in columns if i < len(names)
+    )
+
+
+def listening(address: str) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        OSError: the address is taken or is not this machine's.
+    """
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _read_snapshot(path: Path) -> Snapshot | None:
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=Snapshot)
+    except (OSError, msgspec.MsgspecError):
+        return None
