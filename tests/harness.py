@@ -105,9 +105,13 @@ class Mock:
         return first.split()[-1] if first.startswith("listening on") else None
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what reached the mock since `forget`, bodies as bytes."""
+        """Return what reached the mock since `forget`: bodies as bytes, headers by name."""
         return [
-            {**seen, "body": base64.b64decode(seen["body"])}
+            {
+                **seen,
+                "body": base64.b64decode(seen["body"]),
+                "headers": {name.lower(): value for name, value in seen["headers"]},
+            }
             for seen in self._http.get("/_mock/requests").json()
         ]
 
