@@ -42,6 +42,20 @@ KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
 
+_RareEvent = (
+    canonical.Started
+    | canonical.PartStarted
+    | canonical.SignatureDelta
+    | canonical.PartEnded
+    | canonical.Finished
+    | canonical.Reported
+    | canonical.KeepAlive
+    | canonical.Failed
+    | canonical.Ended
+)
+"""All but `Delta`: what comes once a part or less."""
+
+
 @dataclasses.dataclass(slots=True)
 class _Part:
     """What stands around the text of an open part's deltas."""
@@ -92,7 +106,7 @@ class ChunkWriter:
         for event in events:
             if self._ended:
                 break
-            if type(event) is canonical.Delta:
+            if isinstance(event, canonical.Delta):
                 part = self._parts[event.choice, event.index]
                 if not event.text:
                     continue
@@ -106,8 +120,7 @@ class ChunkWriter:
                 self._write(event, out)
         return b"".join(out)
 
-    def _write(self, event: canonical.Event, out: list[bytes]) -> None:
-        """Write an event that comes once a part or less."""
+    def _write(self, event: _RareEvent, out: list[bytes]) -> None:
         match event:
             case canonical.Started(answer_id, model, usage, created):
                 self._head = self._write_head(
@@ -135,8 +148,6 @@ class ChunkWriter:
             case canonical.Ended():
                 self._ended = True
                 self._end(out)
-            case canonical.Delta():  # `write` has its own, shorter way
-                out.append(self.write((event,)))
 
     def _write_head(self, answer_id: str, created: int, model: str) -> bytes:
         return (

@@ -169,23 +169,11 @@ class ChunkPassage:
         Of its first frame a part may have passed already: then it stays.
         """
         kept = []
-        swallow = False
         for i, frame in enumerate(cut_frames(whole)):
-            if swallow:
-                frame = frame.removeprefix(b"\n")  # noqa: PLW2901
-            swallow = False
-            if (i or not self._passed) and _brings_only_usage(frame):
-                # An LF before it is the end of the frame before, cut behind its CR.
-                kept.append(frame[: frame.startswith(b"\n")])
-                swallow = frame.endswith(b"\r")
-            else:
-                kept.append(frame)
-        # The LF of that CR may stand in what is held, or be still to come.
-        if swallow and self._held:
-            self._held[0] = self._held[0].removeprefix(b"\n")
-            self._held_bytes = len(self._held[0])
-        elif swallow:
-            self._swallow_lf = True
+            left_out = (i or not self._passed) and _brings_only_usage(frame)
+            # An LF before it is the end of the frame before, cut behind its CR.
+            kept.append(frame[: frame.startswith(b"\n")] if left_out else frame)
+            self._swallow_lf = bool(left_out) and frame.endswith(b"\r")
         return b"".join(kept)
 
 

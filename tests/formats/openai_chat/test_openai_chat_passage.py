@@ -81,7 +81,7 @@ def test_no_split_changes_what_passes(cuts, end, show):
 NOISE = st.sampled_from(
     [
         HELLO, QUOTES, b": comment\n\n", b"event: x\nid: 3\ndata: {}\n\n", b"\n", b"\n\n",
-        b"data: not json\n\n", b'data: {"choices": [], "usage": null}\n\n',
+        b"data: not json\n\n", b'data: {"usage":{broken\n\n', b'data: {"error":{broken\n\n', b'data: {"choices": [], "usage": null}\n\n',
         b'data: {"choices": [1], "usage": {"prompt_tokens": 1}}\n\n',
         b"\xff\xfe", b"data:\n\n", b"retry: 5\n",
     ]

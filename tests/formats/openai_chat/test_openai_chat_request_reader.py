@@ -18,6 +18,7 @@ from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
 from extproc.formats.openai_chat import CLIENT
+from extproc.formats.openai_chat.validation import invalid
 from extproc.framing.members import read_members
 
 USER = {"role": "user", "content": "hi"}
@@ -620,6 +621,25 @@ def test_the_words_are_openais(members, message):
     with pytest.raises(BadRequest) as caught:
         read(**members)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model":"\\ud800"}', b"\xff"])
+def test_what_is_no_json_object_is_a_bad_request(body):
+    """The exchange has read the members before; a test drives this way in alone."""
+    with pytest.raises(BadRequest) as caught:
+        CLIENT.read_request(body, {})
+    assert caught.value.status == 400
+
+
+def test_a_complaint_of_msgspec_that_has_no_words_here_still_names_the_field():
+    error = invalid("Integer out of range - at `$.n`")
+    assert error.message == "Invalid value for 'n': Integer out of range"
+    assert (error.param, error.code) == ("n", "invalid_value")
+
+
+def test_a_breakpoint_behind_parts_that_carry_none_changes_nothing():
+    cached = assistant(refusal="no", cache_control={"type": "ephemeral"})
+    assert parts_of(cached) == [(canonical.Refusal("no"),)]
 
 
 def test_a_large_picture_is_looked_at_where_it_begins_and_ends():

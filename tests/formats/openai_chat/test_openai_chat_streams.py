@@ -50,6 +50,7 @@ STREAM: list[canonical.Event] = [
     PartStarted(2, "text"),
     Delta(2, 'Hi "ü"\n'),
     Delta(2, "."),
+    Delta(2, ""),
     PartEnded(2),
     PartStarted(3, "tool_call", "c1", "f"),
     PartEnded(3),
@@ -373,7 +374,8 @@ READ: dict[str, tuple[list[Frame], list[canonical.Event]]] = {
         [PartStarted(0, "refusal"), Delta(0, "no"), PartEnded(0), Finished("refusal")],
     ),
     "id and name once": (
-        [tool(id="c1", function=fn("f", "")), tool(function=fn(None, "{}")), CALLS], [*CALL],
+        [tool(id="c1", function=fn("f", "")), tool(), tool(function=fn(None, "{}")), CALLS],
+        [*CALL],
     ),
     "no index": (
         [
