@@ -303,6 +303,8 @@ def test_drain_lets_open_calls_end_and_refuses_new_ones(raw_peer):
         b"\x7f\xff\xff\xff",
         0,
     )
+    # Only our own PING's answer counts.
+    assert peer.send(frames.frame(F.PING, ACK, 0, b"another?")) == []
     # One that was on its way when the first GOAWAY left is served.
     peer.open(3)
     (second,) = peer.send(frames.frame(F.PING, ACK, 0, ping.payload))

@@ -96,3 +96,10 @@ def test_all_incomplete_messages_together_are_bounded(raw_peer):
         peer.open(stream_id)
         peer.send(frames.frame(FrameType.DATA, 0, stream_id, piece))
     assert not [e for e in peer.events[-2:] if type(e) is events.CallRefused]
+
+
+def test_a_call_that_has_ended_is_not_reset_for_its_last_message(raw_peer):
+    peer = raw_peer()
+    peer.open(1)
+    sent = frames.frame(FrameType.DATA, END_STREAM, 1, b"\1\0\0\0\0")
+    assert [f.kind for f in peer.send(sent)] == [FrameType.HEADERS]

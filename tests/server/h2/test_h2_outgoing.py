@@ -121,6 +121,25 @@ def test_streams_share_the_connection_window_in_turns(raw_peer):
     assert [sum(sizes(answer, s)) for s in streams] == [2 * 16_384] * 3
 
 
+def test_a_small_answer_waits_for_the_connection_too(raw_peer):
+    peer = raw_peer()
+    peer.open(1)
+    peer.open(3)
+    peer.server.send_messages(1, [bytes(65_525)])
+    assert sum(sizes(peer.send(b""))) == 65_530
+    peer.server.send_messages(3, [b"small"], end=True)
+    assert sizes(peer.send(b""), 3) == [5]
+    assert sizes(peer.send(frames.window_update(0, 100)), 3) == [5]
+
+
+def test_the_reserved_bit_of_a_window_update_means_nothing(raw_peer):
+    peer = raw_peer()
+    peer.open(1)
+    peer.server.send_messages(1, [bytes(70_000)])
+    peer.send(frames.window_update(1, 1 << 20))
+    assert sizes(peer.send(frames.window_update(0, 1 << 31 | 7))) == [7]
+
+
 def test_what_waits_for_a_canceled_call_is_forgotten(raw_peer):
     peer = raw_peer()
     peer.open(1)
