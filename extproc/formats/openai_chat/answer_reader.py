@@ -8,14 +8,14 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.errors import error_of
 from extproc.formats.openai_chat.finish import read_finish
 from extproc.formats.openai_chat.usage import read_usage
 from extproc.formats.openai_chat.wire import present
 
-_DECODER = msgspec.json.Decoder(wire.Completion)
-_FAILURE = msgspec.json.Decoder(wire.Failure)
+_DECODER = msgspec.json.Decoder(answer_wire.Completion)
+_FAILURE = msgspec.json.Decoder(answer_wire.Failure)
 _ANYTHING = msgspec.json.Decoder()
 
 
@@ -54,7 +54,7 @@ def _what_else(body: bytes) -> str | None:
     return error_of(502, {"error": _ANYTHING.decode(said.error)}).message
 
 
-def _read_choice(said: wire.Choice, answer_id: str) -> canonical.Choice:
+def _read_choice(said: answer_wire.Choice, answer_id: str) -> canonical.Choice:
     message = said.message
     return canonical.Choice(
         parts=tuple(_read_parts(message, answer_id)),
@@ -68,7 +68,7 @@ def _read_choice(said: wire.Choice, answer_id: str) -> canonical.Choice:
 
 
 def _read_parts(
-    said: wire.AnsweredMessage, answer_id: str
+    said: answer_wire.AnsweredMessage, answer_id: str
 ) -> Iterator[canonical.AnswerPart]:
     if said.thinking_blocks:
         yield from _read_thinking(said.thinking_blocks)
@@ -84,13 +84,13 @@ def _read_parts(
         yield canonical.Refusal(said.refusal)
     calls = list(said.tool_calls or ())
     if said.function_call is not None:
-        calls.append(wire.AnsweredToolCall(function=said.function_call))
+        calls.append(answer_wire.AnsweredToolCall(function=said.function_call))
     for place, call in enumerate(calls):
         yield _read_call(call, call.id or made_up_id(answer_id, place))
 
 
 def _read_thinking(
-    blocks: Iterable[wire.AnsweredThinking],
+    blocks: Iterable[answer_wire.AnsweredThinking],
 ) -> Iterator[canonical.Reasoning]:
     for block in blocks:
         if block.data:
@@ -99,7 +99,7 @@ def _read_thinking(
             yield canonical.Reasoning(block.thinking or "", block.signature or None)
 
 
-def _read_call(said: wire.AnsweredToolCall, call_id: str) -> canonical.ToolCall:
+def _read_call(said: answer_wire.AnsweredToolCall, call_id: str) -> canonical.ToolCall:
     if said.custom is not None and said.custom.name:
         return canonical.ToolCall(
             call_id, said.custom.name, said.custom.input or "", custom=True

@@ -14,7 +14,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.answer_reader import made_up_id
 from extproc.formats.openai_chat.finish import read_finish
 
@@ -58,7 +58,7 @@ class ChoiceReader:
         self._refused = False
         self.finished = False
 
-    def read(self, delta: wire.AnsweredMessage) -> Iterator[canonical.Event]:
+    def read(self, delta: answer_wire.AnsweredMessage) -> Iterator[canonical.Event]:
         """Yield what `delta` amounts to.
 
         Raises:
@@ -83,7 +83,7 @@ class ChoiceReader:
             yield from self._read_call(call)
         if delta.function_call is not None:
             yield from self._read_call(
-                wire.AnsweredToolCall(index=-1, function=delta.function_call)
+                answer_wire.AnsweredToolCall(index=-1, function=delta.function_call)
             )
 
     def finish(self, reason: str) -> Iterator[canonical.Event]:
@@ -138,7 +138,9 @@ class ChoiceReader:
             self._kind = None
             self._block = None
 
-    def _read_thinking(self, block: wire.AnsweredThinking) -> Iterator[canonical.Event]:
+    def _read_thinking(
+        self, block: answer_wire.AnsweredThinking
+    ) -> Iterator[canonical.Event]:
         if block.data:
             yield from self._end_text()
             yield from self._end_whole_calls()
@@ -159,7 +161,9 @@ class ChoiceReader:
 
     # ------------------------------------------------------------ tool calls
 
-    def _read_call(self, said: wire.AnsweredToolCall) -> Iterator[canonical.Event]:
+    def _read_call(
+        self, said: answer_wire.AnsweredToolCall
+    ) -> Iterator[canonical.Event]:
         call = self._find(said)
         if call is None:
             yield from self._end_text()
@@ -192,7 +196,7 @@ class ChoiceReader:
         if signature:
             yield canonical.SignatureDelta(call.part, signature, choice=self._index)
 
-    def _find(self, said: wire.AnsweredToolCall) -> _Call | None:
+    def _find(self, said: answer_wire.AnsweredToolCall) -> _Call | None:
         """Return the call that `said` belongs to; None is a new one."""
         named = said.function is not None and bool(said.function.name)
         if said.id:
@@ -227,7 +231,7 @@ class ChoiceReader:
             yield canonical.PartEnded(call.part, choice=self._index)
 
 
-def _said_by(call: wire.AnsweredToolCall) -> tuple[str, str]:
+def _said_by(call: answer_wire.AnsweredToolCall) -> tuple[str, str]:
     """Return the name and the text of a piece of a call."""
     if call.custom is not None:
         return call.custom.name or "", call.custom.input or ""

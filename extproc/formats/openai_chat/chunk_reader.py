@@ -17,35 +17,35 @@ import msgspec
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.choice_reader import ChoiceReader
 from extproc.formats.openai_chat.errors import error_of
 from extproc.formats.openai_chat.usage import read_usage
 from extproc.framing.sse import Frame
 
-_CHUNK = msgspec.json.Decoder(wire.Chunk)
+_CHUNK = msgspec.json.Decoder(answer_wire.Chunk)
 _ANYTHING = msgspec.json.Decoder()
 
 _KNOWN_NAMES = frozenset({"", "message", "error", "chat.completion.chunk"})
 """Names of frames that carry chunks; OpenAI's have none."""
 
 
-class ChunkReader(TableStream[wire.Event]):
+class ChunkReader(TableStream[answer_wire.Event]):
     """See the module's docstring; the interface is `formats.base.StreamReader`."""
 
     NEXT: ClassVar[Mapping[tuple[State, type], State]] = {
-        (State.IDLE, wire.Chunk): State.OPEN,
-        (State.IDLE, wire.LastChunk): State.FINISHED,
-        (State.IDLE, wire.Failure): State.DONE,
-        (State.OPEN, wire.Chunk): State.OPEN,
-        (State.OPEN, wire.LastChunk): State.FINISHED,
-        (State.OPEN, wire.Failure): State.DONE,
-        (State.OPEN, wire.Done): State.DONE,
-        (State.FINISHED, wire.Chunk): State.FINISHED,
-        (State.FINISHED, wire.LastChunk): State.FINISHED,
-        (State.FINISHED, wire.Failure): State.DONE,
-        (State.FINISHED, wire.Done): State.DONE,
-        (State.DONE, wire.Done): State.DONE,
+        (State.IDLE, answer_wire.Chunk): State.OPEN,
+        (State.IDLE, answer_wire.LastChunk): State.FINISHED,
+        (State.IDLE, answer_wire.Failure): State.DONE,
+        (State.OPEN, answer_wire.Chunk): State.OPEN,
+        (State.OPEN, answer_wire.LastChunk): State.FINISHED,
+        (State.OPEN, answer_wire.Failure): State.DONE,
+        (State.OPEN, answer_wire.Done): State.DONE,
+        (State.FINISHED, answer_wire.Chunk): State.FINISHED,
+        (State.FINISHED, answer_wire.LastChunk): State.FINISHED,
+        (State.FINISHED, answer_wire.Failure): State.DONE,
+        (State.FINISHED, answer_wire.Done): State.DONE,
+        (State.DONE, answer_wire.Done): State.DONE,
     }
 
     def __init__(self) -> None:
@@ -55,31 +55,31 @@ class ChunkReader(TableStream[wire.Event]):
         self._id = ""
         self._choices: dict[int, ChoiceReader] = {}
 
-    def parse(self, frame: Frame) -> wire.Event | None:
+    def parse(self, frame: Frame) -> answer_wire.Event | None:
         """Read a frame; see `TableStream.parse`."""
         if frame.name not in _KNOWN_NAMES or not frame.data:
             return None
         if frame.data.startswith(b"[DONE]"):
-            return wire.Done()
+            return answer_wire.Done()
         chunk = _CHUNK.decode(frame.data)
         if wire.present(chunk.error) is not None:
-            return wire.Failure(chunk.error)
+            return answer_wire.Failure(chunk.error)
         if chunk.choices and any(choice.finish_reason for choice in chunk.choices):
-            return wire.LastChunk(chunk)
+            return answer_wire.LastChunk(chunk)
         return chunk
 
-    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
+    def translate(self, event: answer_wire.Event) -> Iterable[canonical.Event]:
         """Yield what a legal event amounts to; see `TableStream.translate`."""
         match event:
-            case wire.Chunk():
+            case answer_wire.Chunk():
                 yield from self._read_chunk(event)
-            case wire.LastChunk(chunk):
+            case answer_wire.LastChunk(chunk):
                 yield from self._read_chunk(chunk)
-            case wire.Failure(error):
+            case answer_wire.Failure(error):
                 self._over = True
                 said = {"error": _ANYTHING.decode(error)}
                 yield canonical.Failed(error_of(502, said))
-            case wire.Done():
+            case answer_wire.Done():
                 yield from self._end()
 
     def close(self) -> list[canonical.Event]:
@@ -91,7 +91,7 @@ class ChunkReader(TableStream[wire.Event]):
             return list(self._end())
         return super().close()
 
-    def _read_chunk(self, chunk: wire.Chunk) -> Iterator[canonical.Event]:
+    def _read_chunk(self, chunk: answer_wire.Chunk) -> Iterator[canonical.Event]:
         if not self._started and (chunk.model or chunk.choices):
             self._started = True
             self._id = chunk.id or ""

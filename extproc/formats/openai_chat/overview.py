@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from extproc.formats import base
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire
 from extproc.formats.openai_chat.usage import read_usage
 
-_DECODER = msgspec.json.Decoder(wire.Overview)
+_DECODER = msgspec.json.Decoder(answer_wire.Overview)
 
 
 def overview(body: bytes) -> base.Overview:

@@ -18,7 +18,7 @@ import re
 import msgspec
 
 from extproc.errors import GatewayError, TruncatedStream
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.errors import error_of
 from extproc.formats.openai_chat.usage import read_usage
 from extproc.framing.sse import MAX_FRAME, cut_frames, parse_frames, split_frames
@@ -38,7 +38,7 @@ _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 _NO_CHOICES = re.compile(rb"\[\s*\]")
 
-_GLANCE = msgspec.json.Decoder(wire.Glance)
+_GLANCE = msgspec.json.Decoder(answer_wire.Glance)
 _ANYTHING = msgspec.json.Decoder()
 
 

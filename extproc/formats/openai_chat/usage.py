@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from extproc.formats.openai_chat import wire
+from extproc.formats.openai_chat import answer_wire
 from extproc.usage import Usage
 
 
-def read_usage(said: wire.Usage | None) -> Usage | None:
+def read_usage(said: answer_wire.Usage | None) -> Usage | None:
     """Read a ``usage`` object; one without counts is none."""
     if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
         return None
-    prompt = said.prompt_tokens_details or wire.PromptTokensDetails()
-    completion = said.completion_tokens_details or wire.CompletionTokensDetails()
+    prompt = said.prompt_tokens_details or answer_wire.PromptTokensDetails()
+    completion = said.completion_tokens_details or answer_wire.CompletionTokensDetails()
     return Usage(
         input_tokens=said.prompt_tokens or 0,
         output_tokens=said.completion_tokens or 0,

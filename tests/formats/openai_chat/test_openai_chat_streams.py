@@ -28,7 +28,7 @@ from extproc.canonical import (
 )
 from extproc.errors import Overloaded, ProtocolViolation, TruncatedStream
 from extproc.formats.base import State, WriterContext
-from extproc.formats.openai_chat import CLIENT, PROVIDER, wire
+from extproc.formats.openai_chat import CLIENT, PROVIDER, answer_wire
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.framing.members import read_members
 from extproc.framing.sse import Frame, SSEDecoder
@@ -611,10 +611,10 @@ def test_an_unknown_frame_is_counted():
 
 def test_every_event_in_every_state_is_in_the_table_or_a_violation():
     samples: dict[type, bytes] = {
-        wire.Chunk: delta(content="a").data,
-        wire.LastChunk: FINISH.data,
-        wire.Failure: b'{"error":{"message":"x"}}',
-        wire.Done: b"[DONE]",
+        answer_wire.Chunk: delta(content="a").data,
+        answer_wire.LastChunk: FINISH.data,
+        answer_wire.Failure: b'{"error":{"message":"x"}}',
+        answer_wire.Done: b"[DONE]",
     }
     for state, kind in itertools.product(State, samples):
         reader = ChunkReader()

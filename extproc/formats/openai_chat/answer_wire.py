@@ -1,0 +1,182 @@
+"""OpenAI's chat completion answers and chunks, as bytes become them.
+
+https://platform.openai.com/docs/api-reference/chat/object. Servers that are not OpenAI
+leave out or null nearly everything, so nearly everything is optional; members that are
+not named here are skipped.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct, field
+
+from extproc.formats.openai_chat.wire import ABSENT
+
+# ---------------------------------------------------------------- usage
+
+
+class PromptTokensDetails(Struct, frozen=True):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    """The extension's older name for ``cache_write_tokens``."""
+
+
+class CompletionTokensDetails(Struct, frozen=True):
+    """What the answer's tokens were."""
+
+    reasoning_tokens: int | None = None
+
+
+class Usage(Struct, frozen=True):
+    """The counts of an answer."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for ``cached_tokens``."""
+
+
+# ---------------------------------------------------------------- the answer
+
+
+class AnsweredFunction(Struct, frozen=True):
+    """The function of a call, or a piece of it."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class AnsweredCustom(Struct, frozen=True):
+    """The custom tool of a call, or a piece of it."""
+
+    name: str | None = None
+    input: str | None = None
+
+
+class AnsweredToolCall(Struct, frozen=True):
+    """A call of an answer, or a piece of one in a stream; servers leave much out."""
+
+    index: int | None = None
+    id: str | None = None
+    function: AnsweredFunction | None = None
+    custom: AnsweredCustom | None = None
+    extra_content: Raw = ABSENT
+
+
+class AnsweredThinking(Struct, frozen=True):
+    """An entry of ``thinking_blocks``, whole or in pieces."""
+
+    type: str
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    index: int | None = None
+
+
+class AnsweredAudio(Struct, frozen=True):
+    """The sound of an answer."""
+
+    data: str = ""
+    transcript: str = ""
+
+
+class AnsweredMessage(Struct, frozen=True):
+    """A message of an answer, or a delta of one."""
+
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[AnsweredToolCall] | None = None
+    function_call: AnsweredFunction | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    thinking_blocks: list[AnsweredThinking] | None = None
+    audio: AnsweredAudio | None = None
+
+
+class Choice(Struct, frozen=True):
+    """One alternative of a whole answer."""
+
+    index: int = 0
+    message: AnsweredMessage = field(default_factory=AnsweredMessage)
+    finish_reason: str | None = None
+    logprobs: Raw = ABSENT
+
+
+class Completion(Struct, frozen=True):
+    """A whole ``chat.completion``."""
+
+    choices: list[Choice]
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    usage: Usage | None = None
+    service_tier: str | None = None
+
+
+# ---------------------------------------------------------------- the streamed answer
+
+
+class ChunkChoice(Struct, frozen=True):
+    """What a chunk says of one alternative."""
+
+    index: int = 0
+    delta: AnsweredMessage | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(Struct, frozen=True):
+    """One ``chat.completion.chunk``."""
+
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    choices: list[ChunkChoice] | None = None
+    usage: Usage | None = None
+    error: Raw = ABSENT
+    """Not OpenAI's schema, but how every server of this format says that it gave up."""
+
+
+class Failure(Struct, frozen=True):
+    """A chunk that says what went wrong."""
+
+    error: Raw
+
+
+class LastChunk(Struct, frozen=True):
+    """A chunk with a ``finish_reason``."""
+
+    chunk: Chunk
+
+
+class Done(Struct, frozen=True):
+    """``[DONE]``."""
+
+
+Event = Chunk | LastChunk | Failure | Done
+
+
+class Glance(Struct, frozen=True):
+    """What is read of a chunk that passes untouched."""
+
+    model: str | None = None
+    choices: Raw = ABSENT
+    usage: Usage | None = None
+    error: Raw = ABSENT
+
+
+class FinishOnly(Struct, frozen=True):
+    """Why a choice ended."""
+
+    finish_reason: str | None = None
+
+
+class Overview(Struct, frozen=True):
+    """What is read of a whole answer that passes untouched."""
+
+    model: str | None = None
+    usage: Usage | None = None
+    choices: list[FinishOnly] = []
