@@ -181,9 +181,24 @@ class Admin:
                 await asyncio.sleep(poll)
 
     async def clusters(self) -> set[str]:
-        """Return the names of the clusters that are ready to be used."""
+        """Return the names of the clusters that Envoy has."""
         found = await self._json("/clusters", format="json")
         return {cluster["name"] for cluster in found.get("cluster_statuses", ())}
+
+    async def resolved(self) -> set[str]:
+        """Return the names of the clusters that have an address to send requests to.
+
+        A provider's cluster is there before its name is looked up; until then, and when
+        the name has no address, it has only the endpoint that refuses (priority 1).
+        """
+        found = await self._json("/clusters", format="json")
+        return {
+            cluster["name"]
+            for cluster in found.get("cluster_statuses", ())
+            if any(
+                not host.get("priority") for host in cluster.get("host_statuses", ())
+            )
+        }
 
     async def listener_port(self, name: str) -> int:
         """Return the port that the listener `name` has, also if it asked for port 0.

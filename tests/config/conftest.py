@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -47,8 +48,10 @@ class Provider(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.received: list[Received] = []
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -59,6 +62,13 @@ class Provider(http.server.ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a handshake that failed: that is what is tested."""
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
 
     def reset(self) -> None:
         self.received, self.status = [], 200
@@ -197,6 +207,13 @@ class Gateway:
         scheme = "http" if self.config.listen.tls is None else "https"
         return httpx.Client(base_url=f"{scheme}://127.0.0.1:{self.port}", timeout=20)
 
+    def wait_for_worker(self) -> None:
+        with self.client() as client:
+            deadline = time.monotonic() + 10
+            while client.get("/health/ready").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
     def raw(self, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send bytes; return status, headers and body of the answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as peer:
@@ -249,6 +266,16 @@ def run() -> Callable[..., contextlib.AbstractContextManager[Gateway]]:
 
 
 @pytest.fixture(scope="session")
+def make_provider() -> Callable[[ssl.SSLContext], Provider]:
+    return Provider
+
+
+@pytest.fixture(scope="session")
+def make_worker() -> Callable[[Path], grpc.Server]:
+    return start_worker
+
+
+@pytest.fixture(scope="session")
 def alone() -> Iterator[Gateway]:
     """A gateway whose worker never came."""
     text = """
@@ -295,17 +322,12 @@ def _rig() -> Iterator[Rig]:
     with run_gateway(text) as gateway:
         worker = start_worker(gateway.layout.workers[0])
         try:
-            with gateway.client() as client:
-                deadline = time.monotonic() + 10
-                while client.get("/health/ready").status_code != 200:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
+            gateway.wait_for_worker()
             yield Rig(gateway, alpha, beta)
         finally:
             worker.stop(None).wait()
             for provider in (alpha, beta):
-                provider.shutdown()
-                provider.server_close()
+                provider.close()
 
 
 @pytest.fixture

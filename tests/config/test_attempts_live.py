@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+
+from extproc.local.envoy import Admin
 
 pytestmark = pytest.mark.envoy
 
@@ -217,3 +220,13 @@ def test_a_body_of_nearly_the_limit_can_be_retried(rig):
         answer = client.post("/v1/chat/completions", json={"chain": chain})
     assert answer.status_code == 200
     assert rig.beta.received[0].body == big.encode()
+
+
+def test_admin_tells_a_name_that_was_never_resolved(rig):
+    async def look():
+        async with Admin(rig.gateway.layout.admin) as admin:
+            return await admin.clusters(), await admin.resolved()
+
+    known, resolved = asyncio.run(look())
+    assert known == {"sidecar", "none", "alpha", "beta", "refusing", "lost"}
+    assert resolved == {"sidecar", "alpha", "beta", "refusing"}
