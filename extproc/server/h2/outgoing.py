@@ -60,12 +60,8 @@ class Outgoing:
 
     def send(self, stream: Stream, messages: Iterable[bytes], size: int) -> None:
         """Send messages of `size` bytes in all, prefixes included, or queue them."""
-        if (
-            size <= self.max_frame
-            and size <= self.window
-            and size <= stream.window
-            and not stream.pending
-        ):
+        # Where bytes are pending a window is empty, so that none are overtaken.
+        if size <= self.max_frame and size <= self.window and size <= stream.window:
             self.window -= size
             stream.window -= size
             self._chunks.append(HEAD.pack(size << 8 | _DATA, 0, stream.id))

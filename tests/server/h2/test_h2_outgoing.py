@@ -72,6 +72,7 @@ def test_no_frame_is_larger_than_the_peer_takes(raw_peer):
     peer.send(change(Setting.MAX_FRAME_SIZE, 30_000))
     peer.server.send_messages(1, [bytes(20_000), bytes(9_000)])
     assert sizes(peer.send(b"")) == [29_010]
+    assert not peer.server._out._waiting
 
 
 @pytest.mark.parametrize("window", [0, 1, 1000])
@@ -119,6 +120,8 @@ def test_streams_share_the_connection_window_in_turns(raw_peer):
     assert set(sizes(peer.send(b""), 3)) == set()
     answer = peer.send(frames.window_update(0, 6 * 16_384))
     assert [sum(sizes(answer, s)) for s in streams] == [2 * 16_384] * 3
+    turns = [peer.send(frames.window_update(0, 100))[0].stream for _ in range(6)]
+    assert turns == [1, 3, 5, 1, 3, 5]
 
 
 def test_a_small_answer_waits_for_the_connection_too(raw_peer):
