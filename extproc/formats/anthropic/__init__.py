@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from extproc.formats.anthropic.answer import overview, read_answer
-from extproc.formats.anthropic.errors import read_error
+from extproc.formats.anthropic.answer_writer import write_answer
+from extproc.formats.anthropic.errors import (
+    read_error,
+    write_error,
+    write_error_event,
+)
 from extproc.formats.anthropic.passage import passage
 from extproc.formats.anthropic.request import write_request
+from extproc.formats.anthropic.request_reader import read_request
 from extproc.formats.anthropic.stream import MessageStream
-from extproc.formats.base import ProviderFormat
+from extproc.formats.anthropic.stream_writer import MessageWriter
+from extproc.formats.base import ClientFormat, ProviderFormat
 
-__all__ = ["PROVIDER"]
+__all__ = ["CLIENT", "PROVIDER"]
+
+CLIENT = ClientFormat(
+    name="anthropic",
+    read_request=read_request,
+    write_answer=write_answer,
+    stream_writer=MessageWriter,
+    write_error=write_error,
+    write_error_event=write_error_event,
+)
 
 PROVIDER = ProviderFormat(
     name="anthropic",

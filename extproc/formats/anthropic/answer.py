@@ -75,9 +75,7 @@ def overview(body: bytes) -> Overview:
         message = wire.decode(_MESSAGE, body)
     except msgspec.MsgspecError:
         return Overview()
-    return Overview(
-        message.model, usage_of(message.usage), FINISH.get(message.stop_reason, "stop")
-    )
+    return Overview(message.model, usage_of(message.usage), message.stop_reason)
 
 
 def fold(before: wire.WireUsage, now: wire.WireUsage) -> wire.WireUsage:

@@ -335,7 +335,7 @@ _OUTLINE = msgspec.json.Decoder(Outline)
 _NAME = msgspec.json.Decoder(Named)
 
 
-def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], data: bytes | Raw) -> T:
     """Decode, with one kind of error: msgspec itself lets two others out.
 
     Raises:
@@ -343,8 +343,9 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
             `decoder` reads.
     """
     try:
-        # Strings that msgspec skips or keeps raw it does not look at.
-        if not data.isascii():
+        # Strings that msgspec skips or keeps raw it does not look at; what it has kept
+        # has been through here.
+        if not isinstance(data, Raw) and not data.isascii():
             data.decode()
         return decoder.decode(data)
     except (UnicodeDecodeError, RecursionError) as exc:

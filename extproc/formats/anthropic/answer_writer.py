@@ -1,0 +1,102 @@
+"""Canonical answers and streams as Anthropic's clients expect them.
+
+https://platform.claude.com/docs/en/api/messages and
+https://platform.claude.com/docs/en/build-with-claude/streaming. Of several alternatives
+the first is written, since nobody can ask for more here. A refusal is text, told by its
+stop reason. Reasoning of providers that sign nothing has an empty signature. Left out:
+log probabilities, audio, the signature of a tool call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.anthropic import client_wire, wire
+from extproc.formats.base import WriterContext
+from extproc.usage import Usage
+
+STOP_REASONS: Mapping[canonical.Finish, str] = {
+    "stop": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "length": "max_tokens",
+    "context_length": "model_context_window_exceeded",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+}
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
+    """Write a whole answer; see `ClientFormat.write_answer`.
+
+    Raises:
+        ProtocolViolation: the model called a tool with what is no JSON object, and was
+            not cut off in it.
+    """
+    choice = answer.choices[0] if answer.choices else canonical.Choice((), "stop")
+    return msgspec.json.encode(
+        client_wire.Answer(
+            id=answer.id or context.id,
+            model=answer.model or context.model,
+            content=[
+                block
+                for part in choice.parts
+                if (block := _block(part, choice.finish)) is not None
+            ],
+            stop_reason=STOP_REASONS[choice.finish],
+            stop_sequence=choice.stop_sequence,
+            usage=usage_body(answer.usage or Usage()),
+        )
+    )
+
+
+def _block(
+    part: canonical.AnswerPart, finish: canonical.Finish
+) -> wire.AnswerBlock | None:
+    match part:
+        case canonical.Text(text, citations=citations):
+            # Another provider's citations are spelled in its own way.
+            del citations
+            return wire.TextBlock(text) if text else None
+        case canonical.Refusal(text):
+            return wire.TextBlock(text) if text else None
+        case canonical.Reasoning(encrypted=str(sealed)):
+            return wire.RedactedThinkingBlock(sealed)
+        case canonical.Reasoning(text, signature):
+            return wire.ThinkingBlock(text, signature or "")
+        case canonical.ToolCall(call, name, arguments):
+            return wire.ToolUseBlock(call, name, _input(arguments, finish))
+        case canonical.Audio():
+            return None
+
+
+def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:
+    try:
+        wire.decode(_OBJECT, arguments.encode())
+    except msgspec.MsgspecError as exc:
+        if finish == "length" or not arguments.strip():
+            return msgspec.Raw(b"{}")
+        raise ProtocolViolation(
+            f"the model called a tool with what is no JSON object: {exc}"
+        ) from exc
+    return msgspec.Raw(arguments)
+
+
+def usage_body(usage: Usage) -> client_wire.Usage:
+    """Return the counts as Anthropic gives them: the input without the cache's."""
+    cached = usage.cache_read_input_tokens + usage.cache_creation_input_tokens
+    reasoning = usage.reasoning_output_tokens
+    return client_wire.Usage(
+        max(usage.input_tokens - cached, 0),
+        usage.cache_creation_input_tokens,
+        usage.cache_read_input_tokens,
+        usage.output_tokens,
+        wire.OutputDetails(reasoning) if reasoning else None,
+    )

@@ -1,0 +1,248 @@
+"""A client's ``POST /v1/messages`` in the canonical form.
+
+https://platform.claude.com/docs/en/api/messages. One message stays one message, tool
+results and all, so that places keep the client's own numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats.anthropic import client_wire as wire
+from extproc.formats.anthropic.validation import decode, spelling
+from extproc.formats.anthropic.wire import Named, present
+from extproc.formats.base import Members, Unsupported
+
+_REQUEST = msgspec.json.Decoder(wire.Request)
+_BLOCK: msgspec.json.Decoder[wire.Block] = msgspec.json.Decoder(wire.Block)
+_INPUT = msgspec.json.Decoder(wire.ToolInput)
+_TOOL = msgspec.json.Decoder(wire.Tool)
+_NAMED = msgspec.json.Decoder(Named)
+
+_BLOCKS = frozenset({
+    "text", "image", "document", "thinking", "redacted_thinking", "tool_use",
+    "tool_result",
+})  # fmt: skip
+
+NAMES: Mapping[str, str] = {
+    "max_output_tokens": "max_tokens",
+    "stop": "stop_sequences",
+    "end_user": "metadata.user_id",
+    "output_format": "output_config.format",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+}
+"""Ours to the canonical names, but for thinking, which has two."""
+
+_CHOICES: Mapping[str, canonical.ToolChoice] = {
+    "auto": canonical.ToolChoice("auto"),
+    "any": canonical.ToolChoice("required"),
+    "none": canonical.ToolChoice("none"),
+}
+
+
+def read_request(body: bytes, members: Members) -> canonical.Request:
+    """Read a request; see `ClientFormat.read_request`."""
+    said = decode(_REQUEST, body)
+    if not said.messages:
+        raise BadRequest("messages: there must be at least one.", param="messages")
+    choice = said.tool_choice
+    return canonical.Request(
+        model=said.model,
+        messages=(*_read_system(said.system), *_read_messages(said.messages)),
+        tools=tuple(_read_tools(said.tools or ())),
+        tool_choice=_read_choice(choice),
+        parallel_tool_calls=(
+            False if choice and choice.disable_parallel_tool_use else None
+        ),
+        max_output_tokens=said.max_tokens,
+        temperature=said.temperature,
+        top_p=said.top_p,
+        top_k=said.top_k,
+        stop=tuple(said.stop_sequences or ()),
+        output_format=_read_format(said.output_config),
+        thinking=_read_thinking(said.thinking, said.output_config),
+        end_user=said.metadata.user_id if said.metadata else None,
+        service_tier="default"
+        if said.service_tier == "standard_only"
+        else said.service_tier,
+        stream=bool(said.stream),
+        include_usage=True,
+        extras={
+            name: raw
+            for name, raw in members.items()
+            if name not in wire.WORDS and present(raw) is not None
+        },
+        names={
+            **NAMES,
+            "thinking": "thinking" if said.thinking else "output_config.effort",
+        },
+    )
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _read_system(
+    said: str | list[wire.TextBlock] | None,
+) -> Iterator[canonical.Message]:
+    if isinstance(said, str):
+        yield canonical.Message("system", (canonical.Text(said),), where="system")
+    elif said:
+        parts = tuple(
+            canonical.Text(block.text, _cache(block.cache_control)) for block in said
+        )
+        yield canonical.Message("system", parts, where="system")
+
+
+def _read_messages(said: list[wire.Message]) -> Iterator[canonical.Message]:
+    for i, message in enumerate(said):
+        where = f"messages[{i}]"
+        parts = tuple(_read_content(message.content, f"{where}.content"))
+        yield canonical.Message(message.role, parts, where=where)
+
+
+def _read_content(
+    said: str | list[msgspec.Raw], where: str
+) -> Iterator[canonical.Part]:
+    if isinstance(said, str):
+        yield canonical.Text(said)
+        return
+    for j, raw in enumerate(said):
+        yield _read_block(raw, f"{where}[{j}]")
+
+
+def _read_block(raw: msgspec.Raw, where: str) -> canonical.Part:
+    block = _decode_block(raw, where)
+    match block:
+        case wire.TextBlock(text, cache, citations):
+            return canonical.Text(text, _cache(cache), present(citations))
+        case wire.ImageBlock(source, cache):
+            return canonical.Image(_read_source(source), cache=_cache(cache))
+        case wire.DocumentBlock(source, title, cache_control=cache):
+            return canonical.Document(_read_source(source), title, _cache(cache))
+        case wire.ToolResultBlock(call, content, is_error, cache):
+            parts = _read_result(content, where)
+            return canonical.ToolResult(call, parts, is_error, _cache(cache))
+        case _:
+            return _read_assistants(block, raw, where)
+
+
+def _decode_block(raw: msgspec.Raw, where: str) -> wire.Block:
+    try:
+        return _BLOCK.decode(raw)
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        kind = decode(_NAMED, raw, where).type
+        if kind in _BLOCKS:
+            return decode(_BLOCK, raw, where)
+        raise Unsupported(
+            f"{where}: only Anthropic's own API reads blocks of type {kind!r}.",
+            param=where,
+        ) from None
+
+
+def _read_assistants(
+    block: wire.ThinkingBlock | wire.RedactedThinkingBlock | wire.ToolUseBlock,
+    raw: msgspec.Raw,
+    where: str,
+) -> canonical.Part:
+    match block:
+        case wire.ThinkingBlock(thinking, signature):
+            return canonical.Reasoning(thinking, signature or None)
+        case wire.RedactedThinkingBlock(sealed):
+            return canonical.Reasoning(encrypted=sealed)
+        case wire.ToolUseBlock(call, name, _, cache):
+            arguments = spelling(_INPUT.decode(raw).input, f"{where}.input")
+            return canonical.ToolCall(call, name, arguments, cache=_cache(cache))
+
+
+def _read_result(
+    said: str | list[msgspec.Raw] | None, where: str
+) -> tuple[canonical.Text | canonical.Image | canonical.Document, ...]:
+    parts = []
+    for k, part in enumerate(_read_content(said or [], f"{where}.content")):
+        if not isinstance(part, canonical.Text | canonical.Image | canonical.Document):
+            raise BadRequest(
+                "A tool result has text, images and documents only.",
+                param=f"{where}.content[{k}]",
+            )
+        parts.append(part)
+    return tuple(parts)
+
+
+def _read_source(
+    said: wire.Base64Source | wire.PlainTextSource | wire.UrlSource | wire.FileSource,
+) -> canonical.Source:
+    match said:
+        case wire.Base64Source(media_type, encoded):
+            return canonical.Inline(media_type, encoded)
+        case wire.PlainTextSource(words):
+            encoded = base64.b64encode(words.encode()).decode()
+            return canonical.Inline("text/plain", encoded)
+        case wire.UrlSource(url):
+            return canonical.Remote(url)
+        case wire.FileSource(file_id):
+            return canonical.FileReference(file_id)
+
+
+def _cache(said: wire.CacheControl | None) -> canonical.CacheControl | None:
+    return None if said is None else canonical.CacheControl(said.ttl)
+
+
+# ---------------------------------------------------------------- tools and shapes
+
+
+def _read_tools(
+    said: Sequence[msgspec.Raw],
+) -> Iterator[canonical.Tool | canonical.BuiltinTool]:
+    for i, raw in enumerate(said):
+        where = f"tools[{i}]"
+        kind = decode(_NAMED, raw, where).type
+        if kind not in {"", "custom"}:
+            yield canonical.BuiltinTool(kind, raw)
+            continue
+        tool = decode(_TOOL, raw, where)
+        spelling(tool.input_schema, f"{where}.input_schema")
+        yield canonical.Tool(
+            tool.name,
+            tool.description,
+            tool.input_schema,
+            tool.strict,
+            _cache(tool.cache_control),
+        )
+
+
+def _read_choice(said: wire.ToolChoice | None) -> canonical.ToolChoice | None:
+    if said is None:
+        return None
+    if said.type != "tool":
+        return _CHOICES[said.type]
+    if said.name is None:
+        raise BadRequest("tool_choice.name: say which tool.", param="tool_choice.name")
+    return canonical.ToolChoice("named", (said.name,))
+
+
+def _read_format(said: wire.OutputConfig | None) -> canonical.OutputFormat | None:
+    if said is None or said.format is None:
+        return None
+    # Anthropic's models keep to the schema; there is no other way to ask.
+    return canonical.OutputFormat("json_schema", schema=said.format.schema, strict=True)
+
+
+def _read_thinking(
+    said: wire.Thinking | None, config: wire.OutputConfig | None
+) -> canonical.Thinking | None:
+    effort = config.effort if config else None
+    if said is None:
+        return None if effort is None else canonical.Thinking(effort)
+    return canonical.Thinking(
+        effort,
+        said.budget_tokens,
+        enabled=said.type in {"enabled", "adaptive"},
+        adaptive=said.type == "adaptive",
+        display=said.display,
+    )

@@ -1,0 +1,141 @@
+"""Canonical events as Anthropic's named stream events, in Anthropic's order.
+
+https://platform.claude.com/docs/en/build-with-claude/streaming. Blocks never interleave
+there: while a part is open, what comes of later parts waits. The stop reason is written
+with the usage, when the stream ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from extproc import canonical
+from extproc.formats.anthropic import client_wire, wire
+from extproc.formats.anthropic.answer_writer import STOP_REASONS, usage_body
+from extproc.formats.anthropic.errors import write_error_event
+from extproc.formats.base import WriterContext
+from extproc.framing.sse import encode_frame
+from extproc.usage import Usage
+
+_ENCODE = msgspec.json.Encoder().encode
+
+PartEvent = (
+    canonical.PartStarted
+    | canonical.Delta
+    | canonical.SignatureDelta
+    | canonical.PartEnded
+)
+
+
+class MessageWriter:
+    """See `StreamWriter`."""
+
+    def __init__(self, context: WriterContext) -> None:
+        self._context = context
+        self._usage = Usage()
+        self._finished = canonical.Finished("stop")
+        self._blocks = 0
+        self._open: int | None = None  # the part that is being written
+        self._kinds: dict[int, canonical.PartKind] = {}
+        self._waiting: dict[int, list[PartEvent]] = {}
+
+    def write(self, events: Iterable[canonical.Event]) -> bytes:
+        """See `StreamWriter.write`."""
+        return b"".join(frame for event in events for frame in self._write(event))
+
+    def _write(self, event: canonical.Event) -> Iterator[bytes]:
+        match event:
+            case (
+                canonical.Delta()
+                | canonical.PartStarted()
+                | canonical.SignatureDelta()
+                | canonical.PartEnded()
+            ):
+                if event.choice == 0:
+                    yield from self._part(event)
+            case canonical.Started():
+                self._usage = event.usage or self._usage
+                yield self._start(event)
+            case canonical.Finished():
+                if event.choice == 0:
+                    self._finished = event
+            case canonical.Reported(usage):
+                self._usage = usage
+            case canonical.Ended():
+                yield from self._end()
+            case canonical.KeepAlive():
+                yield _frame(wire.Ping())
+            case canonical.Failed(error):
+                yield write_error_event(error)
+
+    def _start(self, event: canonical.Started) -> bytes:
+        message = client_wire.Answer(
+            id=event.id or self._context.id,
+            model=event.model or self._context.model,
+            usage=usage_body(self._usage),
+        )
+        return _frame(client_wire.MessageStart(message))
+
+    def _end(self) -> Iterator[bytes]:
+        stop = wire.Stop(
+            STOP_REASONS[self._finished.finish], self._finished.stop_sequence
+        )
+        yield _frame(client_wire.MessageDelta(stop, usage_body(self._usage)))
+        yield _frame(wire.MessageStop())
+
+    def _part(self, event: PartEvent) -> Iterator[bytes]:
+        if self._open is not None and event.index != self._open:
+            self._waiting.setdefault(event.index, []).append(event)
+            return
+        match event:
+            case canonical.PartStarted():
+                yield self._open_block(event)
+            case canonical.Delta(index, text):
+                kind = self._kinds[index]
+                yield _frame(wire.BlockDelta(self._blocks, _DELTAS[kind](text)))
+            case canonical.SignatureDelta(index, signature):
+                if self._kinds[index] == "reasoning":
+                    proof = wire.SignatureDelta(signature)
+                    yield _frame(wire.BlockDelta(self._blocks, proof))
+            case canonical.PartEnded():
+                yield _frame(wire.BlockStop(self._blocks))
+                self._blocks += 1
+                self._open = None
+                yield from self._next()
+
+    def _next(self) -> Iterator[bytes]:
+        """Write what waited, up to a part that is still open."""
+        while self._waiting and self._open is None:
+            for event in self._waiting.pop(next(iter(self._waiting))):
+                yield from self._part(event)
+
+    def _open_block(self, event: canonical.PartStarted) -> bytes:
+        self._open = event.index
+        self._kinds[event.index] = event.kind
+        block: wire.AnswerBlock
+        if event.kind == "tool_call":
+            block = wire.ToolUseBlock(event.id, event.name, msgspec.Raw(b"{}"))
+        elif event.kind != "reasoning":
+            block = wire.TextBlock("")
+        elif event.encrypted is not None:
+            block = wire.RedactedThinkingBlock(event.encrypted)
+        else:
+            block = wire.ThinkingBlock("")
+        return _frame(wire.BlockStart(self._blocks, block))
+
+
+_DELTAS: dict[
+    canonical.PartKind,
+    type[wire.TextDelta | wire.ThinkingDelta | wire.InputJsonDelta],
+] = {
+    "text": wire.TextDelta,
+    "refusal": wire.TextDelta,
+    "reasoning": wire.ThinkingDelta,
+    "tool_call": wire.InputJsonDelta,
+}
+
+
+def _frame(event: msgspec.Struct) -> bytes:
+    return encode_frame(_ENCODE(event), str(event.__struct_config__.tag))
