@@ -21,14 +21,12 @@ import httpx
 import uvloop
 
 from extproc.local.envoy import Admin
+from extproc.local.launch import visible
 from extproc.server.compiled import Overrides
 from extproc.server.control import CannotStart, Control, Options
 from extproc.telemetry import logs
 
 T = TypeVar("T")
-
-MOCK_VARIABLE = "EXTPROC_MOCK_URL"
-"""What a ``gateway.yaml`` may name the mock providers by."""
 
 
 class AdminEnvoy:
@@ -83,17 +81,6 @@ def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
     return options, given.mock_only
 
 
-def environment(
-    environ: Mapping[str, str], *, mock_url: str | None, mock_only: bool
-) -> dict[str, str]:
-    """Return what the configuration may read of the environment."""
-    hidden = "_API_KEY" if mock_only else "\0"
-    seen = {k: v for k, v in environ.items() if not k.endswith(hidden)}
-    if mock_url is not None:
-        seen[MOCK_VARIABLE] = mock_url
-    return seen
-
-
 async def run(options: Options, environ: Mapping[str, str]) -> None:
     """Run control until SIGTERM or SIGINT.
 
@@ -120,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run control; return the exit code."""
     logs.configure("control")
     options, mock_only = parse(sys.argv[1:] if arguments is None else arguments)
-    environ = environment(os.environ, mock_url=options.mock_url, mock_only=mock_only)
+    environ = visible(os.environ, mock_url=options.mock_url, mock_only=mock_only)
     try:
         uvloop.run(run(options, environ))
     except CannotStart as error:

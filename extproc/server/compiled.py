@@ -4,6 +4,7 @@
     <state>/snapshot.msgpack  the workers' `Snapshot`
     <state>/compiled.json     the summary below, written last
     <state>/keys.json         the hash of the made key
+    <state>/control.address   where control listens
 
 The summary carries a digest over everything that the compile depends on. Whoever starts
 the processes compares it with a digest of its own, and starts them from these files when
@@ -27,6 +28,8 @@ from extproc.server.keys import KEYS_FILE, MASTER_VARIABLE, write_private
 XDS_FOLDER: Final = "xds"
 SNAPSHOT_FILE: Final = "snapshot.msgpack"
 COMPILED_FILE: Final = "compiled.json"
+ADDRESS_FILE: Final = "control.address"
+"""Where control listens, with its real port."""
 
 _VARIABLE = re.compile(rb"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -83,6 +86,7 @@ def digest(
     config: Path | None,
     overrides: Overrides,
     mock_url: str | None,
+    concurrency: int,
     environ: Mapping[str, str],
 ) -> str:
     """Return the digest of everything that a compile depends on.
@@ -105,6 +109,7 @@ def digest(
         text,
         overrides,
         mock_url,
+        concurrency,
         sorted((name, environ.get(name)) for name in variables | {MASTER_VARIABLE}),
         keys.read_bytes() if keys.is_file() else b"",
     )

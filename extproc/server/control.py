@@ -118,7 +118,7 @@ class Control:
         if running is None or (self.problems and not self._options.resume):
             raise CannotStart(self.problems)
         self._report()
-        with listening(running.control) as sock:
+        with self._listening(running.control) as sock:
             async with asyncio.TaskGroup() as tasks:
                 http = HttpServer(make_app(self.metrics.render, self.ready))
                 tasks.create_task(http.run(sock))
@@ -172,6 +172,20 @@ class Control:
             },
         }
 
+    def _listening(self, address: str) -> socket.socket:
+        """Return the operators' socket, and leave its address for `extproc run`.
+
+        Port 0 means a free one at the first start, and the same one after a restart.
+        """
+        file = self._options.state / compiled.ADDRESS_FILE
+        if address.endswith(":0") and self._options.resume:
+            with contextlib.suppress(OSError, ValueError):
+                return listening(file.read_text())
+        sock = listening(address)
+        host = address.rpartition(":")[0]
+        write_private(file, f"{host}:{sock.getsockname()[1]}".encode())
+        return sock
+
     async def _envoy_ready(self) -> bool:
         try:
             return (
@@ -223,6 +237,7 @@ class Control:
                 config=options.config,
                 overrides=options.overrides,
                 mock_url=options.mock_url,
+                concurrency=options.concurrency,
                 environ=self._environ,
             )
         except OSError:

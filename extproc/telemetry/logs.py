@@ -14,5 +14,7 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
     logging.basicConfig(
         format=f"{process}: %(levelname)s %(message)s", level=level, force=True
     )
-    # One line for each request of ours to Envoy's admin interface is no news.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A line for each request of ours to Envoy's admin interface, or that the HTTP
+    # server began, is no news.
+    for library in ("httpx", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,0 +1,202 @@
+"""The command line: it reads arguments and calls one function for each command.
+
+Every command imports what it needs itself, so that `extproc run` starts its children
+before anything heavy is loaded. Exit codes: 0, and 2 for what the user can mend; the
+reasons are on standard error, one line each.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from extproc.config.compile import EnvoyFiles
+    from extproc.runtime import Snapshot
+
+app = typer.Typer(
+    name="extproc",
+    help="An LLM gateway: Envoy in front, this ext_proc service as its brain.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="The key made at first start.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="gateway.yaml", metavar="FILE")
+]
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(help="gateway.yaml; else the environment's keys")
+]
+ListenOption = Annotated[
+    str | None, typer.Option(help="where applications connect", metavar="IP:PORT")
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder of what outlives the process (default .extproc/PORT)",
+        metavar="DIR",
+        envvar="EXTPROC_STATE",
+    ),
+]
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigOption = None,
+    listen: ListenOption = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="metrics and health (default: the port after --listen's)",
+            metavar="IP:PORT",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, metavar="N")] = None,
+    mock: Annotated[
+        bool, typer.Option("--mock", help="the mock providers, whatever keys there are")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Run the gateway: Envoy, the workers and control, until Ctrl-C."""
+    from extproc.local.launch import Options  # noqa: PLC0415
+    from extproc.local.place import CannotRun  # noqa: PLC0415
+    from extproc.local.supervisor import run as supervise  # noqa: PLC0415
+
+    options = Options(
+        config=config,
+        listen=listen,
+        control=control,
+        workers=workers,
+        mock=mock,
+        state=state,
+    )
+    try:
+        supervise(options, os.environ)
+    except CannotRun as error:
+        fail(str(error))
+
+
+@app.command()
+def check(file: ConfigArgument = None) -> None:
+    """Say what is wrong with a configuration, or "ok"."""
+    import tempfile  # noqa: PLC0415
+
+    from extproc.config.compile import write_files  # noqa: PLC0415
+    from extproc.local import envoy  # noqa: PLC0415
+
+    files, _ = _compiled(file)
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(files, Path(folder))
+        try:
+            envoy.validate(Path(folder, "bootstrap.json"))
+        except envoy.EnvoyMissing:
+            print("ok (Envoy is not installed: its part was not tried)")
+            return
+        except envoy.EnvoyRefused as error:
+            fail(f"Envoy refuses what this compiles to, which is our mistake: {error}")
+    print("ok")
+
+
+@app.command("compile")
+def compile_(
+    file: ConfigArgument = None,
+    *,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="where to write")
+    ],
+    layout: Annotated[
+        str, typer.Option(help="the folder that Envoy will find them in")
+    ] = "/var/lib/extproc",
+) -> None:
+    """Write Envoy's files and the workers' snapshot; the same input, the same bytes."""
+    import msgspec  # noqa: PLC0415
+
+    from extproc.config.compile import write_files  # noqa: PLC0415
+    from extproc.server.compiled import SNAPSHOT_FILE, XDS_FOLDER  # noqa: PLC0415
+    from extproc.server.keys import write_private  # noqa: PLC0415
+
+    files, snapshot = _compiled(file, Path(layout))
+    try:
+        write_files(files, out / XDS_FOLDER)
+        write_private(out / SNAPSHOT_FILE, msgspec.msgpack.encode(snapshot))
+    except OSError as error:
+        fail(f"Cannot write to {out}: {error.strerror}.")
+    print(f"wrote {out / XDS_FOLDER} and {out / SNAPSHOT_FILE}")
+
+
+@keys.command()
+def reset(
+    config: ConfigOption = None, listen: ListenOption = None, state: StateOption = None
+) -> None:
+    """Make a new key, which voids the one before; a running gateway takes it at once."""
+    from extproc.local.place import state_folder  # noqa: PLC0415
+    from extproc.server.keys import MASTER_VARIABLE, make_key  # noqa: PLC0415
+
+    try:
+        key = make_key(
+            state_folder(state=state, listen=listen, config=config, environ=None)
+        )
+    except (OSError, ValueError) as error:
+        fail(f"Cannot make a key: {error}.")
+    print(key)
+    print("It is not shown again.", file=sys.stderr)
+    if os.environ.get(MASTER_VARIABLE):
+        print(f"While {MASTER_VARIABLE} is set, only that is a key.", file=sys.stderr)
+
+
+def _compiled(
+    file: Path | None, folder: Path = Path("/var/lib/extproc")
+) -> tuple[EnvoyFiles, Snapshot]:
+    """Compile a file or the environment, for an Envoy that finds things in `folder`."""
+    import certifi  # noqa: PLC0415
+
+    from extproc.config.build import build  # noqa: PLC0415
+    from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
+    from extproc.config.load import ConfigError, autoconfig, load  # noqa: PLC0415
+    from extproc.server.keys import read_grants  # noqa: PLC0415
+
+    try:
+        if file is None:
+            config = autoconfig(os.environ, mock_url=None)
+        else:
+            config = load(file, os.environ)
+    except ConfigError as error:
+        fail("\n".join(map(str, error.problems)))
+    layout = Layout(
+        xds=folder / "xds",
+        admin=folder / "admin.sock",
+        workers=tuple(folder / f"w{i}.sock" for i in range(config.workers)),
+        ca_bundle=Path(certifi.where()),
+    )
+    grants = read_grants(folder, os.environ)
+    snapshot = build(config, grants=grants, generation=1, created=0)
+    return compile_envoy(config, layout), snapshot
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from extproc import __version__  # noqa: PLC0415
+
+    print(__version__)
+
+
+def fail(message: str) -> NoReturn:
+    """Say why, and exit with 2."""
+    if message:
+        print(message, file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

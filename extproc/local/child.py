@@ -1,0 +1,157 @@
+"""A child process of the supervisor: in a group of its own, never without a parent.
+
+`Child` is one run of a program, `Kept` a program that is started again when it dies: at
+once the first time, then after a growing pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+TETHER: Final = Path(__file__).with_name("tether.py")
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+HEALTHY_SECONDS: Final = 10.0
+"""A child that lived for longer starts over with its pauses."""
+
+
+class Child:
+    """One run of a program.
+
+    Attributes:
+        code: the exit code, negative for a signal; None while it runs.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        log: Path | None = None,
+    ) -> None:
+        """Start `command`; its output goes to our standard error, or to `log`."""
+        self.code: int | None = None
+        self._exited = asyncio.Event()
+        tether = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()))
+        with contextlib.ExitStack() as files:
+            out = sys.stderr if log is None else files.enter_context(log.open("wb"))
+            self._process = subprocess.Popen(  # noqa: S603  our own programs, no shell
+                [*tether, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=dict(environ),
+                # Ctrl-C in a terminal is for the supervisor, which knows the order.
+                process_group=0,
+            )
+        # A file descriptor that is readable when the process ends: no thread, no SIGCHLD.
+        self._watch = os.pidfd_open(self._process.pid)
+        asyncio.get_running_loop().add_reader(self._watch, self._reap)
+
+    @property
+    def pid(self) -> int:
+        """The process' id, which is its group's too."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Return the exit code when it has ended."""
+        await self._exited.wait()
+        assert self.code is not None  # noqa: S101  set before the event
+        return self.code
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.code is None:
+            self._process.terminate()
+
+    async def stop(self, seconds: float) -> None:
+        """Ask it to end, and end it and all that it started after `seconds`."""
+        self.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait()
+        self.kill()
+        await self.wait()
+
+    def kill(self) -> None:
+        """End it and all that it started, now."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._watch)
+        os.close(self._watch)
+        self.code = self._process.wait()
+        self._exited.set()
+
+
+class Kept:
+    """A child that is started again whenever it dies."""
+
+    def __init__(
+        self, name: str, start: Callable[[], Child], *, log: Path | None = None
+    ) -> None:
+        self.name = name
+        self.child: Child | None = None
+        self.deaths = 0
+        self._start = start
+        self._log = log
+        self._stopping = asyncio.Event()
+
+    async def keep(self, on_death: Callable[[Kept, int], None]) -> None:
+        """Start the child, and again, until `stop`."""
+        in_a_row = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self.child = self._start()
+            code = await self.child.wait()
+            self.child.kill()  # what it may have left in its group
+            if self._stopping.is_set():
+                return
+            self.deaths += 1
+            on_death(self, code)
+            if time.monotonic() - started > HEALTHY_SECONDS:
+                in_a_row = 0
+            if in_a_row:
+                pause = FIRST_PAUSE * 2.0 ** min(in_a_row - 1, 10)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(pause, LONGEST_PAUSE)):
+                        await self._stopping.wait()
+            in_a_row += 1
+
+    async def stop(self, seconds: float) -> None:
+        """End the child within `seconds`, and start it no more."""
+        self._stopping.set()
+        if self.child is not None:
+            await self.child.stop(seconds)
+
+    def kill(self) -> None:
+        """End the child now, and start it no more."""
+        self._stopping.set()
+        if self.child is not None:
+            self.child.kill()
+
+    def last_words(self) -> str:
+        """Return the last line of its log, if it has one."""
+        if self._log is None or not self._log.is_file():
+            return ""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return f": {lines[-1][:500]}" if lines else ""
+
+
+def exit_cause(code: int) -> str:
+    """Say how a process ended, such as ``exit code 1`` or ``signal SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"
