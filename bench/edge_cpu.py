@@ -43,6 +43,7 @@ class Answerer:
     """A call that answers a given number of messages with real protobuf work."""
 
     deadline = math.inf
+    work = None
 
     def __init__(self, messages: int) -> None:
         self._left = messages

@@ -103,3 +103,12 @@ def test_a_call_that_has_ended_is_not_reset_for_its_last_message(raw_peer):
     peer.open(1)
     sent = frames.frame(FrameType.DATA, END_STREAM, 1, b"\1\0\0\0\0")
     assert [f.kind for f in peer.send(sent)] == [FrameType.HEADERS]
+
+
+def test_the_pieces_of_a_message_are_joined_once():
+    """Joining at each frame would make a body of 32 MiB quadratic."""
+    cutter, whole = MessageCutter(), wrap([bytes(1000)])
+    for position in range(0, 1000, 10):
+        assert cutter.feed(whole, position, position + 10, 1000) == []
+    assert len(cutter._pieces) == 100
+    assert cutter.feed(whole, 1000, 1005, 1000) == [bytes(1000)]
