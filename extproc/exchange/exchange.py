@@ -50,6 +50,15 @@ class Exchange:
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
 
+    def weight(self, event: events.Event) -> int:
+        """Return how many bytes `receive` will have to read for this event, about."""
+        if self.completed or not isinstance(
+            event, events.RequestBody | events.ResponseBody
+        ):
+            return 0
+        half = self._response or self._request
+        return half.weight(event)
+
     def receive(self, event: events.Event, now: float) -> list[Command]:
         """Return what `event` leads to; after the end, nothing."""
         if self.completed:

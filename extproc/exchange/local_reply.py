@@ -48,6 +48,10 @@ class LocalReply:
             case _:
                 raise OutOfTurn(f"{type(event).__name__} inside Envoy's own answer")
 
+    def weight(self, event: events.RequestBody | events.ResponseBody) -> int:  # noqa: ARG002
+        """Return that nothing has to be read."""
+        return 0
+
     def fail(self, error: GatewayError) -> list[Command]:
         """End the answer where it stands; there is no more to be said."""
         self.error = self.error or error

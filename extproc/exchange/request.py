@@ -96,6 +96,14 @@ class RequestHalf:
             raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
         return step(self, event)
 
+    def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
+        """Return how many bytes `event` makes us read: all of them at the end.
+
+        What is compressed may be a hundred times as long as it looks.
+        """
+        size = 100 * len(event.data) if self._decoder else 0
+        return size + self._size + len(event.data) if event.end else size
+
     def _on_headers(self, event: events.RequestHeaders) -> list[Command]:
         headers, runtime = event.headers, self._runtime
         method, path = headers.get(":method", ""), headers.get(":path", "")

@@ -94,6 +94,12 @@ class ResponseHalf:
             raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
         return step(self, event)
 
+    def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
+        """Return how many bytes `event` makes us read: all of them at the end."""
+        if self.state is State.STREAMING:
+            return len(event.data)
+        return self._size + len(event.data) if event.end else 0
+
     def fail(self, error: GatewayError) -> list[Command]:
         """End the answer with `error`, in the client's dialect.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -25,16 +26,29 @@ class Office(msgspec.Struct):
     record: Callable[[Completion], None]
 
 
-class Call:
-    """Drives one `Exchange`; an edge feeds it and sends what it returns."""
+HEAVY_BYTES = 256 * 1024
+"""From here on a body is read in a thread. Up to here reading takes some 5 ms even where
+it is all small parts of a translated request; 32 MiB of them take seconds, and a loop that
+does not answer Envoy's PINGs for one second loses all its streams."""
 
-    __slots__ = ("_exchange", "_office", "finished")
+
+class Call:
+    """Drives one `Exchange`; an edge feeds it and sends what it returns.
+
+    What would hold the loop for long is left in `work`: the edge runs it in a thread and
+    comes back with `resume`. What happens in the meantime waits its turn.
+    """
+
+    __slots__ = ("_exchange", "_office", "_waiting", "finished", "work")
 
     def __init__(self, office: Office) -> None:
         self._office = office
         self._exchange: Exchange | None = None
+        self._waiting: list[events.Event] = []
         self.finished = False
         """Nothing more will be said: end the stream with OK."""
+        self.work: Callable[[], list[Command]] | None = None
+        """To be run in a thread, and its result given to `resume`."""
 
     @property
     def deadline(self) -> float:
@@ -53,13 +67,20 @@ class Call:
                 started=office.wall_clock(),
                 now=now,
             )
-        return self._carry_out(exchange.receive(decode(message), now))
+        return self._deliver(exchange, decode(message), now)
+
+    def resume(self, commands: list[Command], now: float) -> list[bytes]:
+        """Take what `work` returned; return the messages to send."""
+        self.work = None
+        messages = self._carry_out(commands)
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            messages += self._deliver(self._exchange, event, now)
+        return messages
 
     def expire(self, now: float) -> list[bytes]:
         """Return the messages to send because the deadline has passed."""
-        if self._exchange is None:
-            return []
-        return self._carry_out(self._exchange.receive(events.Expired(), now))
+        return self._deliver(self._exchange, events.Expired(), now)
 
     def close(self, now: float, *, clean: bool) -> None:  # noqa: ARG002
         """Say that the stream is over; `clean` is whether Envoy ended it properly.
@@ -67,8 +88,20 @@ class Call:
         Envoy half-closes as soon as it has nothing more to send, also when the client has
         left: only the exchange knows whether it had come to its end.
         """
-        if self._exchange is not None:
-            self._carry_out(self._exchange.receive(events.Closed(), now))
+        self._deliver(self._exchange, events.Closed(), now)
+
+    def _deliver(
+        self, exchange: Exchange | None, event: events.Event, now: float
+    ) -> list[bytes]:
+        if exchange is None:
+            return []
+        if self.work is not None:
+            self._waiting.append(event)
+            return []
+        if exchange.weight(event) > HEAVY_BYTES:
+            self.work = functools.partial(exchange.receive, event, now)
+            return []
+        return self._carry_out(exchange.receive(event, now))
 
     def _carry_out(self, commands: list[Command]) -> list[bytes]:
         for command in commands:

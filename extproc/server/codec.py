@@ -216,17 +216,13 @@ _PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2
 def _route(route: Route) -> bytes:
     """Write the headers reply that names the chain and carries each rendering."""
     chain = route.chain
-    renderings = [
-        _entry(f"gw.t{number}", _rendering(attempt))
-        for number, attempt in enumerate(chain, 1)
-    ]
-    metadata = _field(
-        8,
+    metadata = [
         _entry("gw", _structure(_entry("id", _text(route.id)))),
         _priority_groups(tuple(attempt.cluster for attempt in chain)),
-        *renderings,
-    )
-    return _route_headers(len(chain) - 1) + metadata
+    ]
+    for number, attempt in enumerate(chain, 1):
+        metadata += _rendering(f"gw.t{number}", attempt)
+    return b"".join((_route_headers(len(chain) - 1), *_nested(8, metadata)))
 
 
 @functools.lru_cache(maxsize=16)
@@ -236,11 +232,23 @@ def _route_headers(retries: int) -> bytes:
     return _field(1, _field(1, _field(2, mutation), _flag(5)))
 
 
-def _rendering(attempt: Attempt) -> bytes:
+def _rendering(key: str, attempt: Attempt) -> list[bytes]:
+    """Write one rendering in pieces: a body of 32 MiB is not copied at every level."""
     fixed = _fixed_rendering(
         attempt.path, attempt.authority, attempt.set_headers, attempt.delete_headers
     )
-    return _field(5, fixed, _entry("body", _field(3, attempt.body)))
+    text = _nested(2, _nested(3, [attempt.body]))
+    body = _nested(1, [_BODY_KEY, *text])
+    value = _nested(2, _nested(5, [fixed, *body]))
+    return _nested(1, [_field(1, key.encode()), *value])
+
+
+def _nested(number: int, pieces: list[bytes]) -> list[bytes]:
+    """Put `pieces` into a length-delimited field, unjoined."""
+    return [_varint(number << 3 | 2) + _varint(sum(map(len, pieces))), *pieces]
+
+
+_BODY_KEY = _field(1, b"body")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -117,6 +117,9 @@ class GrpcServer:
                         clean = True
                         break
                     answers = call.receive(message, now())
+                if call.work is not None:
+                    commands = await asyncio.to_thread(call.work)
+                    answers = [*answers, *call.resume(commands, now())]
                 for answer in answers:
                     await context.write(answer)
             else:

@@ -30,10 +30,9 @@ from extproc.server.h2.events import (
 )
 from extproc.server.h2.limits import MIB, Limits
 
-if TYPE_CHECKING:
-    from extproc.server.call import (
-        Call,
-    )  # The edge only ever sees what `new_call` makes.
+if TYPE_CHECKING:  # The edge only ever sees what `new_call` makes.
+    from extproc.exchange.commands import Command
+    from extproc.server.call import Call
 
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
@@ -305,6 +304,22 @@ class LeanConnection(asyncio.Protocol):
             alive = self._h2.send_messages(stream_id, replies, end=finished)
             if finished or not alive:
                 self._drop(stream_id, clean=alive)
+        if call.work is not None:
+            # No task a call: the thread's end comes back as a callback of the loop.
+            done = self._loop.run_in_executor(None, call.work)
+            done.add_done_callback(partial(self._resume, stream_id, call))
+
+    def _resume(
+        self, stream_id: int, call: Call, done: asyncio.Future[list[Command]]
+    ) -> None:
+        """Go on with a call whose work a thread has done; it may be gone by now."""
+        self._drive(
+            stream_id,
+            call,
+            lambda now: call.resume(done.result(), now),
+            self._loop.time(),
+        )
+        self._flush()
 
     def _answer(self, stream_id: int, message: bytes) -> None:
         """Serve a unary method; only its first message counts."""

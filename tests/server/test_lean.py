@@ -11,6 +11,7 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ class FakeCall:
         self.deadline = math.inf
         self.ended = []
         self.received = 0
+        self.work = None
+
+    def resume(self, result, now):
+        assert now > 0
+        self.work = None
+        return [result]
 
     def receive(self, message, now):
         self.received += 1
@@ -55,6 +62,12 @@ class FakeCall:
                 self.finished = True
                 return []
             case b"silence":
+                return []
+            case b"work":
+                self.work = lambda: (time.sleep(0.2), b"worked")[1]
+                return []
+            case b"work that fails":
+                self.work = lambda: 1 // 0
                 return []
             case b"twice":
                 return [b"one", b"two"]
@@ -179,6 +192,30 @@ def test_messages_are_answered_in_order(run, path):
             assert bench.calls[0].ended == [True]
             assert await bench.ask() == ([], grpc.StatusCode.OK)
             assert await bench.ask(b"leave") == ([], grpc.StatusCode.OK)
+
+    run(main())
+
+
+def test_work_is_done_in_a_thread_while_others_are_answered(run, path):
+    async def main():
+        async with Bench(path) as bench:
+            held = Held(b"work")
+            slow = bench.process(held)
+            await until(lambda: bench.calls and bench.calls[0].work)
+            began = time.monotonic()
+            assert await bench.ask(b"a") == ([b"a"], grpc.StatusCode.OK)
+            assert time.monotonic() - began < 0.2
+            assert await asyncio.to_thread(next, slow) == b"worked"
+            held.send(b"finish")
+            assert await asyncio.to_thread(next, slow) == b"last"
+            held.end()
+            answers = await bench.ask(b"work that fails")
+            assert answers == ([], grpc.StatusCode.OK), "it had ended by then"
+            held = Held(b"work that fails")
+            with pytest.raises(grpc.RpcError) as caught:
+                await asyncio.to_thread(next, bench.process(held))
+            assert caught.value.code() == grpc.StatusCode.INTERNAL
+            held.end()
 
     run(main())
 
