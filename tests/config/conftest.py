@@ -155,6 +155,8 @@ def _route(chain: list[dict[str, Any]]) -> Iterator[Any]:
     if chain:
         answer.dynamic_metadata.update({"gw.pg": {"priority_groups": groups}})
     for n, target in enumerate(chain, 1):
+        # A rendering may be larger than the request that it comes from.
+        target["rendering"]["body"] *= target.get("times", 1)
         answer.dynamic_metadata.update({f"gw.t{n}": target["rendering"]})
     yield answer
     answer = ext_proc_pb2.ProcessingResponse()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from extproc.config.compile import write_files
 from extproc.local.envoy import Admin
 
 pytestmark = pytest.mark.envoy
@@ -222,6 +225,15 @@ def test_a_body_of_nearly_the_limit_can_be_retried(rig):
     assert rig.beta.received[0].body == big.encode()
 
 
+def test_a_rendering_may_be_larger_than_any_request(rig):
+    rig.alpha.status = 500
+    chain = [
+        {**target(name, body="x" * 1024), "times": 1900} for name in ("alpha", "beta")
+    ]
+    assert post(rig, *chain).status_code == 200
+    assert [len(p.received[0].body) for p in (rig.alpha, rig.beta)] == [1_945_600] * 2
+
+
 def test_admin_tells_a_name_that_was_never_resolved(rig):
     async def look():
         async with Admin(rig.gateway.layout.admin) as admin:
@@ -230,3 +242,25 @@ def test_admin_tells_a_name_that_was_never_resolved(rig):
     known, resolved = asyncio.run(look())
     assert known == {"sidecar", "none", "alpha", "beta", "refusing", "lost"}
     assert resolved == {"sidecar", "alpha", "beta", "refusing"}
+
+
+def test_a_rotated_credential_is_used_without_a_restart(rig):
+    files, directory = rig.gateway.files, rig.gateway.layout.xds
+    rotated = {
+        name: content.replace(b"sk-alpha", b"sk-rotated")
+        for name, content in files.secrets.items()
+    }
+    seen = ""
+    try:
+        changed = write_files(dataclasses.replace(files, secrets=rotated), directory)
+        assert changed == ["sds-alpha.json"]
+        deadline = time.monotonic() + 5
+        while seen != "Bearer sk-rotated":
+            assert time.monotonic() < deadline
+            assert post(rig, target("alpha")).status_code == 200
+            seen = rig.alpha.received[-1].headers["authorization"]
+    finally:
+        write_files(files, directory)
+        while seen != "Bearer sk-alpha":
+            post(rig, target("alpha"))
+            seen = rig.alpha.received[-1].headers["authorization"]

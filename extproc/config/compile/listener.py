@@ -148,8 +148,8 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         # How late an HTTP/1.1 client learns of a cut stream (default 1 s).
         delayed_close_timeout=wire.seconds(0.2),
         drain_timeout=wire.seconds(5),
-        # Twice what an SDK with a long key and tracing sends; Cloudflare, in front of
-        # both OpenAI and Anthropic, takes 32 KiB as well.
+        # Ten times what an SDK with a long key and tracing sends. With the default of
+        # 60 KiB, 20,000 connections could hold over 1 GiB of headers alone.
         max_request_headers_kb=32,
         common_http_protocol_options=core.HttpProtocolOptions(
             # Of a connection without a request. AWS' load balancers wait 60 to 350 s:

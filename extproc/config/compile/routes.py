@@ -25,6 +25,10 @@ from extproc.runtime import MAX_ATTEMPTS
 ROUTES = "gateway"
 """The name of the route configuration."""
 
+RENDERING_GROWTH = 2
+"""How much larger than the largest request a rendering may be. Formats differ in names and
+nesting, which is nothing in a large body; the bulk (text, base64) keeps its size."""
+
 NO_CLUSTER = "none"
 """A cluster without endpoints."""
 
@@ -48,9 +52,10 @@ def routes(config: Config) -> route.RouteConfiguration:
                 domains=["*"],
                 # The router counts x-envoy-attempt-count up; Lua picks a rendering by it.
                 include_request_attempt_count=True,
-                # Also what a retry can be replayed from: over the default of 1 MiB the
-                # router gives up retrying without a word.
-                request_body_buffer_limit=config.limits.body_bytes,
+                # What the upstream Lua may set as an attempt's body (more is a 413), and
+                # what a retry can be replayed from (more is no retry, without a word).
+                # A rendering can be larger than the request that it was made of.
+                request_body_buffer_limit=RENDERING_GROWTH * config.limits.body_bytes,
                 # Set by our own upstream Lua to force a retry; nobody else's business.
                 response_headers_to_remove=["x-gw-retry"],
                 routes=[
