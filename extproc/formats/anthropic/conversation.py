@@ -149,16 +149,18 @@ def _ordered(turn: _Turn) -> list[Any]:
 
 
 def thoughtless(turns: list[wire.Turn]) -> bool:
-    """Return whether the assistant is to go on after a tool call without its thoughts.
+    """Return whether the assistant is to go on, after its words or a call, unthought.
 
     A model with a thinking budget then refuses to think.
     """
-    calls = next((t.content for t in reversed(turns) if t.role == "assistant"), [])
-    return (
-        bool(calls)
-        and isinstance(turns[-1].content[0], wire.ToolResultBlock)
-        and not isinstance(calls[0], wire.ThinkingBlock | wire.RedactedThinkingBlock)
+    spoken = next((turn for turn in reversed(turns) if turn.role == "assistant"), None)
+    if spoken is None:
+        return False
+    goes_on = spoken is turns[-1] or isinstance(
+        turns[-1].content[0], wire.ToolResultBlock
     )
+    thoughts = wire.ThinkingBlock | wire.RedactedThinkingBlock
+    return goes_on and not isinstance(spoken.content[0], thoughts)
 
 
 # ---------------------------------------------------------------- parts

@@ -824,8 +824,9 @@ def test_thinking_is_asked_for_as_each_model_takes_it(
             },
             SONNET,
         ),
+        ({"messages": say(("user", "a"), ("assistant", "b"))}, SONNET),
     ],
-    ids=["no room", "no thinker", "thoughts not given back"],
+    ids=["no room", "no thinker", "thoughts not given back", "prefill"],
 )
 def test_an_effort_that_cannot_be_is_left_out_and_reported(asks, model, judge):
     names = {"thinking": "reasoning_effort"}
