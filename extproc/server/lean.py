@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import stat
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
 
+from extproc.server import socket_file
 from extproc.server.h2.connection import ServerConnection
 from extproc.server.h2.errors import Status
 from extproc.server.h2.events import (
@@ -82,7 +80,7 @@ class LeanServer:
         self._accepted = 0
         self._draining = False
         self._server: asyncio.Server | None = None
-        self._bound: Bound | None = None
+        self._bound: socket_file.Bound | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -99,7 +97,7 @@ class LeanServer:
             self._accepted += 1
             return LeanConnection(self, self._accepted, loop, new_call)
 
-        listener, self._bound = _bind(Path(path))
+        listener, self._bound = socket_file.bind(Path(path))
         self._server = await loop.create_unix_server(
             accept, sock=listener, backlog=BACKLOG
         )
@@ -152,7 +150,7 @@ class LeanServer:
             self._server.close()
             self._server = None
         if self._bound is not None:
-            _unbind(self._bound)
+            socket_file.unbind(self._bound)
             self._bound = None
 
     def _sweep(self) -> None:
@@ -183,6 +181,8 @@ class LeanConnection(asyncio.Protocol):
         self._h2 = ServerConnection(server.limits)
         self._calls: dict[int, Call] = {}
         self._unary: dict[int, Callable[[bytes], bytes]] = {}
+        self._working: dict[int, bool] = {}
+        """The calls that a thread works for, and whether they half-closed meanwhile."""
         self._transport: asyncio.Transport | None = None
         self._over = False
         """Whether to close as soon as what there is to send is on its way."""
@@ -262,12 +262,11 @@ class LeanConnection(asyncio.Protocol):
             case CallStarted(stream_id, path):
                 self._start(stream_id, path)
             case CallHalfClosed(stream_id):
-                self._drop(stream_id, clean=True)
                 if self._unary.pop(stream_id, None) is not None:
                     self._h2.finish(
                         stream_id, status=Status.INTERNAL, message="no message came"
                     )
-                self._h2.finish(stream_id)
+                self._half_close(stream_id)
             case CallCanceled(stream_id) | CallRefused(stream_id):
                 self._drop(stream_id, clean=False)
             case ConnectionFailed(code, reason):
@@ -304,8 +303,9 @@ class LeanConnection(asyncio.Protocol):
             alive = self._h2.send_messages(stream_id, replies, end=finished)
             if finished or not alive:
                 self._drop(stream_id, clean=alive)
-        if call.work is not None:
+        if call.work is not None and stream_id not in self._working:
             # No task a call: the thread's end comes back as a callback of the loop.
+            self._working[stream_id] = False
             done = self._loop.run_in_executor(None, call.work)
             done.add_done_callback(partial(self._resume, stream_id, call))
 
@@ -313,13 +313,27 @@ class LeanConnection(asyncio.Protocol):
         self, stream_id: int, call: Call, done: asyncio.Future[list[Command]]
     ) -> None:
         """Go on with a call whose work a thread has done; it may be gone by now."""
+        half_closed = self._working.pop(stream_id)
+        # Also where the work failed and `resume` never comes to it: what follows, the
+        # call's end, must not wait for it.
+        call.work = None
         self._drive(
             stream_id,
             call,
             lambda now: call.resume(done.result(), now),
             self._loop.time(),
         )
+        if half_closed:
+            self._half_close(stream_id)
         self._flush()
+
+    def _half_close(self, stream_id: int) -> None:
+        """End a call with OK, as soon as no thread has answers for it."""
+        if stream_id in self._working:
+            self._working[stream_id] = True
+            return
+        self._drop(stream_id, clean=True)
+        self._h2.finish(stream_id)
 
     def _answer(self, stream_id: int, message: bytes) -> None:
         """Serve a unary method; only its first message counts."""
@@ -365,41 +379,3 @@ class LeanConnection(asyncio.Protocol):
             self._transport.write(data)
         if self._over or self._h2.drained:
             self._transport.close()
-
-
-Bound = tuple[Path, tuple[int, int]]
-"""A socket file, and the device and inode that are ours."""
-
-
-def _bind(path: Path) -> tuple[socket.socket, Bound]:
-    """Make the socket file, in place of one that a process before us left behind."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(f"{path} is in the way, and is no socket")
-        path.unlink()
-    except FileNotFoundError:
-        pass
-    listener = socket.socket(socket.AF_UNIX)
-    # By umask, not chmod: there is no moment in which others could connect.
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
-    listener.setblocking(False)
-    status = path.stat()
-    return listener, (path, (status.st_dev, status.st_ino))
-
-
-def _unbind(bound: Bound) -> None:
-    """Remove the socket file, unless a successor has bound the same path already."""
-    path, ours = bound
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
-    if (status.st_dev, status.st_ino) == ours:
-        path.unlink(missing_ok=True)
