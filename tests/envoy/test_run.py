@@ -1,0 +1,250 @@
+"""`extproc run` for real: from nothing to an answer, and back to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+pytestmark = pytest.mark.envoy
+
+START_SECONDS = 60.0
+
+
+class Run:
+    """An `extproc run`, with what it has printed so far."""
+
+    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
+        self.folder = folder
+        self.out, self.err = folder / "out.txt", folder / "err.txt"
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.endswith("_API_KEY")
+            and name not in {"EXTPROC_MASTER_KEY", "EXTPROC_STATE"}
+        }
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "extproc", "run", *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**clean, **environ},
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self.out.read_text()
+
+    @property
+    def url(self) -> str:
+        return self._found(r"^Gateway +(\S+)/v1$")
+
+    @property
+    def control(self) -> str:
+        return self._found(r"^Metrics +(\S+)/metrics")
+
+    def _found(self, pattern: str) -> str:
+        found = re.search(pattern, self.printed, re.MULTILINE)
+        assert found, self.printed
+        return found[1]
+
+    def ready(self) -> Run:
+        until(lambda: "print(answer" in self.printed or self.process.poll() is not None)
+        assert self.process.poll() is None, self.err.read_text()
+        return self
+
+    @property
+    def curl(self) -> str:
+        return self.printed[self.printed.index("curl ") :].split("\n\n")[0]
+
+    def children(self) -> dict[str, psutil.Process]:
+        found: dict[str, psutil.Process] = {}
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(child.cmdline())
+                for name in ("local.control", "server.worker", "local.mock", "envoy"):
+                    if name in line and "tether" not in line:
+                        found.setdefault(name, child)
+        return found
+
+    def pid(self, name: str) -> int | None:
+        child = self.children().get(name)
+        return child.pid if child else None
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def until(condition: Callable[[], object], seconds: float = START_SECONDS) -> float:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() < began + seconds, "waited in vain"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def starter(name: str, *arguments: str, **environ: str) -> Run:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        runs.append(Run(folder, "--listen", "127.0.0.1:0", *arguments, **environ))
+        return runs[-1]
+
+    yield starter
+    for run in runs:
+        with contextlib.suppress(ProcessLookupError):
+            run.process.kill()
+        run.process.wait()
+
+
+def answers(run: Run) -> bool:
+    done = subprocess.run(
+        ["bash", "-c", f"{run.curl} --silent --max-time 10"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return '"object":"chat.completion"' in done.stdout.replace(" ", "")
+
+
+def test_the_life_of_a_gateway(start: Callable[..., Run]) -> None:
+    """One start, because each costs seconds: print, answer, survive deaths, stop."""
+    run = start("a").ready()
+
+    # What it prints works.
+    assert answers(run), run.err.read_text()
+    assert "mock providers serve" in run.printed
+    assert "gpt-4o" in run.printed
+    python = run.printed[run.printed.index("# pip install openai") :]
+    done = subprocess.run(
+        [sys.executable, "-c", python], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+    # Operators are answered too, and requests are counted.
+    until(lambda: httpx.get(f"{run.control}/health/ready").status_code == 200)
+    until(
+        lambda: (
+            (
+                'extproc_requests_total{model="gpt-4o",operation="chat",outcome="ok",'
+                'provider="openai",status="200"} 2.0'
+            )
+            in httpx.get(f"{run.control}/metrics").text
+        )
+    )
+
+    # A child that is killed is back within a second, and control is missed by nobody.
+    for name in ("server.worker", "local.control", "local.mock"):
+        pid = run.pid(name)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        back = until(functools.partial(replaced, run, name, pid))
+        assert back < 1.0, name
+        if name == "local.control":
+            assert answers(run)
+        until(lambda: answers(run))
+    until(lambda: httpx_status(f"{run.control}/health/ready") == 200)
+
+    # The key is on disk as a hash only, and in no log.
+    found = re.search(r"Bearer (sk-[\w-]+)", run.curl)
+    assert found
+    key = found[1]
+    assert len(key) > 40
+    for path in run.folder.rglob("*"):
+        if path.is_file() and path != run.out:
+            assert key.encode() not in path.read_bytes(), path
+
+    # A new key replaces it within a second, and nothing is left of the old one.
+    new = subprocess.run(
+        [sys.executable, "-m", "extproc", "keys", "reset", "--listen", "127.0.0.1:0"],
+        cwd=run.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    models = f"{run.url}/v1/models"
+    until(lambda: httpx_status(models, key=new) == 200, 5)
+    assert httpx_status(models, key=key) == 401
+
+    # SIGTERM leaves nothing behind.
+    children = list(run.children().values())
+    assert len(children) == 4
+    assert run.stop() == 0, run.err.read_text()
+    assert not [child for child in children if child.is_running()]
+    assert not list(run.folder.rglob("*.sock"))
+
+    # The next start need not compile, and does not show a key.
+    again = start("a").ready()
+    assert '"Authorization: Bearer $EXTPROC_KEY"' in again.printed
+    assert "keys reset" in again.printed
+    assert httpx_status(f"{again.url}/v1/models", key=new) == 200
+    # Without its supervisor nobody stays either.
+    children = list(again.children().values())
+    again.process.kill()
+    again.process.wait()
+    until(lambda: not [child for child in children if child.is_running()], 5)
+
+
+def replaced(run: Run, name: str, pid: int) -> bool:
+    return run.pid(name) not in {None, pid}
+
+
+def httpx_status(url: str, key: str | None = None) -> int:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        return httpx.get(url, headers=headers).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def test_two_gateways_run_side_by_side(start: Callable[..., Run]) -> None:
+    """With a path too long for a socket, and a master key, while we are at it."""
+    deep = "/".join(["a-long-folder-name"] * 6)
+    first = start("a", "--state", deep, EXTPROC_MASTER_KEY="sk-first")
+    second = start("b", "--workers", "1")
+    first.ready()
+    second.ready()
+    assert first.url != second.url
+    assert httpx_status(f"{first.url}/v1/models", key="sk-first") == 200
+    assert httpx_status(f"{second.url}/v1/models", key="sk-first") == 401
+    assert "Bearer $EXTPROC_MASTER_KEY" in first.printed
+    # One ends at Ctrl-C; the other serves on.
+    assert first.stop(signal.SIGINT) == 0
+    assert answers(second)
+    assert second.stop() == 0
+
+
+def test_a_bad_configuration_is_one_line_a_problem(start: Callable[..., Run]) -> None:
+    run = start("a", "--config", "gateway.yaml")
+    (run.folder / "gateway.yaml").write_text(
+        "providers:\n  openai: {type: openai, api_kee: x, api_key: y}\n"
+        "models:\n  gpt-4o: {targets: [{provider: opnai}]}\n"
+    )
+    assert run.process.wait(START_SECONDS) == 2
+    lines = run.err.read_text().splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        "gateway.yaml:2",
+        "gateway.yaml:4",
+    ]
+    assert "did you mean api_key?" in lines[0]
+    assert run.printed == ""
