@@ -1,0 +1,459 @@
+"""Bare Envoy against the gateway: one run, one machine, the configuration of `make run`.
+
+    make bench            prints the table, writes bench/results/<date>.json
+
+See bench/README.md for the method. Figures are medians over the rounds; within a round
+every subject is measured once, so that drift of the machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+import extproc
+from extproc.local.envoy import find_envoy
+
+HERE = Path(__file__).parent
+KEY = "sk-bench-" + "0123456789abcdef" * 3
+TICKS = os.sysconf("SC_CLK_TCK")
+CHUNKS = 500
+
+
+def body(model: str, **more: object) -> str:
+    say = "Write one sentence about foxes and dogs, please."
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": say},
+    ]
+    return json.dumps(
+        {"model": model, "messages": messages, "max_tokens": 100, **more},
+        separators=(",", ":"),
+    )
+
+
+SUBJECTS = {
+    "bare": ("bare", body("gpt-4o")),
+    "pass-through": ("gateway", body("gpt-4o")),
+    "translated": ("gateway", body("claude-sonnet-4-5")),
+}
+STREAMS = {
+    "bare, streamed": ("bare", body("gpt-4o", stream=True)),
+    "pass-through, streamed": ("gateway", body("gpt-4o", stream=True)),
+    "translated, streamed": ("gateway", body("claude-sonnet-4-5", stream=True)),
+}
+
+
+# ----------------------------------------------------------------- what is measured
+
+
+@contextlib.contextmanager
+def child(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a process in its own group and end it with all it started."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(45)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(url: str, text: str) -> int:
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions",
+        data=text.encode(),
+        headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+            return int(answer.status)
+    except OSError:
+        return 0
+
+
+def wait_for_answer(url: str, seconds: float = 60) -> float:
+    """Return how many seconds it took until a chat was answered."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        if ask(url, body("gpt-4o")) == 200:
+            return time.monotonic() - began
+        time.sleep(0.01)
+    raise SystemExit(f"{url} does not answer")
+
+
+def bare_bootstrap(port: int, upstream: int) -> str:
+    """Return the least configuration that proxies: no filter but the router."""
+    ext = "type.googleapis.com/envoy.extensions"
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    manager = {
+        "@type": f"{ext}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bare",
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {"@type": f"{ext}.filters.http.router.v3.Router"},
+            }
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "route": {"cluster": "upstream", "timeout": "0s"},
+                        }
+                    ],
+                }
+            ]
+        },
+    }
+    filters = [
+        {
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
+        }
+    ]
+    listener = {
+        "name": "bare",
+        "address": address,
+        "filter_chains": [{"filters": filters}],
+    }
+    endpoint = {
+        "endpoint": {
+            "address": {
+                "socket_address": {"address": "127.0.0.1", "port_value": upstream}
+            }
+        }
+    }
+    limits = dict.fromkeys(
+        ("max_connections", "max_pending_requests", "max_requests"), 100_000
+    )
+    cluster = {
+        "name": "upstream",
+        "type": "STATIC",
+        "circuit_breakers": {"thresholds": [limits]},
+        "load_assignment": {
+            "cluster_name": "upstream",
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }
+    return json.dumps(
+        {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+    )
+
+
+def gateway_config(upstream: int) -> str:
+    base = {"base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-upstream"}
+    return yaml.safe_dump(
+        {
+            "providers": {
+                "openai": {"type": "openai", **base},
+                "anthropic": {"type": "anthropic", **base},
+            },
+            "models": {
+                "gpt-4o": {"targets": [{"provider": "openai"}]},
+                "hold": {"targets": [{"provider": "openai"}]},
+                "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
+            },
+        }
+    )
+
+
+def cpu(pid: int) -> float:
+    """Return the CPU seconds that a process has used, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss(pid: int) -> float:
+    """Return a process's resident memory in MB."""
+    return psutil.Process(pid).memory_info().rss / 1e6
+
+
+def load(url: str, text: str, *extra: object) -> dict[str, Any]:
+    """Run the load generator once."""
+    done = subprocess.run(
+        [
+            sys.executable, str(HERE / "load.py"), f"{url}/v1/chat/completions", KEY, text,
+            *map(str, extra),
+        ],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    seen: dict[str, Any] = json.loads(done.stdout)
+    if seen["failures"]:
+        raise SystemExit(f"{seen['failures']} of {seen['requests']} requests failed")
+    return seen
+
+
+def measure(peers: Peers, subject: str, text: str, *extra: object) -> dict[str, float]:
+    """Load one subject; return its rate and its CPU per request in µs."""
+    pids = peers.pids(subject)
+    before = {name: cpu(pid) for name, pid in pids.items()}
+    seen = load(peers.urls[subject], text, *extra)
+    used = {name: cpu(pid) - before[name] for name, pid in pids.items()}
+    requests = max(1, seen["requests"])
+    return {
+        "rate": seen["requests"] / seen["seconds"],
+        "p50": seen["p50"],
+        "p99": seen["p99"],
+        **{f"{name} µs": 1e6 * spent / requests for name, spent in used.items()},
+    }
+
+
+class Peers:
+    """The processes under test."""
+
+    def __init__(self, urls: dict[str, str], bare: int, gateway: int) -> None:
+        self.urls = urls
+        self._bare = bare
+        self._gateway = gateway
+
+    def pids(self, subject: str) -> dict[str, int]:
+        if subject == "bare":
+            return {"envoy": self._bare}
+        found = {}
+        for process in psutil.Process(self._gateway).children(recursive=True):
+            line = " ".join(process.cmdline())
+            if "extproc.server.worker" in line:
+                found["worker"] = process.pid
+            elif "/envoy" in line.split(" ")[0]:
+                found["envoy"] = process.pid
+        return found
+
+
+def open_streams(url: str, count: int) -> list[socket.socket]:
+    """Open streams that say one word and then stay."""
+    host, port = url.removeprefix("http://").split(":")
+    text = body("hold", stream=True)
+    request = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n"
+        f"authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(text)}\r\n\r\n{text}"
+    ).encode()
+    opened = []
+    for _ in range(count):
+        conn = socket.create_connection((host, int(port)), timeout=20)
+        conn.sendall(request)
+        opened.append(conn)
+    for conn in opened:
+        while b"data: " not in conn.recv(65536):
+            pass
+    return opened
+
+
+# -------------------------------------------------------------------------- the run
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        key: statistics.median(seen[key] for seen in rounds)
+        for key in rounds[0]
+        if rounds[0][key] is not None
+    }
+
+
+def run_rounds(peers: Peers, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure every subject in every round; return the medians."""
+    seen: dict[str, list[dict[str, float]]] = {}
+    for number in range(options.rounds + 1):  # the first one warms up
+        for name, (subject, text) in {**SUBJECTS, **STREAMS}.items():
+            connections = 8 if name in STREAMS else options.connections
+            figures = measure(
+                peers, subject, text, "--connections", connections,
+                "--seconds", options.seconds if number else 1,
+            )  # fmt: skip
+            if number:
+                seen.setdefault(name, []).append(figures)
+            print(f"  round {number}: {name}: {figures['rate']:.0f}/s", file=sys.stderr)
+    return {name: medians(figures) for name, figures in seen.items()}
+
+
+def run_latency(
+    peers: Peers, rate: float, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Measure latencies at a fixed rate, which every subject can serve easily."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(options.rounds):
+        for name, (subject, text) in SUBJECTS.items():
+            seen = load(
+                peers.urls[subject], text, "--connections", 64,
+                "--seconds", options.seconds, "--rate", rate,
+            )  # fmt: skip
+            found.setdefault(name, []).append({"p50": seen["p50"], "p99": seen["p99"]})
+    return {name: medians(figures) for name, figures in found.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--output", type=Path, help="where the JSON goes")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        child(sys.executable, HERE / "upstream.py") as upstream,
+    ):
+        assert upstream.stdout
+        upstream_port = int(upstream.stdout.readline().split()[-1])
+        results = run(Path(folder), upstream_port, options)
+    results["machine"] = machine()
+    results["options"] = {k: v for k, v in vars(options).items() if k != "output"}
+    today = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
+    output = options.output or HERE / "results" / f"{today}.json"
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    print(table(results))
+    return 0
+
+
+def run(folder: Path, upstream: int, options: argparse.Namespace) -> dict[str, Any]:
+    ports = {"bare": free_port(), "gateway": free_port(), "control": free_port()}
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    (folder / "gateway.yaml").write_text(gateway_config(upstream))
+    (folder / "bare.json").write_text(bare_bootstrap(ports["bare"], upstream))
+    gateway = [
+        Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
+        "--listen", f"127.0.0.1:{ports['gateway']}",
+        "--control", f"127.0.0.1:{ports['control']}",
+    ]  # fmt: skip
+    environment = {**os.environ, "EXTPROC_MASTER_KEY": KEY}
+    quiet = {"cwd": folder, "env": environment, "stderr": subprocess.DEVNULL}
+    starts = []
+    for _ in range(3):  # the first has nothing compiled yet
+        with child(*gateway, **quiet):
+            starts.append(wait_for_answer(urls["gateway"]))
+    threads = envoy_threads(folder)
+    bare = [
+        find_envoy(), "-c", folder / "bare.json", "--concurrency", threads,
+        "--use-dynamic-base-id", "--log-level", "error",
+    ]  # fmt: skip
+    with (
+        child(*bare, stderr=subprocess.DEVNULL) as plain,
+        child(*gateway, **quiet) as ours,
+    ):
+        wait_for_answer(urls["bare"])
+        wait_for_answer(urls["gateway"])
+        time.sleep(2)
+        peers = Peers(urls, plain.pid, ours.pid)
+        idle = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
+        rounds = run_rounds(peers, options)
+        half = rounds["translated"]["rate"] / 2
+        latency = run_latency(peers, half, options)
+        before = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
+        opened = open_streams(urls["gateway"], options.streams)
+        streaming = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
+        for conn in opened:
+            conn.close()
+    return {
+        "first answer s": {"nothing compiled": starts[0], "compiled": min(starts[1:])},
+        "rss idle MB": idle,
+        "rss after load MB": before,
+        f"rss with {options.streams} streams MB": streaming,
+        "rounds": rounds,
+        "half load": {"rate": half, **latency},
+        "envoy threads": threads,
+    }
+
+
+def envoy_threads(folder: Path) -> int:
+    """Return how many threads the gateway gives its Envoy, from its own start."""
+    for line in folder.rglob("*.log"):
+        found = re.search(r"--concurrency (\d+)", line.read_text(errors="replace"))
+        if found:
+            return int(found[1])
+    return os.cpu_count() or 1
+
+
+def machine() -> dict[str, object]:
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "extproc": extproc.__version__,
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """Write the results as the README's table."""
+    rounds, lines = results["rounds"], []
+    lines.append(
+        "| | req/s | x bare | Envoy µs | worker µs | added p50 ms | added p99 ms |"
+    )
+    lines.append("|---|---|---|---|---|---|---|")
+    half = results["half load"]
+    for name in SUBJECTS:
+        seen = rounds[name]
+        added = [half[name][p] - half["bare"][p] for p in ("p50", "p99")]
+        lines.append(
+            f"| {name} | {seen['rate']:.0f} | {seen['rate'] / rounds['bare']['rate']:.2f} | "
+            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
+            f"{added[0]:.2f} | {added[1]:.2f} |"
+        )
+    lines += [
+        "",
+        f"| {CHUNKS} chunks | streams/s | x bare | chunks/s | Envoy µs | worker µs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in STREAMS:
+        seen = rounds[name]
+        lines.append(
+            f"| {name} | {seen['rate']:.1f} | "
+            f"{seen['rate'] / rounds['bare, streamed']['rate']:.2f} | "
+            f"{seen['rate'] * CHUNKS:.0f} | {seen['envoy µs'] / CHUNKS:.1f} | "
+            f"{seen.get('worker µs', 0) / CHUNKS:.1f} |"
+        )
+    lines.append("")
+    for name, value in results.items():
+        if name.startswith(("rss", "first")):
+            figures = ", ".join(f"{k} {v:.2f}" for k, v in value.items())
+            lines.append(f"- {name}: {figures}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

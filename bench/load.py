@@ -1,0 +1,155 @@
+"""The load generator: raw HTTP/1.1 over kept connections, closed loop or at a fixed rate.
+
+    python bench/load.py URL KEY BODY --connections 32 --seconds 5 [--rate 500]
+
+Prints one line of JSON: requests, failures, seconds, latencies in ms, bytes. A closed
+loop asks again as soon as it is answered; a rate asks by the clock, so that waiting for a
+slow answer counts against it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import json
+import sys
+import urllib.parse
+
+import uvloop
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection with at most one request under way."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._tail = b""
+        self._began = 0.0
+        self._left = -1
+        self._status = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._load.idle(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._load.over:
+            self._load.failures += 1
+
+    def ask(self, due: float) -> None:
+        self._began = due
+        self._left = -1
+        self._tail = b""
+        self._transport.write(self._load.request)
+
+    def data_received(self, data: bytes) -> None:
+        self._load.bytes += len(data)
+        if self._left == -1:
+            head, found, body = (self._tail + data).partition(b"\r\n\r\n")
+            if not found:
+                self._tail += data
+                return
+            self._status = head[9:12]
+            position = head.find(b"content-length: ")
+            chunked = position < 0
+            self._left = (
+                -2 if chunked else int(head[position + 16 :].split(b"\r", 1)[0])
+            )
+            data = body
+            self._tail = b""
+        if self._left >= 0:
+            self._left -= len(data)
+            done = self._left == 0
+        else:
+            self._tail = (self._tail + data)[-5:]
+            done = self._tail.endswith(b"0\r\n\r\n")
+        if done:
+            self._load.answered(self, self._status == b"200", self._began)
+
+
+class Load:
+    """All connections, and what they saw."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        url = urllib.parse.urlsplit(options.url)
+        body = options.body.encode()
+        self.address = (url.hostname, url.port)
+        self.request = (
+            f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\n"
+            f"authorization: Bearer {options.key}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n"
+        ).encode() + body
+        self.failures = self.bytes = 0
+        self.over = False
+        self._options = options
+        self._latencies: list[float] = []
+        self._loop = asyncio.get_running_loop()
+        self._free: collections.deque[Connection] = collections.deque()
+        self._due: collections.deque[float] = collections.deque()
+
+    def idle(self, connection: Connection) -> None:
+        if self.over:
+            return
+        if self._options.rate is None:
+            connection.ask(self._loop.time())
+        elif self._due:
+            connection.ask(self._due.popleft())
+        else:
+            self._free.append(connection)
+
+    def answered(self, connection: Connection, good: bool, began: float) -> None:
+        if not self.over:
+            self._latencies.append(self._loop.time() - began)
+            self.failures += not good
+        self.idle(connection)
+
+    async def run(self) -> dict[str, object]:
+        options, loop = self._options, self._loop
+        made = [
+            await loop.create_connection(lambda: Connection(self), *self.address)
+            for _ in range(options.connections)
+        ]
+        began = loop.time()
+        if options.rate is None:
+            await asyncio.sleep(options.seconds)
+        else:
+            for number in range(int(options.rate * options.seconds)):
+                due = began + number / options.rate
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                if self._free:
+                    self._free.popleft().ask(due)
+                else:
+                    self._due.append(due)
+        self.over = True
+        seconds = loop.time() - began
+        for transport, _ in made:
+            transport.abort()
+        latencies = sorted(self._latencies)
+
+        def percentile(share: float) -> float:
+            return round(1000 * latencies[int(share * (len(latencies) - 1))], 3)
+
+        return {
+            "requests": len(latencies),
+            "failures": self.failures,
+            "seconds": seconds,
+            "bytes": self.bytes,
+            "p50": percentile(0.5) if latencies else None,
+            "p99": percentile(0.99) if latencies else None,
+        }
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("key")
+    parser.add_argument("body")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rate", type=float)
+    print(json.dumps(await Load(parser.parse_args()).run()))
+
+
+if __name__ == "__main__":
+    sys.exit(uvloop.run(main()))

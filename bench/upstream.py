@@ -1,0 +1,176 @@
+"""The provider of the benchmark: constant answers, as fast as Python can write them.
+
+    python bench/upstream.py        prints "listening on PORT"
+
+OpenAI under ``/v1/chat/completions``, Anthropic under ``/v1/messages``; a stream when the
+body says ``"stream":true``: 500 events, each in a write of its own. A model called
+``hold`` streams one event and then nothing for as long as the client stays. It judges
+nothing: the mock providers do that, and cost ten times as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import uvloop
+
+CHUNKS = 500
+ANSWER = "The quick brown fox jumps over the lazy dog, again and again and again."
+
+
+def _json_answer(body: object) -> bytes:
+    text = json.dumps(body).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % len(text) + text
+
+
+def _chunked(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+OPENAI = _json_answer(
+    {
+        "id": "chatcmpl-bench", "object": "chat.completion", "created": 1700000000,
+        "model": "gpt-4o-2024-08-06", "system_fingerprint": "fp_bench",
+        "choices": [{
+            "index": 0, "finish_reason": "stop", "logprobs": None,
+            "message": {"role": "assistant", "content": ANSWER, "refusal": None}}],
+        "usage": {
+            "prompt_tokens": 19, "completion_tokens": 16, "total_tokens": 35,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0}},
+    }
+)  # fmt: skip
+ANTHROPIC = _json_answer(
+    {
+        "id": "msg_bench", "type": "message", "role": "assistant",
+        "model": "claude-sonnet-4-5", "content": [{"type": "text", "text": ANSWER}],
+        "stop_reason": "end_turn", "stop_sequence": None,
+        "usage": {"input_tokens": 19, "output_tokens": 16},
+    }
+)  # fmt: skip
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+
+
+def _openai_stream() -> list[bytes]:
+    def chunk(delta: object, finish: str | None = None) -> bytes:
+        body = {
+            "id": "chatcmpl-bench", "object": "chat.completion.chunk",
+            "created": 1700000000, "model": "gpt-4o-2024-08-06", "usage": None,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        }  # fmt: skip
+        return b"data: %s\n\n" % json.dumps(body).encode()
+
+    usage = {
+        "id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1700000000,
+        "model": "gpt-4o-2024-08-06", "choices": [],
+        "usage": {"prompt_tokens": 19, "completion_tokens": 500, "total_tokens": 519},
+    }  # fmt: skip
+    return [
+        chunk({"role": "assistant", "content": ""}),
+        *[chunk({"content": " word"}) for _ in range(CHUNKS)],
+        chunk({}, "stop"),
+        b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(usage).encode(),
+    ]
+
+
+def _anthropic_stream() -> list[bytes]:
+    def event(body: dict[str, object]) -> bytes:
+        return b"event: %s\ndata: %s\n\n" % (
+            str(body["type"]).encode(),
+            json.dumps(body).encode(),
+        )
+
+    message = {
+        "id": "msg_bench", "type": "message", "role": "assistant", "content": [],
+        "model": "claude-sonnet-4-5", "stop_reason": None, "stop_sequence": None,
+        "usage": {"input_tokens": 19, "output_tokens": 1},
+    }  # fmt: skip
+    delta = {"type": "text_delta", "text": " word"}
+    return [
+        event({"type": "message_start", "message": message}),
+        event(
+            {
+                "type": "content_block_start",
+                "index": 0,
+                "content_block": {"type": "text", "text": ""},
+            }
+        ),
+        *[
+            event({"type": "content_block_delta", "index": 0, "delta": delta})
+            for _ in range(CHUNKS)
+        ],
+        event({"type": "content_block_stop", "index": 0}),
+        event(
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                "usage": {"output_tokens": 500},
+            }
+        ),
+        event({"type": "message_stop"}),
+    ]
+
+
+OPENAI_STREAM = [_chunked(event) for event in _openai_stream()]
+ANTHROPIC_STREAM = [_chunked(event) for event in _anthropic_stream()]
+END = b"0\r\n\r\n"
+
+
+class Provider(asyncio.Protocol):
+    """Answers one connection; requests have a content-length, as Envoy's Lua sets it."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while True:
+            head, found, rest = self._buffer.partition(b"\r\n\r\n")
+            if not found:
+                return
+            position = head.lower().find(b"\r\ncontent-length:")
+            length = (
+                int(head[position + 17 :].split(b"\r\n", 1)[0]) if position > 0 else 0
+            )
+            if len(rest) < length:
+                return
+            body, self._buffer = rest[:length], rest[length:]
+            self._answer(b"/v1/messages" in head[:60], body)
+
+    def _answer(self, anthropic: bool, body: bytes) -> None:
+        write = self._transport.write
+        if b'"stream":true' not in body and b'"stream": true' not in body:
+            write(ANTHROPIC if anthropic else OPENAI)
+            return
+        events = ANTHROPIC_STREAM if anthropic else OPENAI_STREAM
+        write(SSE_HEAD)
+        if b'"hold"' in body:
+            write(events[0])
+            return
+        for event in events:
+            write(event)
+        write(END)
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Provider, "127.0.0.1", 0, backlog=4096)
+    print("listening on", server.sockets[0].getsockname()[1], flush=True)
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    server.close()
+
+
+if __name__ == "__main__":
+    sys.exit(uvloop.run(main()))
