@@ -29,6 +29,11 @@ app = typer.Typer(
 keys = typer.Typer(help="The key made at first start.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
+INSTALLED = Path("/var/lib/extproc")
+"""Where the container images keep state and sockets."""
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+"""Debian's, which Envoy's image has."""
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="gateway.yaml", metavar="FILE")
 ]
@@ -90,10 +95,12 @@ def check(file: ConfigArgument = None) -> None:
     """Say what is wrong with a configuration, or "ok"."""
     import tempfile  # noqa: PLC0415
 
+    import certifi  # noqa: PLC0415
+
     from extproc.config.compile import write_files  # noqa: PLC0415
     from extproc.local import envoy  # noqa: PLC0415
 
-    files, _ = _compiled(file)
+    files, _ = _compiled(file, INSTALLED, Path(certifi.where()))
     with tempfile.TemporaryDirectory() as folder:
         write_files(files, Path(folder))
         try:
@@ -113,9 +120,14 @@ def compile_(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="where to write")
     ],
-    layout: Annotated[
-        str, typer.Option(help="the folder that Envoy will find them in")
-    ] = "/var/lib/extproc",
+    folder: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="where Envoy will find them, and sockets"),
+    ] = INSTALLED,
+    ca_bundle: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="certificate authorities, as Envoy sees"),
+    ] = CA_BUNDLE,
 ) -> None:
     """Write Envoy's files and the workers' snapshot; the same input, the same bytes."""
     import msgspec  # noqa: PLC0415
@@ -124,7 +136,7 @@ def compile_(
     from extproc.server.compiled import SNAPSHOT_FILE, XDS_FOLDER  # noqa: PLC0415
     from extproc.server.keys import write_private  # noqa: PLC0415
 
-    files, snapshot = _compiled(file, Path(layout))
+    files, snapshot = _compiled(file, folder, ca_bundle)
     try:
         write_files(files, out / XDS_FOLDER)
         write_private(out / SNAPSHOT_FILE, msgspec.msgpack.encode(snapshot))
@@ -154,11 +166,9 @@ def reset(
 
 
 def _compiled(
-    file: Path | None, folder: Path = Path("/var/lib/extproc")
+    file: Path | None, folder: Path, ca_bundle: Path
 ) -> tuple[EnvoyFiles, Snapshot]:
     """Compile a file or the environment, for an Envoy that finds things in `folder`."""
-    import certifi  # noqa: PLC0415
-
     from extproc.config.build import build  # noqa: PLC0415
     from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
     from extproc.config.load import ConfigError, autoconfig, load  # noqa: PLC0415
@@ -175,7 +185,7 @@ def _compiled(
         xds=folder / "xds",
         admin=folder / "admin.sock",
         workers=tuple(folder / f"w{i}.sock" for i in range(config.workers)),
-        ca_bundle=Path(certifi.where()),
+        ca_bundle=ca_bundle,
     )
     grants = read_grants(folder, os.environ)
     snapshot = build(config, grants=grants, generation=1, created=0)

