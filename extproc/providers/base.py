@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import urllib.parse
 from collections.abc import Mapping
 
 from extproc.formats.base import ProviderFormat
@@ -19,11 +20,14 @@ class Provider:
     """Where the provider lives when the configuration does not say; with the version
     part of the path, as its SDK spells it."""
     chat_path: str
-    """Appended to the path of the base URL."""
+    """Appended to the path of the base URL; ``{model}`` stands for the request model,
+    where the path and not the body says it."""
     credential_header: str
     """Where Envoy puts the credential."""
     credential_prefix: str = ""
     """Stands before the credential, such as ``Bearer ``."""
+    stream_path: str | None = None
+    """Takes the place of `chat_path` where a streamed answer has a path of its own."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Sent with every request."""
     key_variable: str = ""
@@ -32,3 +36,14 @@ class Provider:
     """Globs of the models that are surely its own, for a start without configuration."""
     models: tuple[str, ...] = ()
     """Well-known models, listed by ``/v1/models`` in a start without configuration."""
+
+
+def fill_path(path: str, model: str) -> str:
+    """Return `path` with the request model in it, percent-encoded whole.
+
+    A client's model may be any text: a slash or question mark in it must not reach
+    another endpoint with our credential.
+    """
+    if "{model}" not in path:
+        return path
+    return path.replace("{model}", urllib.parse.quote(model, safe=""))
