@@ -1,0 +1,175 @@
+"""Saving ``gateway.yaml`` under load: what it says is served, and nobody notices.
+
+``EXTPROC_RELOAD_SECONDS=60`` makes it the long run that CONTRIBUTING asks for before a
+release.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.harness import KEY, Mock, Process, mock_config, temporary_folder, wait_for
+
+pytestmark = pytest.mark.envoy
+
+SECONDS = float(os.environ.get("EXTPROC_RELOAD_SECONDS", "8"))
+RATE = 200
+LOAD = Path(__file__).parent.parent.parent / "bench" / "load.py"
+SAY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+class Running:
+    """`extproc run` over a file that the test rewrites."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "gateway.yaml"
+        self.mock = Mock(folder)
+        self.base = mock_config(self.mock.url)
+        self.save(self.base)
+        self.process = Process(
+            Path(sys.executable).parent / "extproc", "run", "--config", self.file,
+            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
+            "--state", folder / "state",
+            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
+        )  # fmt: skip
+        self.url = str(wait_for(self._address, self.process.output, 60))
+
+    def _address(self) -> str | None:
+        for line in self.process.output().splitlines():
+            if line.startswith("Gateway "):
+                return line.split()[1].removesuffix("/v1")
+        return None
+
+    def save(self, config: object) -> None:
+        """Replace the file, as an editor does."""
+        new = self.file.with_suffix(".new")
+        new.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+        new.rename(self.file)
+
+    def ask(self, model: str) -> httpx.Response:
+        return httpx.post(
+            f"{self.url}/v1/chat/completions",
+            json={**SAY, "model": model},
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=20,
+        )
+
+    def served(self, model: str, seconds: float = 10) -> None:
+        wait_for(
+            lambda: True if self.ask(model).status_code == 200 else None,
+            self.process.output,
+            seconds,
+        )
+
+    def stop(self) -> None:
+        self.process.stop()
+        self.mock.stop()
+
+
+@pytest.fixture(scope="module")
+def run():
+    with temporary_folder() as folder:
+        running = Running(folder)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def changed(base, number):
+    """Return a configuration with a model, and a provider, that no other one has."""
+    provider = {**base["providers"]["openai"], "headers": {"x-number": str(number)}}
+    target = {"provider": f"extra-{number}", "model": "gpt-4o"}
+    return {
+        **base,
+        "providers": {**base["providers"], f"extra-{number}": provider},
+        "models": {**base["models"], f"model-{number}": {"targets": [target]}},
+    }
+
+
+def test_a_saved_file_is_served_and_no_request_fails(run):
+    over = threading.Event()
+    saves = 0
+
+    def save():
+        nonlocal saves
+        while not over.wait(1):
+            saves += 1
+            run.save(changed(run.base, saves))
+
+    saver = threading.Thread(target=save)
+    saver.start()
+    try:
+        done = subprocess.run(
+            [
+                sys.executable, str(LOAD), f"{run.url}/v1/chat/completions", KEY,
+                json.dumps(SAY), "--rate", str(RATE), "--seconds", str(SECONDS),
+            ],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        over.set()
+        saver.join()
+    seen = json.loads(done.stdout)
+    assert seen["failures"] == 0
+    assert seen["requests"] >= 0.9 * RATE * SECONDS
+    assert saves >= SECONDS - 2
+    run.served(f"model-{saves}")
+    assert run.ask("model-1").status_code == 404, "what is gone is not served"
+
+
+def test_a_broken_file_changes_nothing_and_is_explained(run):
+    run.save(changed(run.base, "good"))
+    run.served("model-good")
+    before = len(run.process.output())
+    broken = copy.deepcopy(changed(run.base, "bad"))
+    broken["models"]["gpt-4o"]["tragets"] = []
+    run.save(broken)
+    said = wait_for(
+        lambda: text if "tragets" in (text := run.process.output()[before:]) else None,
+        run.process.output,
+    )
+    assert "gateway.yaml:" in said
+    assert "targets" in said, "the key that was probably meant"
+    assert run.ask("model-good").status_code == 200
+    assert run.ask("model-bad").status_code == 404
+    run.save("models: [")
+    time.sleep(0.5)
+    assert run.ask("model-good").status_code == 200
+    run.save(changed(run.base, "mended"))
+    run.served("model-mended")
+
+
+def test_a_stream_outlives_the_configuration_that_it_began_with(run):
+    run.save(changed(run.base, "old"))
+    run.served("model-old")
+    say = "[[mock: stall-mid-stream after=3 seconds=2]] hello"
+    body = {
+        "model": "model-old",
+        "stream": True,
+        "messages": [{"role": "user", "content": say}],
+    }
+    with httpx.stream(
+        "POST",
+        f"{run.url}/v1/chat/completions",
+        json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=20,
+    ) as answer:
+        pieces = answer.iter_text()
+        text = next(pieces)
+        run.save(changed(run.base, "new"))
+        run.served("model-new")
+        text += "".join(pieces)
+    assert text.endswith("data: [DONE]\n\n")
