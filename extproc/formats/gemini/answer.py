@@ -1,0 +1,176 @@
+"""A whole answer of Gemini's in the canonical form, and what a stream shares with it.
+
+https://ai.google.dev/api/generate-content#generatecontentresponse. The parts are read by
+the stream's own `ChoiceReader`, so that both say the same. Skipped, because the canonical
+form cannot say them: safety ratings, grounding and citation metadata.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.base import Overview
+from extproc.formats.gemini import wire
+from extproc.formats.gemini.choice_reader import ChoiceReader
+from extproc.formats.gemini.errors import error_of
+from extproc.usage import Usage
+
+
+def read_answer(body: bytes) -> canonical.Answer:
+    """Read a whole answer; see `ProviderFormat.read_answer`."""
+    try:
+        said = wire.read_chunk(body)
+    except msgspec.MsgspecError as exc:
+        raise ProtocolViolation(f"cannot read the provider's answer: {exc}") from exc
+    if isinstance(said, wire.Failure):
+        raise ProtocolViolation(error_of(502, said.said).message)
+    chunk = said.chunk if isinstance(said, wire.LastChunk) else said
+    answer_id = chunk.response_id or ""
+    choices = {
+        place if one.index is None else one.index: one
+        for place, one in enumerate(chunk.candidates or ())
+    }
+    read = [_choice(one, i, answer_id) for i, one in sorted(choices.items())]
+    if not read and wire.blocked(chunk):
+        read = [_fold(ChoiceReader(0, answer_id).refuse(block_message(chunk)))]
+    if not read:
+        raise ProtocolViolation("the provider's answer has no candidates")
+    return canonical.Answer(
+        answer_id, chunk.model_version or "", tuple(read), usage_of(chunk)
+    )
+
+
+def _choice(said: wire.Candidate, index: int, answer_id: str) -> canonical.Choice:
+    reader = ChoiceReader(index, answer_id)
+    parts = said.content.parts if said.content else None
+    events = [*reader.read(parts or ()), *reader.finish(said.finish_reason or "STOP")]
+    choice = _fold(events)
+    if said.logprobs_result is None:
+        return choice
+    return msgspec.structs.replace(choice, logprobs=_logprobs(said.logprobs_result))
+
+
+class _Open(msgspec.Struct):
+    """A part that has begun."""
+
+    start: canonical.PartStarted
+    text: str = ""
+    signature: str | None = None
+
+    def part(self) -> canonical.AnswerPart:
+        match self.start.kind:
+            case "text":
+                return canonical.Text(self.text)
+            case "reasoning":
+                return canonical.Reasoning(self.text, self.signature)
+            case "refusal":
+                return canonical.Refusal(self.text)
+            case "tool_call":
+                start = self.start
+                return canonical.ToolCall(
+                    start.id, start.name, self.text, signature=self.signature
+                )
+
+
+def _fold(events: Iterable[canonical.Event]) -> canonical.Choice:
+    """Return the choice that its events amount to."""
+    parts: list[_Open] = []
+    finish: canonical.Finish = "stop"
+    for event in events:
+        match event:
+            case canonical.PartStarted():
+                parts.append(_Open(event))
+            case canonical.Delta(text=text):
+                parts[-1].text += text
+            case canonical.SignatureDelta(signature=signature):
+                parts[-1].signature = signature
+            case canonical.Finished(word):
+                finish = word
+            case _:
+                pass  # the ends of parts
+    return canonical.Choice(tuple(one.part() for one in parts), finish)
+
+
+# ---------------------------------------------------------------- log probabilities
+
+
+class _Likely(msgspec.Struct):
+    """A token in OpenAI's words, which are the canonical ones."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class _Chosen(_Likely):
+    top_logprobs: list[_Likely]
+
+
+def _logprobs(said: wire.LogprobsResult) -> msgspec.Raw:
+    chosen = list(_chosen(said))
+    return msgspec.Raw(msgspec.json.encode({"content": chosen, "refusal": None}))
+
+
+def _chosen(said: wire.LogprobsResult) -> Iterator[_Chosen]:
+    tops = said.top_candidates or []
+    for i, one in enumerate(said.chosen_candidates or ()):
+        others = tops[i].candidates if i < len(tops) else None
+        yield _Chosen(
+            one.token,
+            one.log_probability,
+            list(one.token.encode()),
+            [
+                _Likely(other.token, other.log_probability, list(other.token.encode()))
+                for other in others or ()
+                if math.isfinite(other.log_probability)
+            ],
+        )
+
+
+# ---------------------------------------------------------------- shared with streams
+
+
+def usage_of(chunk: wire.Chunk) -> Usage | None:
+    """Return the counts in our convention.
+
+    The prompt's count has what was read from a cache, but not what the provider's own
+    tools brought; thoughts are counted beside the rest of the output.
+    """
+    counts = chunk.usage_metadata
+    if counts is None:
+        return None
+    thoughts = counts.thoughts_token_count or 0
+    return Usage(
+        input_tokens=(counts.prompt_token_count or 0)
+        + (counts.tool_use_prompt_token_count or 0),
+        output_tokens=(counts.candidates_token_count or 0) + thoughts,
+        cache_read_input_tokens=counts.cached_content_token_count or 0,
+        reasoning_output_tokens=thoughts,
+    )
+
+
+def block_message(chunk: wire.Chunk) -> str:
+    """Say why the prompt was refused."""
+    feedback = chunk.prompt_feedback or wire.PromptFeedback()
+    said = feedback.block_reason_message
+    return said or f"The prompt was blocked: {feedback.block_reason}."
+
+
+def overview(body: bytes) -> Overview:
+    """Read what an answer says about itself; see `ProviderFormat.overview`."""
+    try:
+        said = wire.read_chunk(body)
+    except msgspec.MsgspecError:
+        return Overview()
+    if isinstance(said, wire.Failure):
+        return Overview()
+    chunk = said.chunk if isinstance(said, wire.LastChunk) else said
+    reasons = [one.finish_reason for one in chunk.candidates or ()]
+    return Overview(
+        chunk.model_version, usage_of(chunk), reasons[0] if reasons else None
+    )

@@ -1,0 +1,152 @@
+"""One candidate of an answer: its parts in, the events of the canonical parts out.
+
+Parts of one kind in a row, over any number of chunks, are one part; a call comes whole.
+What the model has signed is told as `signatures` says: as the signature of the thought
+that stands right before it, or of an empty one, and of a call also by itself.
+
+Skipped, and counted, because no canonical event can say them: pictures and sound, code
+that the provider ran, and its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.gemini import wire
+from extproc.formats.gemini.signatures import tagged
+
+FINISH: Mapping[str, canonical.Finish] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+    "OTHER": "stop",
+    "IMAGE_OTHER": "stop",
+    "NO_IMAGE": "stop",
+    "MALFORMED_FUNCTION_CALL": "stop",
+    "MALFORMED_RESPONSE": "stop",
+    "UNEXPECTED_TOOL_CALL": "stop",
+    "TOO_MANY_TOOL_CALLS": "stop",
+    "MISSING_THOUGHT_SIGNATURE": "stop",
+}
+"""What the filters held back, for whatever reason, is a ``content_filter``. A call that
+the model failed to make is a ``stop``: there is nothing to run, and nothing was cut off."""
+
+
+class ChoiceReader:
+    """See the module's docstring."""
+
+    __slots__ = (
+        "_answer_id", "_calls", "_index", "_kind", "_parts", "finished", "skipped",
+    )  # fmt: skip
+
+    def __init__(self, index: int, answer_id: str) -> None:
+        self._index = index
+        self._answer_id = answer_id
+        self._parts = 0
+        self._calls = 0
+        self._kind: canonical.PartKind | None = None
+        """The part that is open: the one that began last."""
+        self.finished = False
+        self.skipped = 0
+
+    def read(self, parts: Iterable[wire.AnsweredPart]) -> Iterator[canonical.Event]:
+        """Yield what `parts` amount to.
+
+        Raises:
+            ProtocolViolation: there are words or calls behind the end.
+        """
+        for part in parts:
+            if self.finished:
+                if part.text or part.function_call is not None:
+                    raise ProtocolViolation("content after a candidate was finished")
+                continue
+            if part.function_call is not None:
+                yield from self._call(part.function_call, part.thought_signature)
+                continue
+            if part.text:
+                yield from self._text(
+                    "reasoning" if part.thought else "text", part.text
+                )
+            elif part.text is None and part.thought_signature is None:
+                self.skipped += 1
+            if part.thought_signature:
+                yield from self._prove(part.thought_signature)
+
+    def refuse(self, words: str) -> Iterator[canonical.Event]:
+        """Yield a refusal in `words`, and the end."""
+        yield from self._text("refusal", words)
+        yield from self.finish("SAFETY")
+
+    def finish(self, reason: str) -> Iterator[canonical.Event]:
+        """Yield the end of what is open and of the choice, if that has not come yet."""
+        if self.finished:
+            return
+        self.finished = True
+        yield from self._end()
+        finish = FINISH.get(reason, "stop")
+        if finish == "stop" and self._calls:
+            finish = "tool_calls"
+        yield canonical.Finished(finish, choice=self._index)
+
+    def _text(self, kind: canonical.PartKind, text: str) -> Iterator[canonical.Event]:
+        if self._kind != kind:
+            yield from self._end()
+            yield self._begin(kind)
+        yield canonical.Delta(self._parts - 1, text, self._index)
+
+    def _begin(
+        self, kind: canonical.PartKind, call_id: str = "", name: str = ""
+    ) -> canonical.PartStarted:
+        part, self._parts = self._parts, self._parts + 1
+        self._kind = kind
+        return canonical.PartStarted(part, kind, call_id, name, choice=self._index)
+
+    def _end(self) -> Iterator[canonical.Event]:
+        if self._kind is not None:
+            self._kind = None
+            yield canonical.PartEnded(self._parts - 1, self._index)
+
+    def _prove(self, signature: str) -> Iterator[canonical.Event]:
+        if self._kind != "reasoning":
+            yield from self._end()
+            yield self._begin("reasoning")
+        proof = tagged(signature)
+        yield canonical.SignatureDelta(self._parts - 1, proof, self._index)
+        yield from self._end()
+
+    def _call(
+        self, call: wire.AnsweredCall, signature: str | None
+    ) -> Iterator[canonical.Event]:
+        if signature:
+            yield from self._prove(signature)
+        yield from self._end()
+        place, self._calls = self._calls, self._calls + 1
+        yield self._begin("tool_call", call.id or self._made_up_id(place), call.name)
+        arguments = bytes(call.args).decode() if wire.present(call.args) else "{}"
+        yield canonical.Delta(self._parts - 1, arguments, self._index)
+        if signature:
+            yield canonical.SignatureDelta(self._parts - 1, signature, self._index)
+        yield from self._end()
+
+    def _made_up_id(self, place: int) -> str:
+        """Return an id for a call that the API gave none.
+
+        The client sends it back with the result, in a conversation that has other calls,
+        so it has to differ from those of other answers.
+        """
+        return "_".join(("call", self._answer_id, str(self._index), str(place)))

@@ -1,0 +1,113 @@
+"""Gemini's stream as canonical events: each frame is a piece of an answer.
+
+https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent. There is
+no last frame by name. A stream is whole when every candidate that it has begun has said
+why it stopped, or the prompt was refused; that another candidate was still to come cannot
+be told. Every frame counts the tokens so far: they are reported behind the last word, and
+again if they change after that. A finish reason that we do not know is a ``stop``, counted
+in `unknown`. Log probabilities have no event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from extproc import canonical
+from extproc.formats.base import State, TableStream
+from extproc.formats.gemini import wire
+from extproc.formats.gemini.answer import block_message, usage_of
+from extproc.formats.gemini.choice_reader import FINISH, ChoiceReader
+from extproc.formats.gemini.errors import stream_error_of
+from extproc.framing.sse import Frame
+from extproc.usage import Usage
+
+
+class ChunkStream(TableStream[wire.Event]):
+    """See the module's docstring; the interface is `formats.base.StreamReader`."""
+
+    NEXT: ClassVar[Mapping[tuple[State, type], State]] = {
+        (State.IDLE, wire.Chunk): State.OPEN,
+        (State.IDLE, wire.LastChunk): State.FINISHED,
+        (State.IDLE, wire.Failure): State.DONE,
+        (State.OPEN, wire.Chunk): State.OPEN,
+        (State.OPEN, wire.LastChunk): State.FINISHED,
+        (State.OPEN, wire.Failure): State.DONE,
+        (State.FINISHED, wire.Chunk): State.FINISHED,
+        (State.FINISHED, wire.LastChunk): State.FINISHED,
+        (State.FINISHED, wire.Failure): State.DONE,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._id: str | None = None
+        self._choices: dict[int, ChoiceReader] = {}
+        self._usage: Usage | None = None
+        self._reported: Usage | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Parts that the canonical stream cannot say."""
+        return sum(choice.skipped for choice in self._choices.values())
+
+    def parse(self, frame: Frame) -> wire.Event | None:
+        """See `TableStream.parse`; frames have no names."""
+        return wire.read_chunk(frame.data) if frame.data else None
+
+    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
+        """See `TableStream.translate`."""
+        match event:
+            case wire.Failure(said):
+                return [canonical.Failed(stream_error_of(said))]
+            case wire.LastChunk(chunk):
+                return self._read(chunk)
+            case wire.Chunk():
+                return self._read(event)
+
+    def close(self) -> list[canonical.Event]:
+        """See `StreamReader.close`; the upstream's end is the stream's."""
+        if self.state is State.FINISHED and all(
+            choice.finished for choice in self._choices.values()
+        ):
+            self.state = State.DONE
+            return [*self._report(), canonical.Ended()]
+        return super().close()
+
+    def _read(self, chunk: wire.Chunk) -> list[canonical.Event]:
+        out: list[canonical.Event] = []
+        self._usage = usage_of(chunk) or self._usage
+        if self._id is None:
+            self._id = chunk.response_id or ""
+            model = chunk.model_version or ""
+            out.append(canonical.Started(self._id, model, self._usage))
+        for place, said in enumerate(chunk.candidates or ()):
+            out += self._candidate(said, place if said.index is None else said.index)
+        if wire.blocked(chunk):
+            out += self._block(block_message(chunk))
+        if any(type(event) is canonical.Finished for event in out):
+            out += self._report()
+        # A model that thinks in silence sends its counts only.
+        return out or [canonical.KeepAlive()]
+
+    def _candidate(self, said: wire.Candidate, index: int) -> Iterator[canonical.Event]:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = ChoiceReader(index, self._id or "")
+        if said.content is not None and said.content.parts:
+            yield from choice.read(said.content.parts)
+        if said.finish_reason:
+            self.unknown += said.finish_reason not in FINISH
+            yield from choice.finish(said.finish_reason)
+
+    def _block(self, words: str) -> Iterator[canonical.Event]:
+        """End what has begun; a prompt that was refused at once has an answer too."""
+        if not self._choices:
+            self._choices[0] = choice = ChoiceReader(0, self._id or "")
+            yield from choice.refuse(words)
+        for choice in self._choices.values():
+            yield from choice.finish("SAFETY")
+
+    def _report(self) -> Iterator[canonical.Event]:
+        if self._usage is not None and self._usage != self._reported:
+            self._reported = self._usage
+            yield canonical.Reported(self._usage)
