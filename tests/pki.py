@@ -38,6 +38,7 @@ class Authority:
 
     def __init__(self, folder: Path, called: str = "authority") -> None:
         self._folder = folder
+        self._called = called
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("extproc test authority")
         self._count = 0
@@ -84,8 +85,8 @@ class Authority:
         self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
     ) -> Certificate:
         self._count += 1
-        chain = self._folder / f"cert{self._count}.pem"
-        secret = self._folder / f"key{self._count}.pem"
+        chain = self._folder / f"{self._called}-cert{self._count}.pem"
+        secret = self._folder / f"{self._called}-key{self._count}.pem"
         chain.write_bytes(certificate.public_bytes(_PEM))
         secret.write_bytes(
             key.private_bytes(

@@ -1,0 +1,170 @@
+"""The gRPC edge over every transport it has: unix, TCP, TLS and mTLS."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import grpc
+import msgspec
+import pytest
+
+from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc.server import call as calls
+from extproc.server.call import Call
+from extproc.server.grpcio import GrpcServer, Tls
+from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, PROCESS, SERVING
+from tests.exchange.test_exchange import RUNTIME
+from tests.harness import temporary_folder
+from tests.pki import Authority
+from tests.server.test_call import kinds, office, request_body, request_headers
+
+
+@pytest.fixture
+def folder():
+    with temporary_folder() as found:
+        yield found
+
+
+def serve(
+    client, address, *, tls=None, records=None, health=lambda: True, runtime=RUNTIME
+):
+    """Run `client` in a thread against a server; return what it returns."""
+
+    async def main():
+        shared = office([] if records is None else records)
+        shared.runtime = runtime
+        server = GrpcServer(lambda: Call(shared), health=health)
+        port = await server.start(address, tls)
+        try:
+            return await asyncio.to_thread(client, port)
+        finally:
+            await server.drain(1)
+
+    return asyncio.run(main())
+
+
+def converse(channel):
+    """Play a request half and leave."""
+    method = channel.stream_stream(PROCESS)
+    stream = method(iter([request_headers(), request_body()]))
+    return kinds(stream)
+
+
+ROUTED = ["request_headers", "request_body"]
+
+
+def test_a_unix_socket(folder):
+    def client(_):
+        with grpc.insecure_channel(f"unix:{folder}/s") as channel:
+            health = channel.unary_unary(HEALTH_CHECK)
+            return converse(channel), health(b"")
+
+    assert serve(client, f"unix:{folder}/s") == (ROUTED, SERVING)
+
+
+def test_tcp():
+    def client(port):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return converse(channel)
+
+    assert serve(client, "127.0.0.1:0") == ROUTED
+
+
+def test_health_says_when_it_drains():
+    def client(port):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return channel.unary_unary(HEALTH_CHECK)(b"")
+
+    assert serve(client, "127.0.0.1:0", health=lambda: False) == NOT_SERVING
+
+
+def tls_client(authority, certificate=None):
+    def client(port):
+        read = {"root_certificates": authority.bundle.read_bytes()}
+        if certificate is not None:
+            read["private_key"] = Path(certificate.key).read_bytes()
+            read["certificate_chain"] = Path(certificate.chain).read_bytes()
+        credentials = grpc.ssl_channel_credentials(**read)
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            return converse(channel)
+
+    return client
+
+
+def test_tls(folder):
+    authority = Authority(folder)
+    mine = authority.issue("localhost")
+    tls = Tls(folder / mine.chain, folder / mine.key)
+    assert serve(tls_client(authority), "localhost:0", tls=tls) == ROUTED
+    with pytest.raises(grpc.RpcError) as caught:
+        serve(tls_client(Authority(folder, "another")), "localhost:0", tls=tls)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_mtls(folder):
+    authority, clients = Authority(folder), Authority(folder, "clients")
+    mine, theirs = authority.issue("localhost"), clients.issue("envoy")
+    tls = Tls(folder / mine.chain, folder / mine.key, clients.bundle)
+    assert serve(tls_client(authority, theirs), "localhost:0", tls=tls) == ROUTED
+    for stranger in (None, authority.issue("envoy")):
+        with pytest.raises(grpc.RpcError) as caught:
+            serve(tls_client(authority, stranger), "localhost:0", tls=tls)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_an_address_in_use_is_an_os_error():
+    def client(port):
+        with pytest.raises(OSError, match=str(port)):
+            serve(lambda _: None, f"127.0.0.1:{port}")
+        return True
+
+    assert serve(client, "127.0.0.1:0")
+
+
+def test_heavy_work_is_done_in_a_thread(folder, monkeypatch):
+    monkeypatch.setattr(calls, "HEAVY_BYTES", 10)
+
+    def client(_):
+        with grpc.insecure_channel(f"unix:{folder}/s") as channel:
+            return converse(channel)
+
+    records = []
+    assert serve(client, f"unix:{folder}/s", records=records) == ROUTED
+    assert [record.outcome for record in records] == ["canceled"]
+
+
+def test_a_deadline_is_met_while_nothing_comes(folder):
+    stop = threading.Event()
+
+    def slowly():
+        yield request_headers()
+        stop.wait(10)
+
+    def client(_):
+        with grpc.insecure_channel(f"unix:{folder}/s") as channel:
+            return kinds(channel.stream_stream(PROCESS)(slowly()))
+
+    limits = msgspec.structs.replace(RUNTIME.limits, request_seconds=0.2)
+    records = []
+    hasty = msgspec.structs.replace(RUNTIME, limits=limits)
+    try:
+        answers = serve(client, f"unix:{folder}/s", records=records, runtime=hasty)
+    finally:
+        stop.set()
+    assert answers == ["immediate_response"]
+    assert [record.status for record in records] == [408]
+
+
+def test_a_message_that_is_none_ends_its_call_only(folder):
+    def client(_):
+        with grpc.insecure_channel(f"unix:{folder}/s") as channel:
+            with pytest.raises(grpc.RpcError):
+                list(channel.stream_stream(PROCESS)(iter([b"\xff\xff"])))
+            empty = ProcessingRequest().SerializeToString()
+            with pytest.raises(grpc.RpcError):
+                list(channel.stream_stream(PROCESS)(iter([empty])))
+            return converse(channel)
+
+    assert serve(client, f"unix:{folder}/s") == ROUTED

@@ -1,0 +1,124 @@
+"""The worker process: what it loads, how it starts, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import grpc
+import msgspec
+import pytest
+
+from extproc.runtime import Snapshot
+from extproc.server import worker
+from extproc.server.lean import HEALTH_CHECK, SERVING
+from tests.harness import Process, temporary_folder, wait_for
+
+HEAVY = {
+    "bpe_openai", "envoy_data_plane", "genai_prices", "httpx", "prometheus_client",
+    "pydantic", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "yaml",
+}  # fmt: skip
+"""What costs a worker tens of MB or a second, and serves no request."""
+
+
+def loaded(*modules):
+    code = f"import sys, {', '.join(modules)}; print(' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_a_worker_loads_nothing_heavy():
+    modules = loaded("extproc.server.worker")
+    assert not modules & HEAVY
+    assert "grpc" not in modules, "the lean edge needs none of it"
+    assert "extproc" in modules
+
+
+def test_ids_are_unique_across_workers():
+    ids = {make() for _ in range(3) for make in [worker.make_id_factory()] * 2}
+    assert len(ids) == 6
+
+
+@pytest.mark.parametrize("edge", ["lean", "grpc"])
+def test_a_worker_serves_from_a_snapshot_file_and_drains(edge):
+    with temporary_folder() as folder:
+        (folder / "snapshot").write_bytes(
+            msgspec.msgpack.encode(Snapshot(generation=1))
+        )
+        process = Process(
+            sys.executable, "-m", "extproc.server.worker", "--socket", folder / "w.sock",
+            "--control", folder / "c.sock", "--snapshot", folder / "snapshot",
+            "--edge", edge, log=folder / "log",
+        )  # fmt: skip
+        try:
+            wait_for(lambda: (folder / "w.sock").exists() or None, process.output)
+            with grpc.insecure_channel(f"unix:{folder}/w.sock") as channel:
+                health = channel.unary_unary(HEALTH_CHECK)
+                assert health(b"", timeout=5, wait_for_ready=True) == SERVING
+            process.send(signal.SIGTERM)
+            assert process.wait() == 0
+            assert "ERROR" not in process.output()
+        finally:
+            process.stop()
+
+
+def test_a_worker_without_a_snapshot_waits_for_control_and_can_be_stopped():
+    with temporary_folder() as folder:
+        process = Process(
+            sys.executable, "-m", "extproc.server.worker", "--socket", folder / "w.sock",
+            "--control", folder / "c.sock", log=folder / "log",
+        )  # fmt: skip
+        try:
+            time.sleep(1)
+            assert not (folder / "w.sock").exists()
+            process.send(signal.SIGTERM)
+            assert process.wait() == 0
+        finally:
+            process.stop()
+
+
+def test_an_address_that_cannot_be_listened_on_is_one_sentence_and_code_2():
+    with temporary_folder() as folder:
+        (folder / "snapshot").write_bytes(
+            msgspec.msgpack.encode(Snapshot(generation=1))
+        )
+        process = Process(
+            sys.executable, "-m", "extproc.server.worker",
+            "--socket", folder / "no" / "w.sock", "--control", folder / "c.sock",
+            "--snapshot", folder / "snapshot", log=folder / "log",
+        )  # fmt: skip
+        try:
+            assert process.wait() == 2
+            assert "Traceback" not in process.output()
+            assert "ERROR" in process.output()
+        finally:
+            process.stop()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x93\x01\x02\x03"])
+def test_a_snapshot_file_of_no_use_is_ignored(tmp_path, content):
+    (tmp_path / "snapshot").write_bytes(content)
+    assert worker.read_snapshot(tmp_path / "snapshot") is None
+    assert worker.read_snapshot(tmp_path / "missing") is None
+    assert worker.read_snapshot(None) is None
+
+
+WRONG = [
+    [],
+    ["--control", "c"],
+    ["--control", "c", "--socket", "s", "--listen", "127.0.0.1:1"],
+    ["--control", "c", "--listen", "127.0.0.1:1"],
+    ["--control", "c", "--socket", "s", "--tls-key", "k"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_options_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        worker.parse(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
