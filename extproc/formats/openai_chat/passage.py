@@ -19,8 +19,8 @@ import msgspec
 
 from extproc.errors import GatewayError, TruncatedStream
 from extproc.formats.openai_chat import answer_wire, wire
-from extproc.formats.openai_chat.errors import error_of
 from extproc.formats.openai_chat.usage import read_usage
+from extproc.formats.openai_errors import error_of
 from extproc.framing.sse import MAX_FRAME, cut_frames, parse_frames, split_frames
 from extproc.usage import Usage
 

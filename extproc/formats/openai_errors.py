@@ -1,0 +1,136 @@
+"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``.
+
+Both of OpenAI's APIs, chat completions and Responses, share it; what ends a stream of
+theirs is each format's own.
+
+https://platform.openai.com/docs/guides/error-codes. Servers of this format answer errors
+in many shapes more, and what stands before them (CDNs, load balancers) in HTML; all are
+read, and nothing but words meant for the caller gets through.
+
+A provider's 401 or 403 is about the gateway's own credential. The client would take it
+for its own key and drop or rotate that, so it sees a 502 that names neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from extproc.errors import GatewayError, UpstreamError
+
+_MOST_BYTES = 256 * 1024
+"""More than any error says: FastAPI servers echo the refused input, which may be long,
+but whoever sends more is not explaining anything."""
+
+_MOST_CHARACTERS = 4000
+"""Of a message that is passed on."""
+
+_TYPES: Mapping[int, str] = {
+    400: "invalid_request_error", 404: "invalid_request_error",
+    409: "invalid_request_error", 413: "invalid_request_error",
+    422: "invalid_request_error", 429: "rate_limit_error",
+}  # fmt: skip
+"""The type of an error whose provider says none; 5xx are ``server_error``."""
+
+_HTML = re.compile(r"<(?:!doctype|html|head|body|title|center|h1)\b", re.IGNORECASE)
+_KEY = re.compile(
+    r"\bBearer\s+[^\s\"',;]+"  # whatever the scheme carries
+    r"|\b(?:sk|pk|rk|gsk|xai|nvapi|hf|key)[-_][A-Za-z0-9*._-]{12,}"
+    r"|\b(?:AIza|AKIA|ASIA)[A-Za-z0-9_-]{12,}"
+    # a key with its middle blotted out; looked for once a word, or it takes n² steps
+    r"|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{2,}+\*{3,}[A-Za-z0-9_-]*",
+)
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_error(status: int, body: bytes) -> UpstreamError:
+    """Read a provider's error answer; its status is kept but for 401, 403 and non-errors."""
+    return error_of(status, _parse(body))
+
+
+def error_of(status: int, said: object) -> UpstreamError:
+    """Make an error of decoded JSON of any shape."""
+    if status in (401, 403):
+        return UpstreamError(
+            "The gateway's credential for this provider was refused.",
+            status=502,
+            type="upstream_auth_error",
+            code="upstream_auth_error",
+        )
+    kept = status if 400 <= status <= 599 else 502
+    inner = _inner(said)
+    message = _message(inner) or f"The provider answered with status {status}."
+    kind = inner.get("type") if isinstance(inner, dict) else None
+    return UpstreamError(
+        message,
+        status=kept,
+        type=_word(kind) or _TYPES.get(kept, "server_error"),
+        code=_word(inner.get("code")) if isinstance(inner, dict) else None,
+        param=_word(inner.get("param")) if isinstance(inner, dict) else None,
+    )
+
+
+def write_error(error: GatewayError) -> bytes:
+    """Write the body of an error answer."""
+    return _encode(
+        {
+            "error": {
+                "message": error.message,
+                "type": error.type,
+                "param": error.param,
+                "code": error.code,
+            }
+        }
+    )
+
+
+def _parse(body: bytes) -> object:
+    if len(body) > _MOST_BYTES or body.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _inner(said: object) -> object:
+    """Return the part of an error answer that says what is wrong."""
+    if isinstance(said, list):  # Google's compatible endpoint wraps its error in a list
+        said = said[0] if said else None
+    if isinstance(said, dict) and said.get("error"):
+        inner = said["error"]
+        # Servers that put the words beside: {"error": "bad_request", "message": …}
+        return inner if isinstance(inner, dict) or not _message(said) else said
+    return said
+
+
+def _message(inner: object) -> str | None:
+    """Return the first words meant for people, cleaned."""
+    for text in _texts(inner):
+        if text.strip() and not _HTML.search(text):
+            return _KEY.sub("[redacted]", text)[:_MOST_CHARACTERS]
+    return None
+
+
+def _texts(inner: object) -> Iterator[str]:
+    if isinstance(inner, str):
+        yield inner
+    elif isinstance(inner, dict):
+        for key in ("message", "detail", "error_description", "msg", "title"):
+            yield from _texts(inner.get(key))
+    elif isinstance(inner, list):  # FastAPI: {"detail": [{"loc", "msg", "type"}]}
+        for item in inner:
+            yield from _texts(item)
+
+
+def _word(value: object) -> str | None:
+    """Return a type, code or param: a short string, or a number as one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and 0 < len(value) <= 200 and not _HTML.search(value):
+        return _KEY.sub("[redacted]", value)
+    return None
