@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from extproc.formats.base import ProviderFormat
+from extproc.framing.base import SSE, Framing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Provider:
     """Stands before the credential, such as ``Bearer ``."""
     stream_path: str | None = None
     """Takes the place of `chat_path` where a streamed answer has a path of its own."""
+    framing: Framing = SSE
+    """How a streamed answer is cut, and the content-type that it has."""
+    aws_service: str = ""
+    """The service's name in AWS signatures. Envoy signs the requests for it where the
+    configuration has no credential of its own."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Sent with every request."""
     key_variable: str = ""
