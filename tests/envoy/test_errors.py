@@ -10,6 +10,7 @@ import gzip
 import json
 import socket
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -46,7 +47,7 @@ def check(answer, status, code=None, param=None):
     return error
 
 
-REQUESTS = {
+REQUESTS: dict[str, Any] = {
     "bad json": ({"content": b'{"model"'}, 400, "invalid_json", None),
     "a list": ({"content": b"[]"}, 400, "invalid_json", None),
     "not utf-8": ({"content": b'{"a":"\xff"}'}, 400, "invalid_json", None),

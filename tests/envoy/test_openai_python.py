@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import openai
 import pydantic
@@ -15,8 +16,8 @@ pytestmark = pytest.mark.envoy
 
 MODELS = ["gpt-4o", "claude-sonnet-4-5"]
 """The same format in and out, and another."""
-SAY = [{"role": "user", "content": "Say something nice"}]
-WEATHER = {
+SAY: Any = [{"role": "user", "content": "Say something nice"}]
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -32,7 +33,7 @@ WEATHER = {
         },
     },
 }
-CLOCK = {"type": "function", "function": {"name": "get_time"}}
+CLOCK: Any = {"type": "function", "function": {"name": "get_time"}}
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_thinking_goes_out_and_comes_back_with_its_signature(client, peers):
     assert sent["messages"][1]["content"][0]["signature"] == block["signature"]
 
 
-ERRORS = {
+ERRORS: dict[int, Any] = {
     400: openai.BadRequestError,
     404: openai.NotFoundError,
     409: openai.ConflictError,
@@ -164,7 +165,7 @@ ERRORS = {
 @pytest.mark.parametrize("status", ERRORS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_providers_error_is_the_sdks_own_exception(client, model, status, stream):
-    say = [{"role": "user", "content": f"[[mock: status={status}]]"}]
+    say: Any = [{"role": "user", "content": f"[[mock: status={status}]]"}]
     with pytest.raises(ERRORS[status]) as caught:
         client.chat.completions.create(model=model, messages=say, stream=stream)
     assert caught.value.status_code == status
@@ -174,7 +175,7 @@ def test_a_providers_error_is_the_sdks_own_exception(client, model, status, stre
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_overloaded_provider_is_an_error_the_sdk_retries(client, model):
-    say = [{"role": "user", "content": "[[mock: status=529]]"}]
+    say: Any = [{"role": "user", "content": "[[mock: status=529]]"}]
     with pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model=model, messages=say)
 
@@ -195,7 +196,7 @@ def test_the_sdk_retries_and_then_succeeds(peers, model, status):
 
 
 def test_retry_after_reaches_the_client(client):
-    say = [{"role": "user", "content": "[[mock: status=429 retry-after=7]]"}]
+    say: Any = [{"role": "user", "content": "[[mock: status=429 retry-after=7]]"}]
     for model in MODELS:
         with pytest.raises(openai.RateLimitError) as caught:
             client.chat.completions.create(model=model, messages=say)
@@ -204,7 +205,7 @@ def test_retry_after_reaches_the_client(client):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_error_inside_a_stream_is_raised(client, model):
-    say = [{"role": "user", "content": "[[mock: error-mid-stream after=4]]"}]
+    say: Any = [{"role": "user", "content": "[[mock: error-mid-stream after=4]]"}]
     stream = client.chat.completions.create(model=model, messages=say, stream=True)
     with pytest.raises(openai.APIError):
         list(stream)
@@ -212,7 +213,7 @@ def test_an_error_inside_a_stream_is_raised(client, model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_stream_that_ends_too_early_is_raised(client, model):
-    say = [{"role": "user", "content": "[[mock: truncate after=4]]"}]
+    say: Any = [{"role": "user", "content": "[[mock: truncate after=4]]"}]
     stream = client.chat.completions.create(model=model, messages=say, stream=True)
     with pytest.raises(openai.APIError, match="ended"):
         list(stream)
@@ -220,7 +221,7 @@ def test_a_stream_that_ends_too_early_is_raised(client, model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_sdk_times_out_by_its_own_clock(peers, model):
-    say = [{"role": "user", "content": "[[mock: silence seconds=3]]"}]
+    say: Any = [{"role": "user", "content": "[[mock: silence seconds=3]]"}]
     with (
         openai.OpenAI(
             base_url=peers.base_url, api_key=KEY, max_retries=0, timeout=0.5

@@ -225,6 +225,7 @@ def test_a_client_that_leaves_resets_the_provider_and_harms_nobody(peers):
         next(answer.iter_raw())
     assert post(peers).status_code == 200
     patience = time.monotonic() + 5
+    stats = ""
     while time.monotonic() < patience:
         stats = peers.gateway.admin("/stats?filter=openai.upstream_rq_active").text
         if stats.strip().endswith(": 0"):

@@ -7,6 +7,7 @@ import math
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.commands import Route
+from extproc.exchange.completion import Completion
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
@@ -72,7 +73,7 @@ def test_a_heavy_request_is_left_to_a_thread(monkeypatch):
 
 def test_what_happens_while_a_thread_works_waits_its_turn(monkeypatch):
     monkeypatch.setattr(calls, "HEAVY_BYTES", 1000)
-    records = []
+    records: list[Completion] = []
     call = Call(office(records))
     call.receive(request_headers(), 1.0)
     call.receive(request_body("x" * 2000), 1.0)
@@ -85,7 +86,7 @@ def test_what_happens_while_a_thread_works_waits_its_turn(monkeypatch):
 
 
 def test_a_deadline_is_answered_and_recorded():
-    records = []
+    records: list[Completion] = []
     call = Call(office(records))
     call.receive(request_headers(), 1.0)
     assert kinds(call.expire(100.0)) == ["immediate_response"]
@@ -97,7 +98,7 @@ def test_a_deadline_is_answered_and_recorded():
 
 
 def test_a_stream_that_never_began_leaves_no_record():
-    records = []
+    records: list[Completion] = []
     call = Call(office(records))
     assert call.expire(1.0) == []
     call.close(1.0, clean=True)

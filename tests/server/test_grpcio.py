@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc.exchange.completion import Completion
 from extproc.server import call as calls
 from extproc.server.call import Call
 from extproc.server.grpcio import GrpcServer, Tls
@@ -130,7 +131,7 @@ def test_heavy_work_is_done_in_a_thread(folder, monkeypatch):
         with grpc.insecure_channel(f"unix:{folder}/s") as channel:
             return converse(channel)
 
-    records = []
+    records: list[Completion] = []
     assert serve(client, f"unix:{folder}/s", records=records) == ROUTED
     assert [record.outcome for record in records] == ["canceled"]
 
@@ -147,7 +148,7 @@ def test_a_deadline_is_met_while_nothing_comes(folder):
             return kinds(channel.stream_stream(PROCESS)(slowly()))
 
     limits = msgspec.structs.replace(RUNTIME.limits, request_seconds=0.2)
-    records = []
+    records: list[Completion] = []
     hasty = msgspec.structs.replace(RUNTIME, limits=limits)
     try:
         answers = serve(client, f"unix:{folder}/s", records=records, runtime=hasty)

@@ -1,4 +1,4 @@
-# ruff: noqa: D101  the API's own reference documents these
+
 """What Anthropic's clients send, read strictly, and what they are answered.
 
 https://platform.claude.com/docs/en/api/messages. Only a request for another format is
