@@ -1,12 +1,7 @@
-"""Content parts of a request's messages: text, pictures, sound, files, thoughts.
-
-A data URI is taken apart, since no other format takes one; a URL stays a URL, for the
-provider to fetch.
-"""
+"""Content parts of a request's messages: text, pictures, sound, files, thoughts."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -14,15 +9,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.openai_chat import wire
-
-_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
-_HEAD = 512
-"""A data URI's media type and parameters stand within its first characters."""
-
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-_LOOK = 8192
-"""Characters of base64 that are looked at."""
+from extproc.formats.openai_content import check_base64, read_data_uri, read_url
 
 _AUDIO_TYPES = {"mp3": "audio/mpeg"}
 """The media types of formats that are not called so."""
@@ -64,7 +51,7 @@ def read_part(said: SaidPart, where: str) -> canonical.Part:
             part = canonical.Image(source, image.detail, cache=_cache(said))
         case wire.AudioPart(input_audio=audio):
             kind = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
-            sound = _base64(audio.data, f"{where}.input_audio.data")
+            sound = check_base64(audio.data, f"{where}.input_audio.data")
             part = canonical.Audio(canonical.Inline(kind, sound))
         case wire.FilePart(file=file):
             content = _read_file(file, f"{where}.file")
@@ -96,69 +83,18 @@ def with_cache(
     return parts
 
 
-def read_url(url: str, where: str) -> canonical.Inline | canonical.Remote:
-    """Read a URL, which may carry its content.
-
-    Raises:
-        BadRequest: neither http(s) nor a base64 data URI.
-    """
-    if url[:5].lower() == "data:":
-        return _read_data_uri(url, where)
-    if not url or url[:1].isspace():
-        raise _bad_url(where)
-    return canonical.Remote(url)
-
-
 def _read_file(said: wire.File, where: str) -> canonical.Source:
     if said.file_data is not None:
         where = f"{where}.file_data"
         if said.file_data[:5].lower() == "data:":
-            return _read_data_uri(said.file_data, where)
-        return canonical.Inline("", _base64(said.file_data, where))
+            return read_data_uri(said.file_data, where)
+        return canonical.Inline("", check_base64(said.file_data, where))
     if said.file_id is not None:
         return canonical.FileReference(said.file_id)
     raise BadRequest(
         f"Missing required parameter: '{where}.file_data' or '{where}.file_id'.",
         param=where,
         code="missing_required_parameter",
-    )
-
-
-def _read_data_uri(url: str, where: str) -> canonical.Inline:
-    match = _DATA_URI.match(url[:_HEAD])
-    if match is None or not match[2].lower().endswith(";base64"):
-        raise _bad_url(where)
-    return canonical.Inline(match[1].lower(), _base64(url[match.end() :], where))
-
-
-def _base64(text: str, where: str) -> str:
-    """Return `text` if it looks like base64; it is not decoded, as it only travels.
-
-    Raises:
-        BadRequest: its length or one of the characters looked at is not base64's.
-    """
-    # All of 32 MiB would hold the worker's loop for 0.2 s. What is no base64 at all (a
-    # path, an URL, plain text, base64url) shows at its ends; the rest the provider finds.
-    ends = text if len(text) <= _LOOK else text[: _LOOK // 2] + text[-_LOOK // 2 :]
-    bare = ends.rstrip("=")
-    padding = len(ends) - len(bare)
-    if (
-        not bare
-        or padding > 2
-        or (len(text) - padding) % 4 == 1
-        or not bare.isascii()
-        or bare.encode().translate(None, _BASE64)
-    ):
-        raise _bad_url(where)
-    return text
-
-
-def _bad_url(where: str) -> BadRequest:
-    return BadRequest(
-        f"Invalid '{where}': expected a valid URL or base64-encoded content, such as "
-        "'data:image/png;base64,…'.",
-        param=where,
-        code="invalid_base64" if where.endswith("data") else "invalid_image_url",
     )
 
 

@@ -29,8 +29,9 @@ from extproc.formats.openai_chat.tool_reader import (
     read_tool_choice,
     read_tools,
 )
-from extproc.formats.openai_chat.validation import decode, missing
+from extproc.formats.openai_chat.validation import decode
 from extproc.formats.openai_chat.wire import present
+from extproc.formats.openai_validation import missing
 
 _DECODER = msgspec.json.Decoder(wire.Request)
 

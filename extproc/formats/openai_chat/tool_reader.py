@@ -9,8 +9,9 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.openai_chat import wire
-from extproc.formats.openai_chat.validation import decode, wrong_type
+from extproc.formats.openai_chat.validation import decode
 from extproc.formats.openai_chat.wire import present
+from extproc.formats.openai_validation import wrong_type
 
 _BRACE = ord("{")
 

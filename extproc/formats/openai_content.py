@@ -1,0 +1,77 @@
+"""Content that OpenAI's APIs carry inline: data URIs and base64.
+
+A data URI is taken apart, since no other format takes one; a URL stays a URL, for the
+provider to fetch.
+"""
+
+from __future__ import annotations
+
+import re
+
+from extproc import canonical
+from extproc.errors import BadRequest
+
+_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+_HEAD = 512
+"""A data URI's media type and parameters stand within its first characters."""
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+_LOOK = 8192
+"""Characters of base64 that are looked at."""
+
+
+def read_url(url: str, where: str) -> canonical.Inline | canonical.Remote:
+    """Read a URL, which may carry its content.
+
+    Raises:
+        BadRequest: neither http(s) nor a base64 data URI.
+    """
+    if url[:5].lower() == "data:":
+        return read_data_uri(url, where)
+    if not url or url[:1].isspace():
+        raise _bad_url(where)
+    return canonical.Remote(url)
+
+
+def read_data_uri(url: str, where: str) -> canonical.Inline:
+    """Take a data URI apart.
+
+    Raises:
+        BadRequest: it is none, or not of base64.
+    """
+    match = _DATA_URI.match(url[:_HEAD])
+    if match is None or not match[2].lower().endswith(";base64"):
+        raise _bad_url(where)
+    return canonical.Inline(match[1].lower(), check_base64(url[match.end() :], where))
+
+
+def check_base64(text: str, where: str) -> str:
+    """Return `text` if it looks like base64; it is not decoded, as it only travels.
+
+    Raises:
+        BadRequest: its length or one of the characters looked at is not base64's.
+    """
+    # All of 32 MiB would hold the worker's loop for 0.2 s. What is no base64 at all (a
+    # path, an URL, plain text, base64url) shows at its ends; the rest the provider finds.
+    ends = text if len(text) <= _LOOK else text[: _LOOK // 2] + text[-_LOOK // 2 :]
+    bare = ends.rstrip("=")
+    padding = len(ends) - len(bare)
+    if (
+        not bare
+        or padding > 2
+        or (len(text) - padding) % 4 == 1
+        or not bare.isascii()
+        or bare.encode().translate(None, _BASE64)
+    ):
+        raise _bad_url(where)
+    return text
+
+
+def _bad_url(where: str) -> BadRequest:
+    return BadRequest(
+        f"Invalid '{where}': expected a valid URL or base64-encoded content, such as "
+        "'data:image/png;base64,…'.",
+        param=where,
+        code="invalid_base64" if where.endswith("data") else "invalid_image_url",
+    )
