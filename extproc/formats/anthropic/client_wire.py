@@ -1,4 +1,3 @@
-
 """What Anthropic's clients send, read strictly, and what they are answered.
 
 https://platform.claude.com/docs/en/api/messages. Only a request for another format is
