@@ -84,7 +84,7 @@ def _body(request: canonical.Request, able: Abilities, drop: Drop) -> wire.Reque
         system_instruction=wire.Content(system) if system else None,
         tools=[wire.Tool(functions)] if functions else None,
         tool_config=write_tool_choice(request, functions),
-        generation_config=config,
+        generation_config=None if config == wire.GenerationConfig() else config,
         safety_settings=_safety_settings(request),
         service_tier=_service_tier(request, drop),
     )

@@ -117,9 +117,7 @@ class Request(Struct, rename="camel", omit_defaults=True, kw_only=True):
     system_instruction: Content | None = None
     tools: list[Tool] | None = None
     tool_config: ToolConfig | None = None
-    generation_config: GenerationConfig = msgspec.field(
-        default_factory=GenerationConfig
-    )
+    generation_config: GenerationConfig | None = None
     safety_settings: Raw | None = None
     service_tier: str | None = None
 
