@@ -252,6 +252,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return self.names.get(field, field)
 
 
+class ListedModel(msgspec.Struct, frozen=True, gc=False):
+    """A model as a list of models names it."""
+
+    id: str
+    created: int
+    """Unix seconds."""
+    owned_by: str
+
+
 # ---------------------------------------------------------------- the whole answer
 
 Finish = Literal[

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from extproc.providers import PROVIDERS
-from extproc.providers.base import Provider
+from extproc.providers.base import Provider, fill_path
 
 MAX_ATTEMPTS = 4
 """The longest chain: each attempt's rendering travels through Envoy's metadata."""
@@ -53,8 +53,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     """The Envoy cluster, one for each configured provider."""
     authority: str
     """The ``:authority`` that the provider expects."""
-    path: str
-    """Where the chat endpoint is, with the base URL's own path."""
+    base_path: str
+    """The path of the base URL, such as ``/v1``; the provider's own follow it."""
     model: str | None = None
     """The request model; None passes the original model on."""
     default_max_tokens: int = 4096
@@ -111,8 +111,14 @@ class Target(msgspec.Struct, frozen=True):
     set_headers: tuple[tuple[str, str], ...]
     """What every request to it carries; the credential is Envoy's to add."""
     delete_headers: tuple[str, ...]
-    """What other providers' attempts set, and what the client says of its own body and
-    its own accounts elsewhere."""
+    """What other providers' attempts set, what belongs to formats that this is not, and
+    what the client says of its own body and its own accounts elsewhere."""
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Return the path that this request for `model` goes to."""
+        provider = self.provider
+        own = provider.stream_path if stream else None
+        return self.spec.base_path + fill_path(own or provider.chat_path, model)
 
 
 class VirtualModel(msgspec.Struct, frozen=True):
@@ -205,10 +211,15 @@ def _target(spec: TargetSpec) -> Target:
     }
     # Upstream filters edit the one header map that all attempts share: what the attempt
     # before this one set is still there.
-    others = {name for other in PROVIDERS.values() for name in other.headers}
+    others = {
+        name
+        for other in PROVIDERS.values()
+        for name in (*other.headers, *other.format.headers)
+    }
+    own = headers.keys() | provider.format.headers
     return Target(
         spec,
         provider,
         set_headers=tuple(headers.items()),
-        delete_headers=tuple(sorted((others | _CLIENTS_OWN) - headers.keys())),
+        delete_headers=tuple(sorted((others | _CLIENTS_OWN) - own)),
     )

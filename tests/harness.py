@@ -223,6 +223,10 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
         "models": {
             "gpt-4o": {"targets": [{"provider": "openai"}]},
             "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
+            # The SDK warns of a model by its real name when its end is near.
+            "sonnet": {
+                "targets": [{"provider": "anthropic", "model": "claude-sonnet-4-5"}]
+            },
             "mapped": {"targets": [{"provider": "openai", "model": "gpt-4o-mini"}]},
             "both": {
                 "targets": [

@@ -84,7 +84,7 @@ def _target(config: Config, target: TargetConfig) -> TargetSpec:
         type=provider.type,
         cluster=target.provider,
         authority=endpoint.authority,
-        path=endpoint.path + provider.kind.chat_path,
+        base_path=endpoint.path,
         model=target.model,
         default_max_tokens=provider.default_max_tokens,
         include_usage=provider.include_usage,

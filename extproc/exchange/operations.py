@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import urllib.parse
+from collections.abc import Mapping
 
 import msgspec
 
+from extproc.canonical import ListedModel
 from extproc.errors import GatewayError, NotFound
-from extproc.formats import openai_chat
+from extproc.formats import anthropic, openai_chat
 from extproc.formats.base import ClientFormat
 from extproc.routing.pick import visible_models
 from extproc.runtime import Grant, Runtime
@@ -35,47 +37,39 @@ class Operation(msgspec.Struct, frozen=True):
 
 _FIXED = {
     ("POST", "/v1/chat/completions"): Operation(Kind.CHAT, openai_chat.CLIENT),
-    ("GET", "/v1/models"): Operation(Kind.MODELS, openai_chat.CLIENT),
+    ("POST", "/v1/messages"): Operation(Kind.CHAT, anthropic.CLIENT),
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),
 }
 UNKNOWN = Operation(Kind.UNKNOWN, openai_chat.CLIENT)
-_MODEL = "/v1/models/"
+_MODELS = "/v1/models"
+_MESSAGES = "/v1/messages"
 
 
-def find_operation(method: str, path: str) -> Operation:
+def find_operation(method: str, path: str, headers: Mapping[str, str]) -> Operation:
     """Return what the request line asks for; `Kind.UNKNOWN` when nothing is there."""
     path = path.partition("?")[0]
     found = _FIXED.get((method, path))
     if found is not None:
         return found
-    if method == "GET" and path.startswith(_MODEL) and path != _MODEL:
-        name = urllib.parse.unquote(path.removeprefix(_MODEL))
-        return Operation(Kind.MODEL, openai_chat.CLIENT, name)
+    # Two APIs have the same URL for their models; only one of them states its version.
+    form = anthropic.CLIENT if "anthropic-version" in headers else openai_chat.CLIENT
+    if method == "GET" and path.startswith(_MODELS):
+        if path == _MODELS:
+            return Operation(Kind.MODELS, form)
+        name = urllib.parse.unquote(path.removeprefix(_MODELS + "/"))
+        return Operation(Kind.MODEL, form, name)
+    if path.startswith(_MESSAGES):
+        return Operation(Kind.UNKNOWN, anthropic.CLIENT)
     return UNKNOWN
 
 
-class _Model(msgspec.Struct, frozen=True):
-    """https://platform.openai.com/docs/api-reference/models/object."""
-
-    id: str
-    created: int
-    owned_by: str
-    object: str = "model"
+def list_models(runtime: Runtime, grant: Grant) -> list[ListedModel]:
+    """Return the models that this key may use."""
+    return [_listed(runtime, name) for name in visible_models(runtime, grant)]
 
 
-class _ModelList(msgspec.Struct, frozen=True):
-    data: list[_Model]
-    object: str = "list"
-
-
-def list_models(runtime: Runtime, grant: Grant) -> bytes:
-    """Return the body of ``GET /v1/models``: what this key may use."""
-    names = visible_models(runtime, grant)
-    return msgspec.json.encode(_ModelList([_model(runtime, name) for name in names]))
-
-
-def show_model(runtime: Runtime, grant: Grant, name: str) -> bytes:
-    """Return the body of ``GET /v1/models/{name}``.
+def show_model(runtime: Runtime, grant: Grant, name: str) -> ListedModel:
+    """Return one of the models that this key may use.
 
     Raises:
         NotFound: it is not listed for this key.
@@ -86,7 +80,7 @@ def show_model(runtime: Runtime, grant: Grant, name: str) -> bytes:
             code="model_not_found",
             param="model",
         )
-    return msgspec.json.encode(_model(runtime, name))
+    return _listed(runtime, name)
 
 
 def unknown_url(method: str, path: str) -> GatewayError:
@@ -97,6 +91,6 @@ def unknown_url(method: str, path: str) -> GatewayError:
     )
 
 
-def _model(runtime: Runtime, name: str) -> _Model:
+def _listed(runtime: Runtime, name: str) -> ListedModel:
     model = runtime.model(name)
-    return _Model(name, runtime.created, model.owned_by if model else "extproc")
+    return ListedModel(name, runtime.created, model.owned_by if model else "extproc")

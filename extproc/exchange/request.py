@@ -25,7 +25,7 @@ from extproc.errors import (
     UnsupportedMediaType,
 )
 from extproc.exchange import events
-from extproc.exchange.commands import Attempt, Command, Respond, Route
+from extproc.exchange.commands import Attempt, Command, Headers, Respond, Route
 from extproc.exchange.operations import (
     UNKNOWN,
     Kind,
@@ -80,6 +80,7 @@ class RequestHalf:
         self._runtime = runtime
         self._tally = tally
         self._grant = NOBODY
+        self._headers: Mapping[str, str] = {}
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
@@ -106,8 +107,9 @@ class RequestHalf:
 
     def _on_headers(self, event: events.RequestHeaders) -> list[Command]:
         headers, runtime = event.headers, self._runtime
+        self._headers = headers
         method, path = headers.get(":method", ""), headers.get(":path", "")
-        self.operation = operation = find_operation(method, path)
+        self.operation = operation = find_operation(method, path, headers)
         self._tally.operation = operation.kind.value
         if operation.kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
@@ -115,9 +117,11 @@ class RequestHalf:
         self._tally.key = grant.id
         match operation.kind:
             case Kind.MODELS:
-                return [Respond(200, list_models(runtime, grant), JSON, "gw_models")]
+                body = operation.format.write_models(list_models(runtime, grant))
+                return [Respond(200, body, JSON, "gw_models")]
             case Kind.MODEL:
-                body = show_model(runtime, grant, operation.argument)
+                model = show_model(runtime, grant, operation.argument)
+                body = operation.format.write_model(model)
                 return [Respond(200, body, JSON, "gw_models")]
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
@@ -229,8 +233,11 @@ class RequestHalf:
             translated=False,
             show_usage=not asks,
             dropped=(),
-            attempt=_attempt(
-                target, patch(body, members, changes) if changes else body
+            attempt=self._attempt(
+                target,
+                model,
+                patch(body, members, changes) if changes else body,
+                self._own_headers(target),
             ),
         )
 
@@ -246,7 +253,32 @@ class RequestHalf:
             translated=True,
             show_usage=request.include_usage,
             dropped=rendered.dropped,
-            attempt=_attempt(target, rendered.body),
+            attempt=self._attempt(target, model, rendered.body, target.set_headers),
+        )
+
+    def _own_headers(self, target: Target) -> Headers:
+        """Return what to set for a provider that speaks the client's own format.
+
+        Of the format's headers the client's word counts, such as its API version.
+        """
+        own = target.provider.format.headers
+        if not own:
+            return target.set_headers
+        return tuple(
+            (name, self._headers.get(name, value) if name in own else value)
+            for name, value in target.set_headers
+        )
+
+    def _attempt(
+        self, target: Target, model: str, body: bytes, set_headers: Headers
+    ) -> Attempt:
+        return Attempt(
+            cluster=target.spec.cluster,
+            path=target.path(model, stream=self.stream),
+            authority=target.spec.authority,
+            set_headers=set_headers,
+            delete_headers=target.delete_headers,
+            body=body,
         )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
@@ -256,18 +288,6 @@ class RequestHalf:
         (State.BODY, events.Expired): _on_expired,
         (State.BODY, events.RequestTrailers): _on_trailers,
     }
-
-
-def _attempt(target: Target, body: bytes) -> Attempt:
-    spec = target.spec
-    return Attempt(
-        cluster=spec.cluster,
-        path=spec.path,
-        authority=spec.authority,
-        set_headers=target.set_headers,
-        delete_headers=target.delete_headers,
-        body=body,
-    )
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
@@ -140,6 +140,8 @@ class ClientFormat:
     stream_writer: Callable[[WriterContext], StreamWriter]
     write_error: Callable[[GatewayError], bytes]
     """The body of an error answer."""
+    write_model: Callable[[canonical.ListedModel], bytes]
+    write_models: Callable[[Sequence[canonical.ListedModel]], bytes]
     write_error_event: Callable[[GatewayError], bytes]
     """The bytes that end a stream which has begun, so that the client sees the error."""
 
@@ -163,6 +165,9 @@ class ProviderFormat:
     """Reads a whole answer that passes untouched; never raises."""
     passage: Callable[[bool], Passage]
     """(the client asked for usage) -> a stream that passes untouched."""
+    headers: frozenset[str] = frozenset()
+    """Request headers that are part of the format: a client of the same format has its
+    own word in them, and no provider of another one sees them."""
     usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
     """What to change in the top-level members of a request that passes, so that its
     stream reports its usage; nothing when it does anyway."""

@@ -44,14 +44,14 @@ def test_targets_say_where_and_what():
         type="openai",
         cluster="openai",
         authority="api.openai.com",
-        path="/v1/chat/completions",
+        base_path="/v1",
     )
     assert second == TargetSpec(
         provider="near",
         type="anthropic",
         cluster="near",
         authority="127.0.0.1:9000",
-        path="/llm/v1/messages",
+        base_path="/llm/v1",
         model="claude-x",
         default_max_tokens=99,
         include_usage=False,

@@ -115,13 +115,17 @@ def test_urls_and_methods(peers):
     check(peers.http.get("/"), 404, "unknown_url")
     check(peers.http.get("/v1/models/nobody"), 404, "model_not_found")
     check(peers.http.get(CHAT), 405)
+    answer = peers.http.get("/v1/messages")
+    assert (answer.status_code, answer.json()["type"]) == (405, "error")
     check(peers.http.put("/v1/models"), 405)
 
 
 def test_a_url_of_anthropics_api_answers_in_its_shape(peers):
-    answer = peers.http.post("/v1/messages", json={})
-    assert answer.status_code == 404
-    assert answer.json()["type"] == "error"
+    for path, status in (("/v1/messages/nothing", 404), ("/v1/messages", 400)):
+        answer = peers.http.post(path, json={})
+        assert answer.status_code == status
+        assert answer.json()["type"] == "error"
+    answer = peers.http.post("/v1/messages/nothing", json={})
     assert answer.json()["error"]["type"] == "not_found_error"
 
 

@@ -34,7 +34,7 @@ def target(kind, model=None):
         type=kind,
         cluster=kind,
         authority=f"api.{kind}.test",
-        path={"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[kind],
+        base_path="/v1",
         model=model,
         default_max_tokens=777,
     )

@@ -9,6 +9,7 @@ from extproc.formats.anthropic.errors import (
     write_error,
     write_error_event,
 )
+from extproc.formats.anthropic.model_writer import write_model, write_models
 from extproc.formats.anthropic.passage import passage
 from extproc.formats.anthropic.request import write_request
 from extproc.formats.anthropic.request_reader import read_request
@@ -25,6 +26,8 @@ CLIENT = ClientFormat(
     stream_writer=MessageWriter,
     write_error=write_error,
     write_error_event=write_error_event,
+    write_model=write_model,
+    write_models=write_models,
 )
 
 PROVIDER = ProviderFormat(
@@ -35,4 +38,5 @@ PROVIDER = ProviderFormat(
     read_error=read_error,
     overview=overview,
     passage=passage,
+    headers=frozenset({"anthropic-version", "anthropic-beta"}),
 )

@@ -8,6 +8,7 @@ from extproc.formats.openai_chat.answer_writer import write_answer
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.formats.openai_chat.chunk_writer import ChunkWriter
 from extproc.formats.openai_chat.errors import write_error_event
+from extproc.formats.openai_chat.models import write_model, write_models
 from extproc.formats.openai_chat.overview import overview
 from extproc.formats.openai_chat.passage import ChunkPassage
 from extproc.formats.openai_chat.request_reader import read_request
@@ -22,6 +23,8 @@ CLIENT = ClientFormat(
     stream_writer=ChunkWriter,
     write_error=write_error,
     write_error_event=write_error_event,
+    write_model=write_model,
+    write_models=write_models,
 )
 
 PROVIDER = ProviderFormat(
