@@ -99,12 +99,14 @@ def check(file: ConfigArgument = None) -> None:
 
     from extproc.config.compile import write_files  # noqa: PLC0415
     from extproc.local import envoy  # noqa: PLC0415
+    from extproc.server.compiled import XDS_FOLDER  # noqa: PLC0415
 
-    files, _ = _compiled(file, INSTALLED, Path(certifi.where()))
-    with tempfile.TemporaryDirectory() as folder:
-        write_files(files, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="extproc-") as name:
+        folder = Path(name)
+        files, _ = _compiled(file, folder, Path(certifi.where()))
+        write_files(files, folder / XDS_FOLDER)
         try:
-            envoy.validate(Path(folder, "bootstrap.json"))
+            envoy.validate(folder / XDS_FOLDER)
         except envoy.EnvoyMissing:
             print("ok (Envoy is not installed: its part was not tried)")
             return

@@ -43,7 +43,7 @@ class Child:
         self._exited = asyncio.Event()
         tether = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()))
         with contextlib.ExitStack() as files:
-            out = sys.stderr if log is None else files.enter_context(log.open("wb"))
+            out = 2 if log is None else files.enter_context(log.open("wb"))
             self._process = subprocess.Popen(  # noqa: S603  our own programs, no shell
                 [*tether, *command],
                 stdin=subprocess.DEVNULL,

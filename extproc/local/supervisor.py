@@ -121,8 +121,8 @@ class Supervisor:
         """Start every child as soon as what it needs is there."""
         before = compiled.read_compiled(self._state)
         self._start_mock(tasks, before)
-        resume = before is not None and self._digest() == before.digest
-        if not resume:
+        digest = self._digest()
+        if before is None or before.digest != digest:
             # Its presence is how control says that the first compile is done.
             (self._state / compiled.COMPILED_FILE).unlink(missing_ok=True)
         (self._state / compiled.ADDRESS_FILE).unlink(missing_ok=True)

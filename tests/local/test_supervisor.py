@@ -1,0 +1,292 @@
+"""The supervisor's parts: children, places, ports; whole runs are in tests/envoy."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from extproc.local import place
+from extproc.local.child import TETHER, Child, Kept, exit_cause
+from extproc.local.greeting import Greeting
+from extproc.local.launch import Launch, Options, control_address, reachable, visible
+from extproc.local.place import CannotRun
+
+ENVIRON = dict(os.environ)
+
+
+def child(code: str, log: Path | None = None) -> Child:
+    return Child([sys.executable, "-c", code], environ=ENVIRON, log=log)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_child_ends_with_its_code_and_its_group(tmp_path: Path) -> None:
+    async def main() -> None:
+        first = child("raise SystemExit(7)")
+        assert os.getpgid(first.pid) == first.pid
+        assert await first.wait() == 7
+        # A grandchild goes too, though it ignores the polite signal.
+        file = tmp_path / "pid"
+        second = child(
+            "import subprocess, sys, signal, pathlib, time\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
+            f"pathlib.Path({str(file)!r}).write_text(str(p.pid))\n"
+            "time.sleep(99)\n"
+        )
+        await until(lambda: file.exists() and file.read_text())
+        grandchild = psutil.Process(int(file.read_text()))
+        await second.stop(0.1)
+        assert second.code == -signal.SIGKILL
+        await until(
+            lambda: (
+                not grandchild.is_running()
+                or grandchild.status() == psutil.STATUS_ZOMBIE
+            )
+        )
+
+    asyncio.run(main())
+
+
+def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+    """Whoever kills the supervisor, and however."""
+    file = tmp_path / "pid"
+    code = (
+        "import asyncio, os, pathlib, sys\n"
+        "from extproc.local.child import Child\n"
+        "async def main():\n"
+        "    command = [sys.executable, '-c', 'import time; time.sleep(99)']\n"
+        "    child = Child(command, environ=os.environ)\n"
+        f"    pathlib.Path({str(file)!r}).write_text(str(child.pid))\n"
+        "    await child.wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    while not (file.exists() and file.read_text()):
+        time.sleep(0.01)
+    orphan = psutil.Process(int(file.read_text()))
+    while "tether" in " ".join(orphan.cmdline()):
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    orphan.wait(5)
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
+    command = [sys.executable, "-I", "-S", str(TETHER), "1", sys.executable, "-c", "0"]
+    assert subprocess.run(command, check=False).returncode == (
+        0 if os.getpid() == 1 else 1
+    )
+
+
+def test_a_program_is_started_again_until_it_is_stopped() -> None:
+    async def main() -> None:
+        starts: list[float] = []
+        deaths: list[int] = []
+
+        def start() -> Child:
+            starts.append(time.monotonic())
+            return child("raise SystemExit(3)")
+
+        kept = Kept("it", start)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.keep(lambda _, code: deaths.append(code)))
+            await until(lambda: len(starts) == 4)
+            await kept.stop(1)
+            # It must not sit out its pause.
+            began = time.monotonic()
+        assert time.monotonic() - began < 1
+        assert deaths[:3] == [3, 3, 3]
+        # At once the first time, then after a pause that grows.
+        gaps = [b - a for a, b in itertools.pairwise(starts)]
+        assert gaps[2] - gaps[0] > 0.1
+
+    asyncio.run(main())
+
+
+def test_the_last_line_of_a_log_says_why(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = tmp_path / "log"
+        kept = Kept("it", lambda: child("print('a'); print('no port')", log), log=log)
+        assert kept.last_words() == ""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.keep(lambda *_: None))
+            await until(lambda: kept.deaths)
+            await kept.stop(1)
+        assert kept.last_words() in {": no port", ""}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [(2, "exit code 2"), (-9, "signal SIGKILL"), (-11, "signal SIGSEGV")],
+)
+def test_an_exit_is_said_in_words(code: int, cause: str) -> None:
+    assert exit_cause(code) == cause
+
+
+def test_a_state_folder_is_named_for_what_tells_gateways_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def name(
+        *,
+        state: Path | None = None,
+        listen: str | None = None,
+        config: Path | None = None,
+        environ: str | None = None,
+    ) -> str:
+        found = place.state_folder(
+            state=state, listen=listen, config=config, environ=environ
+        )
+        return str(found.relative_to(tmp_path))
+
+    assert name() == ".extproc/8080"
+    assert name(listen="127.0.0.1:9000", config=Path("a.yaml")) == ".extproc/9000"
+    assert name(config=Path("a.yaml")).startswith(".extproc/a-")
+    assert name(config=Path("a.yaml")) != name(config=Path("b/a.yaml"))
+    assert name(state=Path("s"), listen="127.0.0.1:9000") == "s"
+    assert name(environ="e", listen="127.0.0.1:9000") == "e"
+
+
+def test_a_state_folder_is_used_by_one_gateway(tmp_path: Path) -> None:
+    with (
+        place.locked(tmp_path / "s"),
+        pytest.raises(CannotRun, match="Another gateway runs"),
+        place.locked(tmp_path / "s"),
+    ):
+        pass
+    with place.locked(tmp_path / "s"):
+        assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(CannotRun, match="cannot be used: Not a directory"),
+        place.locked(tmp_path / "file" / "s"),
+    ):
+        pass
+
+
+def test_sockets_get_a_short_folder_when_the_state_is_deep(tmp_path: Path) -> None:
+    with place.socket_folder(tmp_path) as folder:
+        assert folder == tmp_path
+        (folder / "w0.sock").touch()
+    assert not list(tmp_path.glob("*.sock"))
+    deep = tmp_path.joinpath(*["a-long-folder-name"] * 6)
+    with place.socket_folder(deep) as folder:
+        longest = os.fsencode(folder / place.LONGEST_SOCKET)
+        assert len(longest) <= place.MAX_SOCKET_PATH
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+def test_a_short_folder_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+    deep = tmp_path.joinpath(*["a-long-folder-name"] * 6)
+    (tmp_path / "t").mkdir()
+    with place.socket_folder(deep) as folder:
+        pass
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    with pytest.raises(CannotRun, match="not private"), place.socket_folder(deep):
+        pass
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        # As Envoy does: without a check, a second one would share it silently.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(CannotRun) as caught:
+            place.check_free(address, "--listen")
+        assert str(caught.value) == (
+            f"Cannot listen on {address}: address already in use; "
+            "choose another with --listen."
+        )
+        assert place.free_port(taken.getsockname()[1]) != taken.getsockname()[1]
+    place.check_free(address, "--listen")
+
+
+@pytest.mark.parametrize(
+    ("options", "control"),
+    [
+        (Options(), None),
+        (Options(listen="127.0.0.1:9000"), "127.0.0.1:9001"),
+        (Options(listen="[::1]:9000"), "[::1]:9001"),
+        (Options(listen="127.0.0.1:0"), "127.0.0.1:0"),
+        (Options(listen="127.0.0.1:9000", control="127.0.0.1:1"), "127.0.0.1:1"),
+        (Options(listen="127.0.0.1:9000", config=Path("a.yaml")), None),
+    ],
+)
+def test_control_listens_beside_the_gateway(
+    options: Options, control: str | None
+) -> None:
+    assert control_address(options) == control
+
+
+def test_everybody_is_reached_on_loopback() -> None:
+    assert reachable("0.0.0.0:80") == "127.0.0.1:80"
+    assert reachable("[::]:80") == "[::1]:80"
+    assert reachable("10.0.0.1:80") == "10.0.0.1:80"
+
+
+def test_only_the_mocks_means_that_no_key_is_seen(tmp_path: Path) -> None:
+    environ = {"OPENAI_API_KEY": "sk-1", "PATH": "/bin"}
+    url = "http://127.0.0.1:9"
+    assert visible(environ, mock_url=url, mock_only=True) == {
+        "PATH": "/bin",
+        "EXTPROC_MOCK_URL": url,
+    }
+    assert visible(environ, mock_url=None, mock_only=False) == environ
+    launch = Launch(
+        options=Options(mock=True), state=tmp_path, run=tmp_path, mock_url=url
+    )
+    assert "--mock-only" in launch.control(resume=False)
+    # Another key must then not mean another compile.
+    assert launch.digest(environ) == launch.digest({"PATH": "/bin"})
+
+
+def test_the_greeting_never_shows_a_key_twice() -> None:
+    greeting = Greeting(
+        url="http://127.0.0.1:8080",
+        control_url="http://127.0.0.1:8081",
+        providers=("openai", "anthropic"),
+        models=tuple(f"m{n}" for n in range(9)),
+        mocked=False,
+        key="sk-new",
+        key_source="new",
+    )
+    text = greeting.text()
+    assert "openai, anthropic" in text
+    assert "m5, …" in text
+    assert "m6" not in text
+    assert text.count("sk-new") == 2  # once for curl, once for Python
+    earlier = Greeting(
+        url="http://h", control_url="http://c", providers=(), models=("m",), mocked=True
+    ).text()
+    assert '"Authorization: Bearer $EXTPROC_KEY"' in earlier
+    assert 'os.environ["EXTPROC_KEY"]' in earlier
+    assert "`extproc keys reset` makes a new one" in earlier
