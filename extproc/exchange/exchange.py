@@ -24,6 +24,8 @@ from extproc.exchange.response import ResponseHalf
 from extproc.exchange.tally import Tally
 from extproc.runtime import Runtime
 
+_BODIES = (events.RequestBody, events.ResponseBody)
+
 
 class Exchange:
     """Drives the two halves and closes the books."""
@@ -52,9 +54,7 @@ class Exchange:
 
     def weight(self, event: events.Event) -> int:
         """Return how many bytes `receive` will have to read for this event, about."""
-        if self.completed or not isinstance(
-            event, events.RequestBody | events.ResponseBody
-        ):
+        if self.completed or not isinstance(event, _BODIES):
             return 0
         half = self._response or self._request
         return half.weight(event)

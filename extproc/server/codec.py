@@ -63,12 +63,14 @@ def decode(message: bytes) -> events.Event:
 
 
 def _headers(sent: HeaderMap) -> dict[str, str]:
-    return {
-        header.key: (header.raw_value or header.value.encode()).decode(
-            "utf-8", "surrogateescape"
-        )
-        for header in sent.headers
-    }
+    # Envoy sends every value in raw_value, for they may be any bytes.
+    try:
+        return {header.key: header.raw_value.decode() for header in sent.headers}
+    except UnicodeDecodeError:
+        return {
+            header.key: header.raw_value.decode("utf-8", "surrogateescape")
+            for header in sent.headers
+        }
 
 
 def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
@@ -131,15 +133,21 @@ def encode(commands: Iterable[Command]) -> list[bytes]:
     return messages
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return number.to_bytes(1, "big")
+def _make_varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+_VARINTS = tuple(_make_varint(number) for number in range(4096))
+"""Most lengths are short, and a request has dozens of them."""
+
+
+def _varint(number: int) -> bytes:
+    return _VARINTS[number] if number < 4096 else _make_varint(number)
 
 
 def _field(number: int, *payload: bytes) -> bytes:
