@@ -392,6 +392,19 @@ def test_a_stream_that_breaks_is_raised(sdk, model, directive):
     assert sdk.error("accumulate", **ask)["class"] == "APIError"
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("directive", ["reset-mid-stream", "cut-mid-chunk"])
+def test_a_connection_that_breaks_never_looks_like_an_end(sdk, model, directive):
+    """The SDK has no class for it and passes on what Node.js says, whatever that is."""
+    messages = mocked(f"{directive} after=4")
+    (outcome,) = sdk.together(
+        {"call": "chunks", "ask": {"model": model, "messages": messages}}
+    )
+    # Envoy may see the break in the same read as the headers: then it is a 502.
+    error = outcome.get("error") or outcome["value"]["error"]
+    assert error["message"]
+
+
 def test_the_sdk_times_out_by_its_own_clock_and_tries_again(sdk, peers):
     outcomes = sdk.together(
         *(
