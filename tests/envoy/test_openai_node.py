@@ -1,26 +1,17 @@
 """The official npm SDK against the gateway, as its users have it.
 
 One Node.js process an edge makes the calls (`tests/node/openai_calls.mjs`); what they
-came to is judged here. Packages are installed once, beside that script.
+came to is judged here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import os
-import select
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.harness import KEY
+from tests.node.driver import installed, running_sdk
 
 pytestmark = [
     pytest.mark.envoy,
@@ -28,11 +19,6 @@ pytestmark = [
     # In each test the mock remembers that test's requests only.
     pytest.mark.usefixtures("peers"),
 ]
-
-FOLDER = Path(__file__).parents[1] / "node"
-INSTALL_SECONDS = 180
-ANSWER_SECONDS = 40
-"""Above the 20 s after which the SDK itself gives up."""
 
 MODELS = ["gpt-4o", "claude-sonnet-4-5"]
 """The same format in and out, and another."""
@@ -64,115 +50,16 @@ CLOCK = {
 """With parameters: the type that `runTools` takes wants them."""
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other test sessions of this checkout out of `folder`."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def program(name: str, package: str) -> str:
-    """Return where `name` is; Debian's `package` brings it."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(
-            f"{name!r} is not on PATH: install it (Debian: apt-get install {package}), "
-            "or leave these tests out with -m 'not node'",
-            pytrace=False,
-        )
-    return found
-
-
 @pytest.fixture(scope="session")
-def node() -> str:
-    """Return the path of Node.js, with the pinned packages in place."""
-    node = program("node", "nodejs")
-    modules = FOLDER / "node_modules"
-    stamp = modules / ".stamp"
-    wanted = hashlib.sha256((FOLDER / "package.json").read_bytes()).hexdigest()
-    with locked(FOLDER):
-        if not stamp.exists() or stamp.read_text() != wanted:
-            stamp.unlink(missing_ok=True)
-            npm = subprocess.run(
-                [program("npm", "npm"), "install", "--no-audit", "--no-fund",
-                 "--ignore-scripts"],
-                cwd=FOLDER, capture_output=True, text=True, check=False,
-                stdin=subprocess.DEVNULL, timeout=INSTALL_SECONDS,
-            )  # fmt: skip
-            if npm.returncode:
-                pytest.fail(
-                    f"npm could not install {FOLDER / 'package.json'} (it needs its "
-                    f"registry, or a cache, once):\n{npm.stderr[-2000:]}",
-                    pytrace=False,
-                )
-            stamp.write_text(wanted)
-    return node
-
-
-class Sdk:
-    """The SDK in its process."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self._process = process
-        self._log = log
-
-    def together(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
-        """Make `calls` at the same time; return ``{"value": …}`` or ``{"error": …}``."""
-        assert self._process.stdin
-        assert self._process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(calls) + "\n")
-            self._process.stdin.flush()
-        # One line answers one line, so nothing waits in Python's own buffer.
-        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
-        line = self._process.stdout.readline() if ready else ""
-        assert line, f"no answer from Node.js: {self._log.read_text()[-3000:]}"
-        outcomes = json.loads(line)
-        assert len(outcomes) == len(calls)
-        return list(outcomes)
-
-    def value(self, call: str, client: Any = None, **ask: Any) -> Any:
-        """Make one call that succeeds."""
-        (outcome,) = self.together({"call": call, "ask": ask, "client": client})
-        assert "error" not in outcome, outcome["error"]
-        return outcome["value"]
-
-    def error(self, call: str, client: Any = None, **ask: Any) -> dict[str, Any]:
-        """Make one call that rejects."""
-        (outcome,) = self.together({"call": call, "ask": ask, "client": client})
-        assert "error" in outcome, outcome
-        return dict(outcome["error"])
+def node():
+    return installed()
 
 
 @pytest.fixture(scope="session")
 def sdk(shared, node, tmp_path_factory):
     log = tmp_path_factory.mktemp("node") / "stderr"
-    # The SDK reads organisation, project and more from variables of its own.
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OPENAI_", "NODE_"))
-    }
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [node, FOLDER / "openai_calls.mjs"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
-            env={**inherited, "BASE_URL": shared.base_url, "KEY": KEY},
-        ) as process,
-    ):  # fmt: skip
-        yield Sdk(process, log)
-        assert process.stdin
-        process.stdin.close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+    with running_sdk(node, log, shared.base_url, KEY) as sdk:
+        yield sdk
 
 
 def mocked(directive: str, rest: str = "") -> list[dict[str, str]]:
