@@ -45,12 +45,26 @@ def convert(raw: msgspec.Raw, where: str, drop: Drop) -> msgspec.Raw:
     Raises:
         msgspec.MsgspecError: `raw` is no JSON object.
     """
+    return msgspec.Raw(msgspec.json.encode(_convert(raw, where, drop)))
+
+
+def convert_object(raw: msgspec.Raw, where: str, drop: Drop) -> msgspec.Raw | None:
+    """Return the schema of an object; None where it has no properties.
+
+    Such a one the API refuses, and a function without parameters needs none.
+
+    Raises:
+        msgspec.MsgspecError: `raw` is no JSON object.
+    """
+    made = _convert(raw, where, drop)
+    return msgspec.Raw(msgspec.json.encode(made)) if "properties" in made else None
+
+
+def _convert(raw: msgspec.Raw, where: str, drop: Drop) -> Json:
     root = _ANYTHING.decode(raw)
     if not isinstance(root, dict):
         raise msgspec.ValidationError("expected an object")
-    return msgspec.Raw(
-        msgspec.json.encode(_Converter(root, drop).convert(root, where, ()))
-    )
+    return _Converter(root, drop).convert(root, where, ())
 
 
 class _Converter:
@@ -114,6 +128,8 @@ class _Converter:
         match key:
             case "type":
                 pass
+            case "properties" if value == {}:
+                pass  # refused as it is
             case "properties" if isinstance(value, dict):
                 made[key] = {
                     name: self.convert(inner, f"{where}.{name}", within)

@@ -20,7 +20,7 @@ from extproc.formats.base import Unsupported
 from extproc.formats.gemini import wire
 from extproc.formats.gemini.conversation import Drop
 from extproc.formats.gemini.models import Abilities
-from extproc.formats.gemini.schema import convert
+from extproc.formats.gemini.schema import convert, convert_object
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -79,11 +79,9 @@ def _function(
         kind = msgspec.json.decode(members.get("type", b'"object"'))
         if model.json_schema:
             function.parameters_json_schema = _with_type(tool.parameters, members)
-        elif members.get("properties", b"{}") != b"{}" or "$ref" in members:
-            # Older models refuse an object without properties.
-            function.parameters = convert(
-                _with_type(tool.parameters, members), where, drop
-            )
+        else:
+            schema = _with_type(tool.parameters, members)
+            function.parameters = convert_object(schema, where, drop)
     except msgspec.MsgspecError as exc:
         raise BadRequest(
             f"A tool's parameters must be a JSON schema: {exc}.", param=where
