@@ -39,6 +39,7 @@ from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import ClientFormat, WriterContext
 from extproc.framing.encoding import ContentDecoder
+from extproc.framing.members import is_json_object
 from extproc.runtime import Limits
 
 _LENGTH_AND_CODING = ("content-length", "content-encoding")
@@ -257,6 +258,9 @@ class ResponseHalf:
             )
         else:
             seen = form.overview(body)
+            if seen.model is None and not is_json_object(body):
+                # The client's SDK could only fail on it, and would not ask again.
+                raise BadUpstreamAnswer("The provider's answer is not valid JSON.")
             self._tally.usage = seen.usage
             self._tally.response_model = seen.model
             head = AnswerHeaders(set_headers=self._report())

@@ -227,7 +227,5 @@ class TableStream(Generic[E]):
     def close(self) -> list[canonical.Event]:
         """See `StreamReader.close`."""
         if self.state is not State.DONE:
-            raise TruncatedStream(
-                f"the provider's stream ended while {self.state.name}"
-            )
+            raise TruncatedStream("The provider's stream ended too early.")
         return []

@@ -7,7 +7,7 @@ https://platform.openai.com/docs/guides/error-codes. Servers of this format answ
 in many shapes more, and what stands before them (CDNs, load balancers) in HTML; all are
 read, and nothing but words meant for the caller gets through.
 
-A provider's 401 or 403 is about the gateway's own credential. The client would take it
+A provider's 401, 402 or 403 is about the gateway's own account. The client would take it
 for its own key and drop or rotate that, so it sees a 502 that names neither.
 """
 
@@ -48,13 +48,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_error(status: int, body: bytes) -> UpstreamError:
-    """Read a provider's error answer; its status is kept but for 401, 403 and non-errors."""
+    """Read a provider's error answer; its status is kept, but for our own account."""
     return error_of(status, _parse(body))
 
 
 def error_of(status: int, said: object) -> UpstreamError:
     """Make an error of decoded JSON of any shape."""
-    if status in (401, 403):
+    if status in (401, 402, 403):
         return UpstreamError(
             "The gateway's credential for this provider was refused.",
             status=502,

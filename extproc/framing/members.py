@@ -51,6 +51,15 @@ def read_members(body: bytes) -> Members:
     return members
 
 
+def is_json_object(body: bytes) -> bool:
+    """Say whether `body` can be read at all."""
+    try:
+        _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def patch(body: bytes, members: Members, changes: Mapping[str, bytes]) -> bytes:
     """Return `body` with the members in `changes` set to other JSON.
 

@@ -210,12 +210,13 @@ def _length(head, rest):
 
 MODELS = ["gpt-4o", "claude-sonnet-4-5"]
 PROVIDER_FAULTS = {
-    "malformed json": ("[[mock: malformed-json]]", {200, 502}),
+    "malformed json": ("[[mock: malformed-json]]", {502}),
     "a page": ("[[mock: not-json status=502]]", {502}),
-    "an empty body": ("[[mock: empty-body]]", {200, 502}),
+    "an empty body": ("[[mock: empty-body]]", {502}),
     "reset": ("[[mock: reset]]", {503}),
     "overloaded": ("[[mock: status=529]]", {503, 529}),
     "our credential": ("[[mock: status=401]]", {502}),
+    "our account": ("[[mock: status=402]]", {502}),
     "forbidden": ("[[mock: status=403]]", {502, 403}),
     "500": ("[[mock: status=500]]", {500}),
     "404": ("[[mock: status=404]]", {404}),
@@ -228,12 +229,14 @@ def test_a_providers_fault(peers, model, case):
     directive, statuses = PROVIDER_FAULTS[case]
     answer = peers.http.post(CHAT, json=say(directive, model))
     assert answer.status_code in statuses, answer.text
-    if answer.status_code != 200:
-        check(answer, answer.status_code)
-    else:
-        # The same format passes as it is, unread: what is broken is the provider's.
-        assert model == "gpt-4o"
+    check(answer, answer.status_code)
     assert "sk-mock" not in answer.text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_prompt_that_is_too_long_has_openais_code(peers, model):
+    answer = peers.http.post(CHAT, json=say("[[mock: context-length]]", model))
+    check(answer, 400, "context_length_exceeded")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -88,7 +88,10 @@ def _failure(status: int, kind: str, message: str) -> UpstreamError:
         return UpstreamError(message, status=503, type=kind, code="overloaded")
     if status < 400:
         return UpstreamError(message, status=502, code="bad_upstream_answer")
-    return UpstreamError(message, status=status, type=kind, code=CODES.get(status))
+    code = CODES.get(status)
+    if status == 400 and message.startswith("prompt is too long"):
+        code = "context_length_exceeded"  # what OpenAI's clients look for
+    return UpstreamError(message, status=status, type=kind, code=code)
 
 
 # ---------------------------------------------------------------- to the client
