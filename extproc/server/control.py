@@ -29,7 +29,7 @@ from extproc.config.schema import Config
 from extproc.runtime import Snapshot
 from extproc.server import compiled
 from extproc.server.compiled import Compiled, Overrides
-from extproc.server.control_http import HttpServer, make_app
+from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.link import ControlLink
 from extproc.server.rollout import Envoy, Rollout, RolloutFailed
@@ -365,25 +365,6 @@ def _example_models(config: Config) -> tuple[str, ...]:
     return tuple(
         names[i] for i in range(longest) for names in columns if i < len(names)
     )
-
-
-def listening(address: str) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: the address is taken or is not this machine's.
-    """
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen()
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

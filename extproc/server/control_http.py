@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extproc.config.endpoint import split_address
+
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, object]]]]
 
 
@@ -43,6 +45,25 @@ def make_app(render_metrics: Callable[[], bytes], ready: Ready) -> Starlette:
             Route("/health/ready", is_ready),
         ]
     )
+
+
+def listening(address: str) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        OSError: the address is taken or is not this machine's.
+    """
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class HttpServer:

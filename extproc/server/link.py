@@ -1,11 +1,9 @@
 """The socket between the workers and control: snapshots one way, records the other.
 
-Every frame is a 4-byte big-endian length and that many bytes of msgpack, a tagged union
-of the structs below. Control sends the latest `Snapshot` to a worker that says `Hello`
-and again with every change; the worker says `Applied`. Workers send `Records` in batches
-and keep each one until control says `RecordsKept`; there is at most one batch under way
-on a connection, so after a lost connection at most one batch comes twice, and control
-knows it by its ids.
+Control sends the latest `Snapshot` to a worker that says `Hello` and again with every
+change; the worker says `Applied`. Workers send `Records` in batches and keep each one
+until control says `RecordsKept`; there is at most one batch under way on a connection, so
+after a lost connection at most one batch comes twice, and control knows it by its ids.
 
 Nothing on the data path waits for any of this: `WorkerLink.record` appends to memory.
 This module is part of every worker: it imports nothing but msgspec and the core.
@@ -28,12 +26,23 @@ import msgspec
 
 from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
+from extproc.server.link_frames import (
+    Applied,
+    Hello,
+    RawRecords,
+    Records,
+    RecordsKept,
+    Refused,
+    SnapshotMessage,
+    encoder,
+    frame,
+    from_control,
+    from_worker,
+    read_frame,
+)
 
 log = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""A snapshot of 200,000 keys is some 30 MB; a longer length is a stray client's bytes
-read as a number (``GET `` would be 1.2 GB)."""
 MAX_KEPT_RECORDS: Final = 100_000
 """Some 40 MB at 400 bytes each: control may be away for 100 s at 1,000 requests/s. Past
 that the oldest are dropped and counted, so that the budgets of today are right first."""
@@ -47,90 +56,6 @@ its workers within a second (revoked keys)."""
 REMEMBERED_IDS: Final = 64 * MAX_BATCH
 """Ids that control remembers to know a repeated record: one batch of each of 64 workers,
 since a worker resends no more than the batch that was under way."""
-
-
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """A worker's first frame."""
-
-    pid: int
-    name: str
-
-
-class Applied(msgspec.Struct, frozen=True, tag="applied"):
-    """The worker serves new requests from this generation on."""
-
-    generation: int
-
-
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The worker cannot use a snapshot, and serves on with what it had."""
-
-    generation: int
-    reason: str
-
-
-class Records(msgspec.Struct, frozen=True, tag="records"):
-    """Completions in order, the first of them the worker's ``first_sequence``-th."""
-
-    first_sequence: int
-    completions: tuple[Completion, ...]
-    lost: int = 0
-    """How many this worker has dropped since it started."""
-
-
-class _RawRecords(msgspec.Struct, frozen=True, tag="records"):
-    """`Records` as a worker writes it: each completion was encoded when it was made."""
-
-    first_sequence: int
-    completions: tuple[msgspec.Raw, ...]
-    lost: int
-
-
-class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
-    """The configuration to serve from now on."""
-
-    snapshot: Snapshot
-
-
-class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
-    """Control has the records before this sequence: the worker may forget them."""
-
-    up_to: int
-
-
-FromWorker = Hello | Applied | Refused | Records
-FromControl = SnapshotMessage | RecordsKept
-
-_encoder = msgspec.msgpack.Encoder()
-_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
-_from_control: msgspec.msgpack.Decoder[FromControl] = msgspec.msgpack.Decoder(
-    FromControl
-)
-
-
-def frame(message: FromWorker | FromControl | _RawRecords) -> bytes:
-    """Encode one message with its length.
-
-    Raises:
-        ValueError: the message is longer than any peer accepts.
-    """
-    body = _encoder.encode(message)
-    if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"{type(message).__name__} of {len(body)} bytes is too long")
-    return len(body).to_bytes(4, "big") + body
-
-
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """Return the next frame's body.
-
-    Raises:
-        asyncio.IncompleteReadError: the peer closed.
-        msgspec.DecodeError: the length is beyond `MAX_FRAME_BYTES`.
-    """
-    length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > MAX_FRAME_BYTES:
-        raise msgspec.DecodeError(f"a frame of {length} bytes is too long")
-    return await reader.readexactly(length)
 
 
 class WorkerLink:
@@ -168,7 +93,7 @@ class WorkerLink:
             self.lost += 1
         # Encoded at once: bytes take a third of the memory and cost the garbage
         # collector nothing, and a batch that is sent twice is encoded once.
-        self._kept.append(msgspec.Raw(_encoder.encode(completion)))
+        self._kept.append(msgspec.Raw(encoder.encode(completion)))
         self._arrived.set()
 
     @property
@@ -223,7 +148,7 @@ class WorkerLink:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while True:
-            match _from_control.decode(await read_frame(reader)):
+            match from_control.decode(await read_frame(reader)):
                 case SnapshotMessage(snapshot):
                     writer.write(frame(self._apply(snapshot)))
                 case RecordsKept(up_to):
@@ -244,7 +169,7 @@ class WorkerLink:
             batch = tuple(islice(self._kept, MAX_BATCH))
             up_to = self._first + len(batch)
             # No drain: nothing more is written before this one is acknowledged.
-            writer.write(frame(_RawRecords(self._first, batch, self.lost)))
+            writer.write(frame(RawRecords(self._first, batch, self.lost)))
             while self._first < up_to and self._writer is writer:
                 self._acknowledged.clear()
                 await self._acknowledged.wait()
@@ -375,7 +300,7 @@ class ControlLink:
         writer: asyncio.StreamWriter,
     ) -> None:
         while True:
-            match _from_worker.decode(await read_frame(reader)):
+            match from_worker.decode(await read_frame(reader)):
                 case Applied(generation):
                     peer.generation, peer.refused = generation, None
                     self._pulse()
@@ -408,7 +333,7 @@ class ControlLink:
 
 
 async def _introduced(reader: asyncio.StreamReader) -> Peer:
-    hello = _from_worker.decode(await read_frame(reader))
+    hello = from_worker.decode(await read_frame(reader))
     if not isinstance(hello, Hello):
         raise msgspec.DecodeError(f"{type(hello).__name__} before Hello")
     return Peer(hello.pid, hello.name)

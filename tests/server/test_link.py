@@ -13,7 +13,7 @@ import pytest
 
 from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
-from extproc.server import link
+from extproc.server import link, link_frames
 from extproc.server.link import ControlLink, WorkerLink
 
 
@@ -160,8 +160,8 @@ def test_an_unacknowledged_batch_is_sent_again_and_known_by_its_ids(
         async def take(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            await link.read_frame(reader)
-            taken.append(await link.read_frame(reader))
+            await link_frames.read_frame(reader)
+            taken.append(await link_frames.read_frame(reader))
             writer.close()
 
         worker = WorkerLink(control.path, ignore)
@@ -182,13 +182,15 @@ def test_a_record_that_comes_twice_counts_once(control: Control) -> None:
     async def main() -> None:
         async with control.running() as link_:
             reader, writer = await asyncio.open_unix_connection(control.path)
-            writer.write(link.frame(link.Hello(1, "w")))
+            writer.write(link_frames.frame(link_frames.Hello(1, "w")))
             for _ in range(2):
-                writer.write(link.frame(link.Records(0, (completion("a"),))))
-            assert link._from_control.decode(await link.read_frame(reader)) == (
-                link.RecordsKept(1)
-            )
-            await link.read_frame(reader)
+                writer.write(
+                    link_frames.frame(link_frames.Records(0, (completion("a"),)))
+                )
+            assert link_frames.from_control.decode(
+                await link_frames.read_frame(reader)
+            ) == (link_frames.RecordsKept(1))
+            await link_frames.read_frame(reader)
             assert len(link_.peers) == 1
             writer.close()
             await writer.wait_closed()
@@ -252,9 +254,9 @@ def test_records_dropped_while_their_batch_is_under_way_do_not_stall(
     "garbage",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        link.frame(link.Applied(1)),
+        link_frames.frame(link_frames.Applied(1)),
         (3).to_bytes(4, "big") + b"\xff\xff\xff",
-        link.frame(link.Hello(1, "w")) * 2,
+        link_frames.frame(link_frames.Hello(1, "w")) * 2,
         b"\x00",
     ],
     ids=["http", "no hello", "not msgpack", "two hellos", "half a length"],
@@ -285,9 +287,9 @@ def test_a_stray_peer_is_dropped_and_nobody_else(
 def test_a_frame_beyond_the_limit_is_not_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link, "MAX_FRAME_BYTES", 4)
+    monkeypatch.setattr(link_frames, "MAX_FRAME_BYTES", 4)
     with pytest.raises(ValueError, match=r"Hello of .* bytes is too long"):
-        link.frame(link.Hello(1, "worker"))
+        link_frames.frame(link_frames.Hello(1, "worker"))
 
 
 def test_the_socket_is_private_and_goes_with_control(control: Control) -> None:

@@ -1,0 +1,103 @@
+"""The frames of the link between workers and control: a length, and msgpack.
+
+A 4-byte big-endian length and that many bytes: one of the structs below, told apart by
+its tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from extproc.exchange.completion import Completion
+from extproc.runtime import Snapshot
+
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""A snapshot of 200,000 keys is some 30 MB; a longer length is a stray client's bytes
+read as a number (``GET `` would be 1.2 GB)."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """A worker's first frame."""
+
+    pid: int
+    name: str
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied"):
+    """The worker serves new requests from this generation on."""
+
+    generation: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The worker cannot use a snapshot, and serves on with what it had."""
+
+    generation: int
+    reason: str
+
+
+class Records(msgspec.Struct, frozen=True, tag="records"):
+    """Completions in order, the first of them the worker's ``first_sequence``-th."""
+
+    first_sequence: int
+    completions: tuple[Completion, ...]
+    lost: int = 0
+    """How many this worker has dropped since it started."""
+
+
+class RawRecords(msgspec.Struct, frozen=True, tag="records"):
+    """`Records` as a worker writes it: each completion was encoded when it was made."""
+
+    first_sequence: int
+    completions: tuple[msgspec.Raw, ...]
+    lost: int
+
+
+class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The configuration to serve from now on."""
+
+    snapshot: Snapshot
+
+
+class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
+    """Control has the records before this sequence: the worker may forget them."""
+
+    up_to: int
+
+
+FromWorker = Hello | Applied | Refused | Records
+FromControl = SnapshotMessage | RecordsKept
+
+encoder = msgspec.msgpack.Encoder()
+from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+from_control: msgspec.msgpack.Decoder[FromControl] = msgspec.msgpack.Decoder(
+    FromControl
+)
+
+
+def frame(message: FromWorker | FromControl | RawRecords) -> bytes:
+    """Encode one message with its length.
+
+    Raises:
+        ValueError: the message is longer than any peer accepts.
+    """
+    body = encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"{type(message).__name__} of {len(body)} bytes is too long")
+    return len(body).to_bytes(4, "big") + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """Return the next frame's body.
+
+    Raises:
+        asyncio.IncompleteReadError: the peer closed.
+        msgspec.DecodeError: the length is beyond `MAX_FRAME_BYTES`.
+    """
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME_BYTES:
+        raise msgspec.DecodeError(f"a frame of {length} bytes is too long")
+    return await reader.readexactly(length)
