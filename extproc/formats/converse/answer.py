@@ -1,0 +1,107 @@
+"""A whole answer of Converse's in the canonical form.
+
+Here too are the two things that a stream shares with it: stop reasons and usage.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html. The
+answer has no id and names no model: who writes it for the client has both. Skipped, because
+the canonical form cannot say them: the provider's own tools and their results, pictures,
+guardrail traces, latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.base import Overview
+from extproc.formats.converse import wire
+from extproc.usage import Usage
+
+FINISH: Mapping[str, canonical.Finish] = {
+    "content_filtered": "content_filter",
+    "end_turn": "stop",
+    "guardrail_intervened": "content_filter",
+    "malformed_model_output": "stop",
+    "malformed_tool_use": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "context_length",
+    "stop_sequence": "stop_sequence",
+    "tool_use": "tool_calls",
+}
+
+_ANSWER = msgspec.json.Decoder(wire.Answer)
+
+
+def read_answer(body: bytes) -> canonical.Answer:
+    """Read a whole answer; see `ProviderFormat.read_answer`."""
+    try:
+        answer = wire.decode(_ANSWER, body)
+    except msgspec.MsgspecError as exc:
+        raise ProtocolViolation(f"cannot read the provider's answer: {exc}") from exc
+    parts = [_part(block) for block in answer.output.message.content]
+    choice = canonical.Choice(
+        tuple(part for part in parts if part is not None),
+        FINISH.get(answer.stop_reason, "stop"),
+        stop_sequence(answer.additional_model_response_fields),
+    )
+    return canonical.Answer(
+        "",
+        "",
+        (choice,),
+        None if answer.usage is None else usage_of(answer.usage),
+        service_tier=answer.service_tier.type if answer.service_tier else None,
+    )
+
+
+def _part(block: wire.AnswerBlock) -> canonical.AnswerPart | None:
+    if block.text is not None:
+        return canonical.Text(block.text)
+    if block.tool_use is not None and block.tool_use.type is None:
+        use = block.tool_use
+        return canonical.ToolCall(use.tool_use_id, use.name, bytes(use.input).decode())
+    if block.citations_content is not None:
+        cited = block.citations_content
+        said = "".join(piece.text for piece in cited.content)
+        nothing = bytes(cited.citations) == b"null"
+        return canonical.Text(said, citations=None if nothing else cited.citations)
+    if block.reasoning_content is not None:
+        return _reasoning(block.reasoning_content)
+    return None
+
+
+def _reasoning(thought: wire.AnswerReasoning) -> canonical.Reasoning | None:
+    if thought.redacted_content is not None:
+        return canonical.Reasoning(encrypted=thought.redacted_content)
+    if thought.reasoning_text is None:
+        return None
+    text, signature = thought.reasoning_text.text, thought.reasoning_text.signature
+    return canonical.Reasoning(text, signature or None)
+
+
+def stop_sequence(said: wire.ModelFields | None) -> str | None:
+    """Return which stop sequence it was, if the model was asked and has told."""
+    return None if said is None else said.stop_sequence
+
+
+def overview(body: bytes) -> Overview:
+    """Read what an answer says about itself; see `ProviderFormat.overview`."""
+    try:
+        answer = wire.decode(_ANSWER, body)
+    except msgspec.MsgspecError:
+        return Overview()
+    usage = None if answer.usage is None else usage_of(answer.usage)
+    return Overview(None, usage, answer.stop_reason)
+
+
+def usage_of(counts: wire.WireUsage) -> Usage:
+    """Return the counts in our convention: Bedrock's input excludes the cache's."""
+    read = counts.cache_read_input_tokens or 0
+    written = counts.cache_write_input_tokens or 0
+    return Usage(
+        input_tokens=counts.input_tokens + read + written,
+        output_tokens=counts.output_tokens,
+        cache_read_input_tokens=read,
+        cache_creation_input_tokens=written,
+    )

@@ -1,0 +1,203 @@
+"""Converse's stream as canonical events.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html.
+Only tools announce themselves: a text or a thought begins with its first delta, and a block
+that ends without one was empty and is nothing. Usage comes behind the stop; a stream that
+ends without it has ended all the same. Sealed thoughts and signatures may come in pieces and
+are given out whole, when their block ends.
+
+Skipped, and counted in `skipped`, because the canonical stream cannot say them: the
+provider's own tools and their results, pictures, citations. A stop reason that we do not
+know is a ``stop``, counted in `unknown`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+from extproc import canonical
+from extproc.errors import ProtocolViolation
+from extproc.formats.base import State, TableStream
+from extproc.formats.converse import wire
+from extproc.formats.converse.answer import FINISH, stop_sequence, usage_of
+from extproc.formats.converse.errors import error_of, read_body
+from extproc.framing.sse import Frame
+
+Kind = Literal["text", "reasoning", "sealed", "tool_call", "other"]
+
+
+@dataclasses.dataclass(slots=True)
+class _Block:
+    kind: Kind
+    part: int
+    held: list[str]
+    """The pieces of a signature or of a sealed thought."""
+
+
+class ConverseStream(TableStream[wire.Event]):
+    """Converse's events in, canonical events out."""
+
+    NEXT: ClassVar[Mapping[tuple[State, type], State]] = {
+        (State.IDLE, wire.MessageStart): State.OPEN,
+        (State.OPEN, wire.BlockStart): State.OPEN,
+        (State.OPEN, wire.BlockDelta): State.OPEN,
+        (State.OPEN, wire.BlockStop): State.OPEN,
+        (State.OPEN, wire.MessageStop): State.FINISHED,
+        (State.FINISHED, wire.Metadata): State.DONE,
+        **{(state, wire.Failure): State.DONE for state in State if state != State.DONE},
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped = 0
+        """Blocks and deltas that the canonical stream cannot say."""
+        self._open: dict[int, _Block] = {}
+        self._closed = -1
+        """The last block that has ended: they come in order."""
+        self._parts = 0
+
+    def parse(self, frame: Frame) -> wire.Event | None:
+        """See `TableStream.parse`."""
+        decoder = wire.EVENTS.get(frame.name)
+        if decoder is not None:
+            return wire.decode(decoder, frame.data)
+        what, _, name = frame.name.partition(" ")
+        if what == ":exception":
+            said = read_body(frame.data)
+            return wire.Failure(name, said.message or said.shouted or "")
+        if what == ":error":
+            return wire.Failure(name, frame.data.decode("utf-8", "replace"))
+        return None
+
+    def translate(self, event: wire.Event) -> Iterator[canonical.Event]:
+        """See `TableStream.translate`."""
+        match event:
+            case wire.BlockDelta(index, delta):
+                yield from self._delta(index, delta)
+            case wire.BlockStart(index, start):
+                yield from self._start(index, start.tool_use)
+            case wire.BlockStop(index):
+                yield from self._stop(index)
+            case wire.MessageStart():
+                yield canonical.Started("", "")
+            case wire.MessageStop(reason, fields):
+                if self._open:
+                    raise ProtocolViolation(
+                        f"the message stops in block {min(self._open)}"
+                    )
+                if reason not in FINISH:
+                    self.unknown += 1
+                finish = FINISH.get(reason, "stop")
+                yield canonical.Finished(finish, stop_sequence(fields))
+            case wire.Metadata(usage):
+                yield canonical.Reported(usage_of(usage))
+                yield canonical.Ended()
+            case wire.Failure():
+                yield canonical.Failed(error_of(event))
+
+    def close(self) -> list[canonical.Event]:
+        """See `StreamReader.close`."""
+        if self.state is State.FINISHED:
+            self.state = State.DONE
+            return [canonical.Ended()]
+        return super().close()
+
+    def _start(
+        self, index: int, tool: wire.ToolUseStart | None
+    ) -> Iterator[canonical.Event]:
+        if index in self._open or index <= self._closed:
+            raise ProtocolViolation(f"block {index} starts twice")
+        if tool is None:
+            # Of a text, or of what we cannot say: the first delta tells.
+            return
+        if tool.type is not None:
+            self.skipped += 1
+            self._open[index] = _Block("other", -1, [])
+            return
+        part = self._begin(index, "tool_call").part
+        yield canonical.PartStarted(part, "tool_call", tool.tool_use_id, tool.name)
+
+    def _delta(self, index: int, delta: wire.DeltaBody) -> Iterator[canonical.Event]:
+        kind, said = _said(delta)
+        block = self._open.get(index)
+        if block is None:
+            if index <= self._closed:
+                raise ProtocolViolation(f"block {index} has ended")
+            if kind == "tool_call":
+                raise ProtocolViolation(
+                    f"block {index} is a call that nobody announced"
+                )
+            block = self._begin(index, kind)
+            match kind:
+                case "text" | "reasoning":
+                    yield canonical.PartStarted(block.part, kind)
+                case "sealed" | "other":
+                    pass
+        if kind == "other" or block.kind == "other":
+            self.skipped += 1
+            return
+        if block.kind != kind:
+            raise ProtocolViolation(f"{kind} in block {index}, a {block.kind}")
+        if kind == "sealed":
+            block.held.append(said)
+        elif said:
+            yield canonical.Delta(block.part, said)
+        thought = delta.reasoning_content
+        if thought is not None and thought.signature:
+            block.held.append(thought.signature)
+
+    def _stop(self, index: int) -> Iterator[canonical.Event]:
+        block = self._open.pop(index, None)
+        if block is None:
+            if index <= self._closed:
+                raise ProtocolViolation(f"block {index} ends twice")
+        elif block.kind == "sealed":
+            # It has its place among the parts only now that it is whole.
+            part = self._next_part()
+            sealed = _joined(block.held)
+            yield canonical.PartStarted(part, "reasoning", encrypted=sealed)
+            yield canonical.PartEnded(part)
+        elif block.kind != "other":
+            if block.held:
+                yield canonical.SignatureDelta(block.part, "".join(block.held))
+            yield canonical.PartEnded(block.part)
+        self._closed = max(self._closed, index)
+
+    def _begin(self, index: int, kind: Kind) -> _Block:
+        unseen = kind in {"other", "sealed"}
+        block = _Block(kind, -1 if unseen else self._next_part(), [])
+        self._open[index] = block
+        return block
+
+    def _next_part(self) -> int:
+        self._parts += 1
+        return self._parts - 1
+
+
+def _said(delta: wire.DeltaBody) -> tuple[Kind, str]:
+    """Return what kind of block a delta belongs to, and its text."""
+    if delta.text is not None:
+        return "text", delta.text
+    if delta.tool_use is not None:
+        return "tool_call", delta.tool_use.input
+    thought = delta.reasoning_content
+    if thought is None:
+        return "other", ""
+    if thought.redacted_content is not None:
+        return "sealed", thought.redacted_content
+    return "reasoning", thought.text or ""
+
+
+def _joined(pieces: list[str]) -> str:
+    """Join base64, each piece of it padded for itself."""
+    if len(pieces) == 1:
+        return pieces[0]
+    try:
+        raw = b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    except (binascii.Error, ValueError):
+        raise ProtocolViolation("a sealed thought is not base64") from None
+    return base64.b64encode(raw).decode()
