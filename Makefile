@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := $(BIN)/pytest
 
 # What the tests need beyond Python, and the Debian package that brings it.
-NODE := $(shell command -v node)
+NODE := $(and $(shell command -v node),$(shell command -v npm))
 
 .PHONY: help
 help: ## List the tasks
@@ -44,7 +44,7 @@ run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 .PHONY: test
 test: $(VENV)/.dev ## Run every test
 ifeq ($(NODE),)
-	@echo "deselected: the tests of the npm SDKs (marker node); Debian package: nodejs"
+	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
 	@$(PYTEST) -q -m "not node" $(ARGS)
 else
 	@$(PYTEST) -q $(ARGS)
@@ -68,7 +68,7 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python bench/gateway.py $(ARGS)
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff

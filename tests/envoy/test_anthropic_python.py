@@ -124,7 +124,8 @@ def test_a_wrong_key_and_an_unknown_model(peers, client):
         pytest.raises(anthropic.AuthenticationError) as caught,
     ):
         wrong.messages.create(model="gpt-4o", max_tokens=9, messages=SAY)
-    assert caught.value.body["error"]["type"] == "authentication_error"
+    body: Any = caught.value.body
+    assert body["error"]["type"] == "authentication_error"
     assert peers.mock.requests() == []
 
 
