@@ -146,9 +146,9 @@ class ResponseHalf:
         if event.details != "via_upstream":
             raise _local_reply(event)
         coding = event.headers.get("content-encoding", "identity").strip().lower()
-        streamed = event.status == 200 and event.headers.get(
-            "content-type", ""
-        ).startswith("text/event-stream")
+        framing = leg.target.provider.framing
+        kind = event.headers.get("content-type", "")
+        streamed = event.status == 200 and kind.startswith(framing.content_type)
         if coding != "identity":
             limit = _NO_LIMIT if streamed else self._limits.max_answer_bytes
             self._decoder = _decoder(coding, limit)
@@ -161,7 +161,9 @@ class ResponseHalf:
         leg, form = self._leg, self._leg.target.provider.format
         if leg.translated:
             self._stream = Translation(
-                form.stream_reader(), self._client.stream_writer(self._context())
+                leg.target.provider.framing.decoder(),
+                form.stream_reader(),
+                self._client.stream_writer(self._context()),
             )
         else:
             self._stream = Metering(form.passage(leg.show_usage))

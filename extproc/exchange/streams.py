@@ -8,7 +8,7 @@ from typing import Protocol
 from extproc import canonical
 from extproc.errors import GatewayError
 from extproc.formats.base import Passage, StreamReader, StreamWriter
-from extproc.framing.sse import SSEDecoder
+from extproc.framing.base import Decoder
 from extproc.usage import Usage
 
 
@@ -64,12 +64,14 @@ class Translation:
 
     __slots__ = ("_frames", "_reader", "_writer", "error", "model", "over", "usage")
 
-    def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def __init__(
+        self, frames: Decoder, reader: StreamReader, writer: StreamWriter
+    ) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.error: GatewayError | None = None
         self.over = False
-        self._frames = SSEDecoder()
+        self._frames = frames
         self._reader = reader
         self._writer = writer
 
