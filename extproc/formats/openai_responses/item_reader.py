@@ -1,0 +1,189 @@
+"""The ``input`` of a request: items in, canonical messages out.
+
+An assistant's turn is many items here (reasoning, words, calls) and one message
+elsewhere, so items of the assistant that stand in a row are one message, named by the
+first of them. Items that only OpenAI's own servers can make sense of (calls of built-in
+tools, references to stored items, compactions) are no messages: they are given back by
+their place, such as ``input[3]``, and whoever is not OpenAI refuses them by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+from extproc.formats import proofs
+from extproc.formats.openai_responses import envelope, wire
+from extproc.formats.openai_responses.part_reader import read_parts
+from extproc.formats.openai_responses.validation import decode
+from extproc.formats.openai_validation import missing
+
+_Item = (
+    wire.Message
+    | wire.Reasoning
+    | wire.FunctionCall
+    | wire.CustomToolCall
+    | wire.CallOutput
+)
+
+_ITEMS: Mapping[str, msgspec.json.Decoder[Any]] = {
+    "message": msgspec.json.Decoder(wire.Message),
+    "reasoning": msgspec.json.Decoder(wire.Reasoning),
+    "function_call": msgspec.json.Decoder(wire.FunctionCall),
+    "custom_tool_call": msgspec.json.Decoder(wire.CustomToolCall),
+    "function_call_output": msgspec.json.Decoder(wire.CallOutput),
+    "custom_tool_call_output": msgspec.json.Decoder(wire.CallOutput),
+}
+_KIND = msgspec.json.Decoder(wire.Kind)
+_ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Conversation:
+    """The messages of an input, and the items that are none."""
+
+    def __init__(self) -> None:
+        self.messages: list[canonical.Message] = []
+        self.unsaid: dict[str, msgspec.Raw] = {}
+        """The items without a canonical word, by their place."""
+        self._parts: list[canonical.Part] = []
+        """The assistant's turn that is being read."""
+        self._where = ""
+
+    def read(self, said: str | Sequence[msgspec.Raw]) -> None:
+        """Read the whole input.
+
+        Raises:
+            BadRequest: an item that is none.
+        """
+        if isinstance(said, str):
+            self._say("user", (canonical.Text(said),), "input")
+            return
+        for i, raw in enumerate(said):
+            self._read_item(raw, f"input[{i}]")
+        self._end_turn()
+
+    def _read_item(self, raw: msgspec.Raw, where: str) -> None:
+        kind = _kind(raw, where)
+        decoder = _ITEMS.get(kind)
+        if decoder is None:
+            self._end_turn()
+            self.unsaid[where] = raw
+            return
+        item: _Item = decode(decoder, raw, where)
+        match item:
+            case wire.Message(role, content):
+                parts = tuple(read_parts(content, f"{where}.content"))
+                if role == "assistant":
+                    self._add(parts, where)
+                else:
+                    self._say(role, parts, where)
+            case wire.Reasoning():
+                self._add(self._read_reasoning(item), where)
+            case wire.FunctionCall() | wire.CustomToolCall() if item.namespace:
+                # Two tools of two namespaces may have one name.
+                self.unsaid[where] = raw
+            case wire.FunctionCall(call_id, name, arguments):
+                text = read_arguments(arguments, f"{where}.arguments")
+                self._add((canonical.ToolCall(call_id, name, text),), where)
+            case wire.CustomToolCall(call_id, name, text):
+                call = canonical.ToolCall(call_id, name, text, custom=True)
+                self._add((call,), where)
+            case wire.CallOutput(call_id, output):
+                result = canonical.ToolResult(call_id, _read_output(output, where))
+                self._say("tool", (result,), where)
+
+    # ------------------------------------------------------------ turns
+
+    def _add(self, parts: Sequence[canonical.Part], where: str) -> None:
+        """Add to the assistant's turn."""
+        if parts and not self._parts:
+            self._where = where
+        self._parts += parts
+
+    def _end_turn(self) -> None:
+        if self._parts:
+            parts, self._parts = tuple(self._parts), []
+            self.messages.append(
+                canonical.Message("assistant", parts, where=self._where)
+            )
+
+    def _say(
+        self, role: canonical.Role, parts: tuple[canonical.Part, ...], where: str
+    ) -> None:
+        """Append a message of anybody else."""
+        self._end_turn()
+        self.messages.append(canonical.Message(role, parts, where=where))
+
+    # ------------------------------------------------------------ reasoning
+
+    def _read_reasoning(self, said: wire.Reasoning) -> list[canonical.Part]:
+        """Read a reasoning item; see `envelope` for what its proof may be."""
+        shown = "\n\n".join(
+            part.text for part in (*said.summary, *(said.content or ()))
+        )
+        thought = [canonical.Reasoning(shown)] if shown else []
+        proof = said.encrypted_content
+        if not proof:
+            return [*thought]
+        if not envelope.is_sealed(proof):
+            marked = proofs.mark_openai(said.id or "", proof)
+            return [*thought, canonical.Reasoning(encrypted=marked, id=said.id)]
+        sealed = envelope.unseal(proof)
+        if sealed is None:
+            return [*thought]
+        if sealed.call_id is not None:
+            self._sign(sealed.call_id, sealed.signature)
+            return []
+        return [canonical.Reasoning(sealed.text, sealed.signature, sealed.encrypted)]
+
+    def _sign(self, call_id: str, signature: str | None) -> None:
+        """Give a call of this turn its signature back."""
+        for i, part in enumerate(self._parts):
+            if isinstance(part, canonical.ToolCall) and part.id == call_id:
+                self._parts[i] = msgspec.structs.replace(part, signature=signature)
+
+
+def _kind(raw: msgspec.Raw, where: str) -> str:
+    said = decode(_KIND, raw, where)
+    if said.type is not None:
+        return said.type
+    if said.role is not None:
+        return "message"  # the easy form
+    if said.id is not None:
+        return "item_reference"
+    raise missing(f"{where}.type")
+
+
+def _read_output(
+    said: str | list[wire.OutputPart], where: str
+) -> tuple[canonical.Text | canonical.Image | canonical.Document, ...]:
+    return tuple(
+        part
+        for part in read_parts(said, f"{where}.output")
+        if isinstance(part, canonical.Text | canonical.Image | canonical.Document)
+    )
+
+
+def read_arguments(text: str, where: str) -> str:
+    """Return the arguments of a call, which are the JSON text of an object.
+
+    Models and clients leave them out for a function without parameters.
+
+    Raises:
+        BadRequest: they are something else.
+    """
+    if not text or text.isspace():
+        return "{}"
+    try:
+        _ARGUMENTS.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
+        raise BadRequest(
+            f"Invalid '{where}': expected the JSON text of an object: {exc}.",
+            param=where,
+            code="invalid_value",
+        ) from None
+    return text

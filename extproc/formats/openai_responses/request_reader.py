@@ -1,0 +1,151 @@
+"""An OpenAI Responses request in, the canonical request out.
+
+Every member that the SDK's ``ResponseCreateParams`` knows either has a canonical word or
+stays in `extras` by its own name. What is only true of OpenAI's own servers (what they
+keep, the tools that they run) comes there too, and is refused by whoever is not OpenAI.
+
+What is not taken for a wish, because it asks for what happens anyway: ``store``,
+``background`` and ``include_obfuscation`` that are false, a ``truncation`` that is
+``disabled``, ``reasoning.encrypted_content`` in ``include`` (a proof of reasoning is
+always given; see `envelope`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.formats.base import Members, Unsupported
+from extproc.formats.openai_responses import wire
+from extproc.formats.openai_responses.item_reader import Conversation
+from extproc.formats.openai_responses.tool_reader import read_tool_choice, read_tools
+from extproc.formats.openai_responses.validation import decode
+from extproc.formats.openai_responses.wire import present
+from extproc.formats.openai_validation import missing
+
+_DECODER = msgspec.json.Decoder(wire.Request)
+
+WORDS = frozenset(wire.Request.__struct_fields__)
+"""The members that are read; all others are extras."""
+
+NAMES: Mapping[str, str] = {
+    "messages": "input",
+    "end_user": "user",
+    "output_format": "text.format",
+    "thinking": "reasoning",
+    "logprobs": "include",
+    "verbosity": "text.verbosity",
+}
+"""Ours to the canonical names."""
+
+LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+_INSTEAD_OF_INPUT = ("previous_response_id", "conversation", "prompt")
+"""Members that hold words of the conversation themselves."""
+
+
+def read_request(body: bytes, members: Members) -> canonical.Request:
+    """Read a request; `members` are the top level of `body`.
+
+    Raises:
+        BadRequest: not this format; `param` names the member.
+        Unsupported: it asks to be stored.
+    """
+    said = decode(_DECODER, body)
+    if said.store:
+        # A chat completion has a `store` too, and it means another thing.
+        raise Unsupported(
+            "Responses are stored by OpenAI only: leave 'store' out or set it to false, "
+            "and send the whole conversation each time.",
+            param="store",
+        )
+    if said.input in (None, []) and not any(
+        present(members.get(name, wire.ABSENT)) for name in _INSTEAD_OF_INPUT
+    ):
+        raise missing("input")
+    conversation = Conversation()
+    if said.instructions:
+        conversation.messages.append(
+            canonical.Message(
+                "system", (canonical.Text(said.instructions),), where="instructions"
+            )
+        )
+    conversation.read(said.input or ())
+    extras = _read_extras(said, members)
+    shape, thinking = said.text or wire.TextConfig(), said.reasoning
+    logprobs = LOGPROBS in (said.include or ()) or bool(said.top_logprobs)
+    return canonical.Request(
+        model=said.model,
+        messages=tuple(conversation.messages),
+        tools=tuple(read_tools(said.tools or (), extras)),
+        tool_choice=read_tool_choice(
+            said.tool_choice, members.get("tool_choice", wire.ABSENT), extras
+        ),
+        parallel_tool_calls=said.parallel_tool_calls,
+        max_output_tokens=said.max_output_tokens,
+        temperature=said.temperature,
+        top_p=said.top_p,
+        logprobs=logprobs or None,
+        top_logprobs=said.top_logprobs if logprobs else None,
+        output_format=_read_output_format(shape),
+        thinking=_read_thinking(thinking),
+        end_user=said.user,
+        service_tier=said.service_tier,
+        stream=bool(said.stream),
+        include_usage=True,
+        extras={**extras, **conversation.unsaid},
+        names=dict(NAMES),
+    )
+
+
+def _read_extras(said: wire.Request, members: Members) -> dict[str, msgspec.Raw]:
+    extras = {
+        name: raw
+        for name, raw in members.items()
+        if name not in WORDS and present(raw) is not None
+    }
+    if said.background:
+        extras["background"] = members["background"]
+    if said.truncation == "auto":
+        extras["truncation"] = members["truncation"]
+    if said.text is not None and said.text.verbosity is not None:
+        # Chat completions have it at the top.
+        extras["verbosity"] = wire.raw(said.text.verbosity)
+    if said.stream_options is not None and said.stream_options.include_obfuscation:
+        # Padding against eavesdroppers who measure lengths: off is what we do anyway.
+        extras["stream_options"] = members["stream_options"]
+    others = set(said.include or ()) - {LOGPROBS, ENCRYPTED_REASONING}
+    if others:
+        extras["include"] = members["include"]
+    if said.reasoning is not None:
+        if said.reasoning.context not in (None, "auto"):
+            extras["reasoning.context"] = wire.raw(said.reasoning.context)
+        if said.reasoning.mode not in (None, "standard"):
+            extras["reasoning.mode"] = wire.raw(said.reasoning.mode)
+    return extras
+
+
+def _read_output_format(said: wire.TextConfig) -> canonical.OutputFormat | None:
+    match said.format:
+        case None:
+            return None
+        case wire.TextFormat():
+            return canonical.OutputFormat("text")
+        case wire.JSONObjectFormat():
+            return canonical.OutputFormat("json_object")
+        case wire.JSONSchemaFormat(name, schema, description, strict):
+            return canonical.OutputFormat(
+                "json_schema", name, description, present(schema), strict
+            )
+
+
+def _read_thinking(said: wire.ReasoningConfig | None) -> canonical.Thinking | None:
+    if said is None:
+        return None
+    summary = said.summary or said.generate_summary
+    if said.effort is None and summary is None:
+        return None
+    return canonical.Thinking(effort=said.effort, display=summary)

@@ -1,0 +1,312 @@
+"""A canonical request in, an OpenAI Responses request out.
+
+For clients of another format; the bytes of Responses clients pass. OpenAI keeps nothing
+(``store`` is false unless the client says otherwise), so the proof of its reasoning has
+to come with the answer: ``include`` asks for it, where the model reasons, since others
+refuse that.
+
+What has no word here and no bearing on the answer's meaning is left out and reported:
+prompt cache breakpoints (caching is automatic), other providers' reasoning, ``is_error``
+of tool results (their text says it), seeds, penalties and biases, ``top_k``, the exact
+size of a thinking budget (it becomes an effort). All else that cannot be said is
+refused: stop sequences, several alternatives, sound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from extproc import canonical
+from extproc.formats import proofs
+from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.openai_responses import wire
+from extproc.formats.openai_responses.item_writer import ItemWriter
+from extproc.formats.openai_responses.request_reader import (
+    ENCRYPTED_REASONING,
+    LOGPROBS,
+)
+
+_encode = msgspec.json.Encoder().encode
+
+EXTRAS = frozenset(
+    {
+        "access_programs", "background", "background_options", "conversation",
+        "max_tool_calls", "metadata", "moderation", "previous_response_id", "prompt",
+        "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "safety_identifier", "store", "tool_choice", "truncation",
+    }
+)  # fmt: skip
+"""Members of this format that the canonical request has no word for."""
+
+BUILTINS = frozenset(
+    {
+        "apply_patch", "code_interpreter", "computer", "computer_use_preview",
+        "file_search", "image_generation", "local_shell", "mcp", "namespace",
+        "programmatic_tool_calling", "shell", "tool_search", "web_search",
+        "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11",
+    }
+)  # fmt: skip
+"""The kinds of tools that OpenAI runs or knows itself."""
+
+_SERVICE_TIERS = {
+    "standard_only": "default",  # Anthropic's word
+    **{
+        name: name
+        for name in (
+            "auto", "default", "flex", "scale", "priority", "fast", "ultrafast",
+        )
+    },
+}  # fmt: skip
+
+_SAME = ("parallel_tool_calls", "temperature", "top_p", "max_output_tokens")
+"""Members that are called here as in the canonical request."""
+
+_TUNING = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k")
+"""What only tunes, and cannot be said here."""
+
+_BUDGETS = ((4096, "low"), (16384, "medium"))
+"""Up to how many tokens of thinking are which effort; more are ``high``."""
+
+_SUMMARIES = {
+    "summarized": "auto", "auto": "auto", "concise": "concise", "detailed": "detailed",
+}  # fmt: skip
+"""Ways to show thinking in Anthropic's words and in OpenAI's."""
+
+_REASONS = re.compile(r"(?:.*/)?(?:o\d|codex-|gpt-oss|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
+"""The models that reason, by their names."""
+
+
+def write_request(
+    request: canonical.Request,
+    model: str,
+    max_output_tokens: int,  # noqa: ARG001  no limit is a limit of the provider's own
+) -> Rendered:
+    """Write the body that asks `model`.
+
+    Raises:
+        Unsupported: the request has what this format cannot say.
+    """
+    _refuse(request)
+    items = ItemWriter()
+    for message in request.messages:
+        items.write(message)
+    dropped = items.dropped
+    body: dict[str, Any] = {"model": model, "input": items.written, "store": False}
+    if request.tools:
+        body["tools"] = list(_write_tools(request, dropped))
+    if request.tool_choice is not None:
+        body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
+    for name in _SAME:
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
+    dropped += [
+        request.name_of(name)
+        for name in _TUNING
+        if getattr(request, name) not in (None, 0, b"{}")
+    ]
+    if request.end_user is not None:
+        body["user"] = request.end_user
+    if request.stream:
+        body["stream"] = True
+    if request.output_format is not None:
+        body["text"] = {"format": _write_output_format(request.output_format)}
+    if request.service_tier is not None:
+        body["service_tier"] = _write_service_tier(request)
+    _write_thinking(request, body, dropped)
+    _write_include(request, model, body)
+    _write_extras(request, body)
+    return Rendered(_encode(body), tuple(dropped))
+
+
+def _refuse(request: canonical.Request) -> None:
+    if request.n not in (None, 1):
+        raise Unsupported(
+            "OpenAI's Responses give one answer.", param=request.name_of("n")
+        )
+    if request.stop:
+        raise Unsupported(
+            "OpenAI's Responses know no stop sequences.", param=request.name_of("stop")
+        )
+
+
+def _write_service_tier(request: canonical.Request) -> str:
+    tier = _SERVICE_TIERS.get(request.service_tier or "")
+    if tier is None:
+        raise Unsupported(
+            f"The service tier {request.service_tier!r} is not known to this provider.",
+            param=request.name_of("service_tier"),
+        )
+    return tier
+
+
+def _write_thinking(
+    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+) -> None:
+    thinking = request.thinking
+    if thinking is None:
+        return
+    name = request.name_of("thinking")
+    reasoning = {}
+    effort = thinking.effort
+    if effort is None and thinking.enabled is False:
+        effort = "none"
+    if effort is None and thinking.budget_tokens is not None:
+        size = thinking.budget_tokens
+        effort = next((word for most, word in _BUDGETS if size <= most), "high")
+        dropped.append(f"{name}.budget_tokens")
+    if effort is not None:
+        reasoning["effort"] = effort
+    # Who switches thinking on elsewhere is shown it.
+    display = thinking.display or ("summarized" if thinking.enabled else None)
+    if display is not None and display != "omitted":
+        if display not in _SUMMARIES:
+            raise Unsupported(
+                f"{display!r} is not a way to show thinking here.",
+                param=f"{name}.display",
+            )
+        reasoning["summary"] = _SUMMARIES[display]
+    if reasoning:
+        body["reasoning"] = reasoning
+
+
+def _write_include(
+    request: canonical.Request, model: str, body: dict[str, Any]
+) -> None:
+    include = []
+    effort = body.get("reasoning", {}).get("effort", "none")
+    if effort != "none" or _REASONS.match(model) or _proven(request):
+        include.append(ENCRYPTED_REASONING)
+    if request.logprobs:
+        include.append(LOGPROBS)
+        if request.top_logprobs is not None:
+            body["top_logprobs"] = request.top_logprobs
+    if (others := request.extras.get("include")) is not None:
+        asked = msgspec.json.decode(others, type=list[str])
+        include += [name for name in asked if name not in (LOGPROBS, *include)]
+    if include:
+        body["include"] = include
+
+
+def _proven(request: canonical.Request) -> bool:
+    """Tell whether the conversation has reasoning of OpenAI's."""
+    return any(
+        isinstance(part, canonical.Reasoning)
+        and part.encrypted is not None
+        and proofs.read_openai(part.encrypted) is not None
+        for message in request.messages
+        for part in message.parts
+    )
+
+
+def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
+    for name, raw in request.extras.items():
+        match name:
+            case "include":
+                pass  # see `_write_include`
+            case "verbosity":
+                body.setdefault("text", {})["verbosity"] = raw
+            case "reasoning.context" | "reasoning.mode":
+                member = name.removeprefix("reasoning.")
+                body.setdefault("reasoning", {})[member] = raw
+            case "stream_options" if request.stream:
+                body["stream_options"] = {"include_obfuscation": True}
+            case "modalities" if bytes(raw).replace(b" ", b"") == b'["text"]':
+                pass
+            case _ if name in EXTRAS:
+                body[name] = raw
+            case _:
+                raise Unsupported(
+                    f"'{request.name_of(name)}' cannot be said to this provider.",
+                    param=request.name_of(name),
+                )
+
+
+# ---------------------------------------------------------------- tools and shapes
+
+
+def _write_tools(
+    request: canonical.Request, dropped: list[str]
+) -> Iterator[dict[str, Any] | msgspec.Raw]:
+    for i, tool in enumerate(request.tools):
+        where = f"{request.name_of('tools')}[{i}]"
+        match tool:
+            case canonical.Tool():
+                if tool.cache is not None:
+                    dropped.append(f"{where}.cache_control")
+                function = {
+                    "type": "function",
+                    "name": tool.name,
+                    # Both have to be given here; without `strict` a schema would be
+                    # taken for a strict one.
+                    "parameters": tool.parameters,
+                    "strict": tool.strict or False,
+                }
+                if tool.description is not None:
+                    function["description"] = tool.description
+                yield function
+            case canonical.CustomTool():
+                custom: dict[str, Any] = {"type": "custom", "name": tool.name}
+                if tool.description is not None:
+                    custom["description"] = tool.description
+                if tool.format is not None:
+                    custom["format"] = _write_format(tool.format)
+                yield custom
+            case canonical.BuiltinTool(kind, config):
+                if kind not in BUILTINS:
+                    raise Unsupported(
+                        f"The tool type {kind!r} is not known to this provider.",
+                        param=where,
+                    )
+                yield config
+
+
+class _Grammar(msgspec.Struct, frozen=True):
+    grammar: dict[str, msgspec.Raw] = {}
+
+
+_GRAMMAR = msgspec.json.Decoder(_Grammar)
+
+
+def _write_format(said: msgspec.Raw) -> msgspec.Raw:
+    """Return a custom tool's format, which chat completions nest, flat."""
+    grammar = _GRAMMAR.decode(said).grammar
+    return wire.raw({"type": "grammar", **grammar}) if grammar else said
+
+
+def _write_tool_choice(
+    choice: canonical.ToolChoice, request: canonical.Request
+) -> str | dict[str, Any]:
+    customs = {
+        tool.name for tool in request.tools if isinstance(tool, canonical.CustomTool)
+    }
+    named = [
+        {"type": "custom" if name in customs else "function", "name": name}
+        for name in choice.names
+    ]
+    if choice.mode == "named":
+        return named[0]
+    if named and choice.mode != "none":
+        return {"type": "allowed_tools", "mode": choice.mode, "tools": named}
+    return choice.mode
+
+
+def _write_output_format(shape: canonical.OutputFormat) -> dict[str, Any]:
+    if shape.kind != "json_schema":
+        return {"type": shape.kind}
+    if shape.schema is None:
+        raise Unsupported(
+            "A format of type `json_schema` needs its schema.", param="text.format"
+        )
+    schema = {
+        "type": "json_schema",
+        # It has to have a name here; other formats give none.
+        "name": shape.name or "answer",
+        "schema": shape.schema,
+        "description": shape.description,
+        "strict": shape.strict,
+    }
+    return {name: value for name, value in schema.items() if value is not None}
