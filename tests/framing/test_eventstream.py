@@ -8,7 +8,7 @@ import time
 import zlib
 
 import pytest
-from botocore.eventstream import (  # type: ignore[import-untyped]
+from botocore.eventstream import (
     EventStreamBuffer,
     ParserError,
 )

@@ -27,7 +27,7 @@ STATUSES: Mapping[str, int] = {
     "modelStreamError": 424,
     "modelTimeout": 408,
     "resourceNotFound": 404,
-    "serviceQuotaExceeded": 429,
+    "serviceQuotaExceeded": 400,
     "serviceUnavailable": 503,
     "throttling": 429,
     "validation": 400,

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from botocore.loaders import Loader  # type: ignore[import-untyped]
-from botocore.model import ServiceModel, Shape  # type: ignore[import-untyped]
-from botocore.validate import ParamValidator  # type: ignore[import-untyped]
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
+from botocore.validate import ParamValidator
 
 
 @pytest.fixture(scope="session")
