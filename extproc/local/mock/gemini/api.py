@@ -14,14 +14,15 @@ from extproc.local.mock.directives import Conduct, UnknownDirective
 from extproc.local.mock.gemini import check, errors, generation
 from extproc.local.mock.gemini.models import MODELS, Model
 from extproc.local.mock.gemini.rules import GENERATE
+from extproc.local.mock.gemini.spelling import documented
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
 from extproc.local.mock.rules import Violation, check as check_rule
 from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/gemini"
-MODELS_PATH: Final = "/v1beta/models"
+LIST: Final = re.compile(r"/v1(?:beta)?/models(?:/([^/:]+))?")
 CALL: Final = re.compile(
-    r"/v1beta/models/([^/]+):(generateContent|streamGenerateContent)"
+    r"/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent)"
 )
 FINISH_REASONS: Final = (
     "FINISH_REASON_UNSPECIFIED",
@@ -60,8 +61,14 @@ class Gemini:
         self._keys = keys
 
     def owns(self, request: Request) -> bool:
-        """Claim `/v1beta` and `/gemini`."""
-        return request.route.startswith((PREFIX + "/", "/v1beta/"))
+        """Claim `/v1beta`, `/gemini`, and `/v1` of whoever brings Google's header.
+
+        Where OpenAI is served too, `/v1/models` is its own: the newest SDK, which asks
+        for `/v1`, needs the prefix there.
+        """
+        return request.route.startswith((PREFIX + "/", "/v1beta/")) or (
+            request.header("x-goog-api-key") is not None
+        )
 
     def respond(self, request: Request) -> Reply | Stream:
         """Answer as Google does."""
@@ -87,12 +94,12 @@ class Gemini:
             gate.check_body_headers(request)
             name = unquote(called[1])
             return self._generate(request, name, called[2], headers)
-        if route == MODELS_PATH and request.method == "GET":
-            listed = [_describe(model) for model in MODELS.values()]
-            return _ok({"models": listed}, headers)
-        if route.startswith(MODELS_PATH + "/") and request.method == "GET":
-            name = unquote(route.removeprefix(MODELS_PATH + "/"))
-            return _ok(_describe(_model(name)), headers)
+        listed = LIST.fullmatch(route)
+        if listed is not None and request.method == "GET":
+            if listed[1] is not None:
+                return _ok(_describe(_model(unquote(listed[1]))), headers)
+            every = [_describe(model) for model in MODELS.values()]
+            return _ok({"models": every}, headers)
         raise errors.Status(404, "Requested entity was not found.")
 
     def _check_key(self, request: Request) -> None:
@@ -121,7 +128,7 @@ class Gemini:
         try:
             name, conduct = directives.split(name)
             model = _model(name)
-            body = strictjson.read_object(request.body)
+            body = documented(GENERATE, strictjson.read_object(request.body))
             check_rule(GENERATE, body)
             check.check(body, model)
             made = generation.understand(body, model, conduct, request.body)

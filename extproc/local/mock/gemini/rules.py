@@ -1,8 +1,7 @@
 """The request of `generateContent`, field by field.
 
 Reference: https://ai.google.dev/api/generate-content. Names, kinds and enums are proved
-against `google.genai.types`. The real API takes its names in snake_case too; the mock
-takes the documented spelling only.
+against `google.genai.types`. Names in snake_case are read by `spelling.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,14 @@ FUNCTION_RESPONSE: Final = Obj(
         "id": Str(),
         "name!": Str(min=1),
         "response!": FreeObj(),
-        "parts": ListOf(Obj({"inlineData": BLOB, "fileData": FILE})),
+        "parts": ListOf(
+            Obj(
+                {
+                    "inlineData": Obj({**BLOB.fields, "displayName": Str()}),
+                    "fileData": Obj({**FILE.fields, "displayName": Str()}),
+                }
+            )
+        ),
         "willContinue": Bool(),
         "scheduling": enum(
             "SCHEDULING_UNSPECIFIED", "SILENT", "WHEN_IDLE", "INTERRUPT"
