@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from extproc.providers import anthropic, openai
+from extproc.providers import anthropic, gemini, openai
 from extproc.providers.base import Provider
 
 PROVIDERS: dict[str, Provider] = {
     "openai": openai.PROVIDER,
     "anthropic": anthropic.PROVIDER,
+    "gemini": gemini.PROVIDER,
 }

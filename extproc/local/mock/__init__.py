@@ -1,4 +1,4 @@
-r"""The mock providers: OpenAI and Anthropic, as strict as the real ones.
+r"""The mock providers: OpenAI, Anthropic and Gemini, as strict as the real ones.
 
 They refuse what the real APIs refuse, with the real status and error body; they answer
 deterministically, stream the real sequences of events, and misbehave on demand. Users
@@ -7,7 +7,8 @@ with them, so nothing here may use the gateway's own formats.
 
 Paths: `/v1/chat/completions`, `/v1/models` (OpenAI); `/v1/messages`,
 `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
-the same under `/openai` and `/anthropic`. A key that begins with `sk-mock` is accepted,
+`/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini); the same under
+`/openai`, `/anthropic` and `/gemini`. A key that begins with `sk-mock` is accepted,
 unless it names another provider (`sk-mock-openai…` at Anthropic).
 
 What the model says

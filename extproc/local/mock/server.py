@@ -19,6 +19,7 @@ import msgspec
 
 from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.connection import Connection
+from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
 from extproc.local.mock.state import Memory
@@ -27,7 +28,7 @@ DEFAULT_PACE: Final = 0.002
 DEFAULT_KEYS: Final = ("sk-mock*",)
 REMEMBERED: Final = 1000
 """How many requests are kept for `/_mock/requests`."""
-PROVIDERS: Final = ("openai", "anthropic")
+PROVIDERS: Final = ("openai", "anthropic", "gemini")
 RECORDS_PATH: Final = "/_mock/requests"
 
 
@@ -173,6 +174,7 @@ async def serve(
     makers: dict[str, Callable[[], Provider]] = {
         "openai": lambda: OpenAI(memory, keys),
         "anthropic": lambda: Anthropic(memory, keys),
+        "gemini": lambda: Gemini(memory, keys),
     }
     server = MockServer(
         [makers[name]() for name in providers], pace=pace, memory=memory
