@@ -1,0 +1,36 @@
+"""Amazon Bedrock: https://docs.aws.amazon.com/bedrock/latest/userguide/.
+
+Envoy signs the requests (``aws_request_signing``), or they bear a Bedrock API key where the
+configuration has one.
+"""
+
+from __future__ import annotations
+
+from extproc.formats import converse
+from extproc.framing.eventstream import EVENT_STREAM
+from extproc.providers.base import Provider
+
+PROVIDER = Provider(
+    name="aws.bedrock",
+    format=converse.PROVIDER,
+    # The region that AWS's own examples use; another is another host.
+    base_url="https://bedrock-runtime.us-east-1.amazonaws.com",
+    chat_path="/model/{model}/converse",
+    stream_path="/model/{model}/converse-stream",
+    framing=EVENT_STREAM,
+    credential_header="authorization",
+    credential_prefix="Bearer ",
+    aws_service="bedrock",
+    key_variable="AWS_BEARER_TOKEN_BEDROCK",
+    model_patterns=(
+        "anthropic.*", "amazon.*", "meta.*", "mistral.*", "*.anthropic.*", "*.amazon.*",
+        "*.meta.*", "*.mistral.*", "arn:aws*:bedrock:*",
+    ),
+    models=(
+        "us.anthropic.claude-opus-4-5-20251101-v1:0",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "us.amazon.nova-2-lite-v1:0",
+        "us.amazon.nova-pro-v1:0",
+    ),
+)  # fmt: skip
