@@ -235,6 +235,7 @@ class EventReader(TableStream[wire.StreamEvent]):
                     yield from self._say(index, "refusal", part.refusal or "", place)
                 else:
                     yield from self._say(index, "text", part.text or "", place)
+            yield from self._end_part(item, place)
         yield from self._end_parts(item)
 
     def _complete_reasoning(

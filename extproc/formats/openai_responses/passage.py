@@ -61,11 +61,8 @@ class ResponsePassage:
         if passing:
             self._look(passing)
             passing, self._passed = passing[self._passed :], 0
-        if self._passed:
-            passing += self._held[-1] if self._held else b""
-            self._passed = self._held_bytes
-        elif self._held_bytes > MOST_HELD:
-            passing += b"".join(self._held)
+        if self._passed or self._held_bytes > MOST_HELD:
+            passing += data if self._passed else b"".join(self._held)
             self._passed = self._held_bytes
         return passing
 
