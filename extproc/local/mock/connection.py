@@ -298,6 +298,8 @@ def _damaged(events: Iterable[SseEvent], conduct: Conduct) -> Iterator[SseEvent]
 
 def event_bytes(event: SseEvent, line_end: str = "\n") -> bytes:
     """Write one event as its lines and the empty line after them."""
+    if event.framed:
+        return event.payload
     end = line_end.encode()
     name = b"" if event.name is None else b"event: " + event.name.encode() + end
     return name + b"data: " + event.payload + end + end

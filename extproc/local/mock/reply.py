@@ -48,6 +48,8 @@ class SseEvent:
 
     payload: bytes
     name: str | None = None
+    framed: bool = False
+    """The payload is all of it: a message of another framing than SSE."""
 
 
 @dataclass(frozen=True, slots=True)
