@@ -51,7 +51,8 @@ def test_errors_have_openais_shape(alone, method, path, status, code):
 @pytest.mark.parametrize(
     ("path", "headers", "status", "kind"),
     [
-        ("/v1/messages", {}, 404, "not_found_error"),
+        ("/v1/messages", {}, 503, "api_error"),
+        ("/v1/messages/nothing", {}, 404, "not_found_error"),
         ("/v1/messages/count_tokens?beta=true", {}, 404, "not_found_error"),
         ("/v1/messages/a%2Fb", {}, 400, "invalid_request_error"),
         (
