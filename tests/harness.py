@@ -218,8 +218,9 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
     base = {"base_url": f"{url}/v1", "api_key": "sk-mock-provider-secret"}
     openai = {"type": "openai", **base}
     anthropic = {"type": "anthropic", "default_max_tokens": 4096, **base}
+    gemini = {**base, "type": "gemini", "base_url": f"{url}/v1beta"}
     return {
-        "providers": {"openai": openai, "anthropic": anthropic},
+        "providers": {"openai": openai, "anthropic": anthropic, "gemini": gemini},
         "models": {
             "gpt-4o": {"targets": [{"provider": "openai"}]},
             "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
@@ -236,6 +237,7 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
             },
             "gpt-*": {"targets": [{"provider": "openai"}]},
             "claude-*": {"targets": [{"provider": "anthropic"}]},
+            "gemini-*": {"targets": [{"provider": "gemini"}]},
             "o3*": {"targets": [{"provider": "openai"}]},
         },
         **more,

@@ -12,7 +12,7 @@ from tests.harness import KEY
 
 pytestmark = pytest.mark.envoy
 
-MODELS = ["sonnet", "gpt-4o"]
+MODELS = ["sonnet", "gpt-4o", "gemini-2.5-flash"]
 """The same format in and out, and another."""
 SAY: Any = [{"role": "user", "content": "Say something nice"}]
 WEATHER: Any = {

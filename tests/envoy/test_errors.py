@@ -208,7 +208,7 @@ def _length(head, rest):
     return 0 if rest.endswith(b"0\r\n\r\n") else len(rest) + 1
 
 
-MODELS = ["gpt-4o", "claude-sonnet-4-5"]
+MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"]
 PROVIDER_FAULTS = {
     "malformed json": ("[[mock: malformed-json]]", {502}),
     "a page": ("[[mock: not-json status=502]]", {502}),

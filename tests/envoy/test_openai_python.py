@@ -14,7 +14,7 @@ from tests.harness import KEY
 
 pytestmark = pytest.mark.envoy
 
-MODELS = ["gpt-4o", "claude-sonnet-4-5"]
+MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"]
 """The same format in and out, and another."""
 SAY: Any = [{"role": "user", "content": "Say something nice"}]
 WEATHER: Any = {
@@ -273,7 +273,7 @@ def test_many_at_once_with_the_async_client(peers):
     assert all(f"number {n}" in answer for n, answer in enumerate(answers))
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("model", MODELS)
 def test_structured_output(client, model):
     class Person(pydantic.BaseModel):
         name: str

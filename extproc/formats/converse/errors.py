@@ -101,7 +101,7 @@ def kind_of(name: str) -> str:
 
 
 def _failure(status: int, kind: str, words: str) -> UpstreamError:
-    if status in {401, 403} or kind in ACCOUNT:
+    if status in {401, 402, 403} or kind in ACCOUNT:
         return UpstreamError(
             "The provider does not accept the gateway's account.",
             status=502,

@@ -3,7 +3,7 @@
 https://ai.google.dev/gemini-api/docs/troubleshooting and
 https://cloud.google.com/apis/design/errors. What the client caused keeps its status and
 words. What the gateway's own account caused is a 502 without the provider's words, which
-may show a project or a key: 401, 403, and the 400 of a key that is not valid. A failed
+may show a project or a key: 401, 402, 403, and the 400 of a key that is not valid. A failed
 precondition is the account's too (a region, a billing plan): a 502 with its words.
 """
 
@@ -91,7 +91,7 @@ def error_of(status: int, said: object) -> UpstreamError:
         detail = _Status()
     status = STATUSES.get(detail.status or "", status) if status < 400 else status
     details = list(_details(detail))
-    if status in {401, 403} or any(
+    if status in {401, 402, 403} or any(
         one.reason in {"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED"} for one in details
     ):
         return UpstreamError(
