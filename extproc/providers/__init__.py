@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from extproc.providers import anthropic, gemini, openai
+from extproc.providers import anthropic, bedrock, gemini, openai
 from extproc.providers.base import Provider
 
 PROVIDERS: dict[str, Provider] = {
     "openai": openai.PROVIDER,
     "anthropic": anthropic.PROVIDER,
     "gemini": gemini.PROVIDER,
+    "bedrock": bedrock.PROVIDER,
 }

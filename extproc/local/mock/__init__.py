@@ -1,4 +1,4 @@
-r"""The mock providers: OpenAI, Anthropic and Gemini, as strict as the real ones.
+r"""The mock providers: OpenAI, Anthropic, Gemini, Bedrock, as strict as the real ones.
 
 They refuse what the real APIs refuse, with the real status and error body; they answer
 deterministically, stream the real sequences of events, and misbehave on demand. Users
@@ -7,9 +7,11 @@ with them, so nothing here may use the gateway's own formats.
 
 Paths: `/v1/chat/completions`, `/v1/models` (OpenAI); `/v1/messages`,
 `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
-`/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini); the same under
-`/openai`, `/anthropic` and `/gemini`. A key that begins with `sk-mock` is accepted,
-unless it names another provider (`sk-mock-openai…` at Anthropic).
+`/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini);
+`/model/…/converse` and `/converse-stream` (Bedrock); the same under `/openai`,
+`/anthropic`, `/gemini` and `/bedrock`. A key that begins with `sk-mock` is accepted,
+unless it names another provider (`sk-mock-openai…` at Anthropic). Bedrock's requests may
+be signed instead (AWS signature version 4), by an account in `bedrock.signing`.
 
 What the model says
     It repeats the last user text. Naming a tool in that text calls it (two names: two

@@ -18,6 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from extproc.local.mock.anthropic.api import Anthropic
+from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
@@ -28,7 +29,7 @@ DEFAULT_PACE: Final = 0.002
 DEFAULT_KEYS: Final = ("sk-mock*",)
 REMEMBERED: Final = 1000
 """How many requests are kept for `/_mock/requests`."""
-PROVIDERS: Final = ("openai", "anthropic", "gemini")
+PROVIDERS: Final = ("openai", "anthropic", "gemini", "bedrock")
 RECORDS_PATH: Final = "/_mock/requests"
 
 
@@ -175,6 +176,7 @@ async def serve(
         "openai": lambda: OpenAI(memory, keys),
         "anthropic": lambda: Anthropic(memory, keys),
         "gemini": lambda: Gemini(memory, keys),
+        "bedrock": lambda: Bedrock(memory, keys),
     }
     server = MockServer(
         [makers[name]() for name in providers], pace=pace, memory=memory
