@@ -36,6 +36,13 @@ KEY = "sk-test-0123456789abcdef0123456789abcdef"
 """May use every model."""
 NARROW_KEY = "sk-narrow-0123456789abcdef0123456789abcd"
 """May use ``gpt-4o`` only."""
+BEDROCK = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+"""A model that the mock of Bedrock serves."""
+AWS = {
+    "AWS_ACCESS_KEY_ID": "MOCKACCESSKEY",
+    "AWS_SECRET_ACCESS_KEY": "the mock's key; not a secret",
+}
+"""The account that the mock of Bedrock knows."""
 START_SECONDS = 20.0
 """A loaded machine starts Envoy in a second or two."""
 
@@ -164,6 +171,7 @@ class Gateway:
         self.envoy = Process(
             *arguments(find_envoy(), self.layout.xds / "bootstrap.json", concurrency=2),
             log=folder / "envoy.log",
+            env=AWS,
         )
         try:
             self.url = f"{scheme}://127.0.0.1:{wait_for(self._port, self.output)}"
@@ -220,7 +228,13 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
     anthropic = {"type": "anthropic", "default_max_tokens": 4096, **base}
     gemini = {**base, "type": "gemini", "base_url": f"{url}/v1beta"}
     return {
-        "providers": {"openai": openai, "anthropic": anthropic, "gemini": gemini},
+        "providers": {
+            "openai": openai,
+            "anthropic": anthropic,
+            "gemini": gemini,
+            # Without a key Envoy signs, with the credentials of its environment.
+            "bedrock": {"type": "bedrock", "base_url": url, "region": "eu-west-1"},
+        },
         "models": {
             "gpt-4o": {"targets": [{"provider": "openai"}]},
             "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
@@ -238,6 +252,8 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
             "gpt-*": {"targets": [{"provider": "openai"}]},
             "claude-*": {"targets": [{"provider": "anthropic"}]},
             "gemini-*": {"targets": [{"provider": "gemini"}]},
+            "*.anthropic.*": {"targets": [{"provider": "bedrock"}]},
+            "amazon.*": {"targets": [{"provider": "bedrock"}]},
             "o3*": {"targets": [{"provider": "openai"}]},
         },
         **more,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import ValidationError
@@ -91,8 +92,13 @@ def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
     }
     if not live and mock_url is not None:
         live = {
-            name: {"type": name, "api_key": MOCK_KEY, "base_url": f"{mock_url}/v1"}
-            for name in PROVIDERS
+            name: {
+                "type": name,
+                "api_key": MOCK_KEY,
+                # The mocks share one port: each is under its name, then as in life.
+                "base_url": mock_url + f"/{name}" + urlsplit(provider.base_url).path,
+            }
+            for name, provider in PROVIDERS.items()
         }
     if not live:
         wanted = ", ".join(provider.key_variable for provider in PROVIDERS.values())

@@ -208,6 +208,8 @@ class ProviderConfig(Section):
     """None: the type's own. With the version part of the path."""
     allow_plaintext: Switch = False
     """Whether ``http://`` may leave this machine: prompts and keys in the clear."""
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] = "us-east-1"
+    """Of AWS: in the address where `base_url` does not say, and in signatures."""
     ca_file: Path | None = None
     """PEM bundle to verify the provider with; None: the public authorities."""
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
@@ -225,7 +227,8 @@ class ProviderConfig(Section):
     @property
     def endpoint(self) -> Endpoint:
         """Where it is."""
-        return parse_endpoint(self.base_url or self.kind.base_url)
+        own = self.kind.base_url.replace("{region}", self.region)
+        return parse_endpoint(self.base_url or own)
 
     @model_validator(mode="after")
     def _encrypted(self) -> ProviderConfig:
@@ -237,7 +240,7 @@ class ProviderConfig(Section):
             )
         if there.tls and there.host == "localhost" and self.ca_file is None:
             raise ValueError("https://localhost needs a ca_file: no public one has it")
-        if self.api_key is None and self.base_url is None:
+        if self.api_key is None and self.base_url is None and not self.kind.aws_service:
             raise ValueError(
                 f"api_key is missing (usually ${{{self.kind.key_variable}}})"
             )

@@ -38,6 +38,7 @@ from extproc.exchange.request import JSON, Leg, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import ClientFormat, WriterContext
+from extproc.framing.base import SSE
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import is_json_object
 from extproc.runtime import Limits
@@ -170,9 +171,10 @@ class ResponseHalf:
         self.state = State.STREAMING
         if end:
             raise TruncatedStream("The provider's stream is empty.")
+        kind = (("content-type", SSE.content_type),) if leg.translated else ()
         return [
             AnswerHeaders(
-                set_headers=self._report(),
+                set_headers=(*kind, *self._report()),
                 delete_headers=_LENGTH_AND_CODING if self._decoder else (),
             )
         ]

@@ -16,6 +16,16 @@ proof is of no use to it.
 from __future__ import annotations
 
 _OPENAI = "openai.1:"
+GEMINI = "gemini:"
+"""Stands before Gemini's signatures, which any part can have: see its format."""
+
+
+def is_marked(proof: str | None) -> bool:
+    """Say whether `proof` is OpenAI's or Gemini's, and so of no use to anybody else.
+
+    Anthropic's and Bedrock's are base64, which has no colon, and bear no mark.
+    """
+    return proof is not None and proof.startswith((_OPENAI, GEMINI))
 
 
 def mark_openai(item_id: str, encrypted_content: str) -> str:

@@ -19,7 +19,7 @@ class Provider:
     format: ProviderFormat
     base_url: str
     """Where the provider lives when the configuration does not say; with the version
-    part of the path, as its SDK spells it."""
+    part of the path, as its SDK spells it; ``{region}`` stands for the AWS region."""
     chat_path: str
     """Appended to the path of the base URL; ``{model}`` stands for the request model,
     where the path and not the body says it."""

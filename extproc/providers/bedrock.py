@@ -13,8 +13,7 @@ from extproc.providers.base import Provider
 PROVIDER = Provider(
     name="aws.bedrock",
     format=converse.PROVIDER,
-    # The region that AWS's own examples use; another is another host.
-    base_url="https://bedrock-runtime.us-east-1.amazonaws.com",
+    base_url="https://bedrock-runtime.{region}.amazonaws.com",
     chat_path="/model/{model}/converse",
     stream_path="/model/{model}/converse-stream",
     framing=EVENT_STREAM,

@@ -9,9 +9,9 @@ from extproc.providers import PROVIDERS
 
 
 def test_every_provider_whose_key_is_set_is_configured():
-    keys = {"OPENAI_API_KEY": "sk-a", "ANTHROPIC_API_KEY": "sk-b"}
+    keys = {provider.key_variable: "sk-a" for provider in PROVIDERS.values()}
     config = autoconfig(keys, mock_url="http://127.0.0.1:9")
-    assert set(config.providers) == {"openai", "anthropic"}
+    assert set(config.providers) == set(PROVIDERS)
     assert config.providers["openai"].endpoint.host == "api.openai.com"
     for name, provider in PROVIDERS.items():
         for pattern in provider.model_patterns:
@@ -29,8 +29,10 @@ def test_one_key_configures_one_provider_and_no_mock():
 def test_without_keys_the_mocks_serve():
     config = autoconfig({"OPENAI_API_KEY": ""}, mock_url="http://127.0.0.1:9")
     assert set(config.providers) == set(PROVIDERS)
+    assert config.providers["openai"].base_url == "http://127.0.0.1:9/openai/v1"
+    assert config.providers["gemini"].base_url == "http://127.0.0.1:9/gemini/v1beta"
+    assert config.providers["bedrock"].base_url == "http://127.0.0.1:9/bedrock"
     for provider in config.providers.values():
-        assert provider.base_url == "http://127.0.0.1:9/v1"
         assert provider.api_key is not None
         assert provider.api_key.get_secret_value() == "sk-mock"
 

@@ -8,11 +8,11 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.harness import KEY
+from tests.harness import BEDROCK, KEY
 
 pytestmark = pytest.mark.envoy
 
-MODELS = ["sonnet", "gpt-4o", "gemini-2.5-flash"]
+MODELS = ["sonnet", "gpt-4o", "gemini-2.5-flash", BEDROCK]
 """The same format in and out, and another."""
 SAY: Any = [{"role": "user", "content": "Say something nice"}]
 WEATHER: Any = {

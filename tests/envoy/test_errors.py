@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness import KEY, NARROW_KEY, running
+from tests.harness import BEDROCK, KEY, NARROW_KEY, running
 
 pytestmark = pytest.mark.envoy
 
@@ -208,7 +208,7 @@ def _length(head, rest):
     return 0 if rest.endswith(b"0\r\n\r\n") else len(rest) + 1
 
 
-MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"]
+MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", BEDROCK]
 PROVIDER_FAULTS = {
     "malformed json": ("[[mock: malformed-json]]", {502}),
     "a page": ("[[mock: not-json status=502]]", {502}),

@@ -10,11 +10,11 @@ import openai
 import pydantic
 import pytest
 
-from tests.harness import KEY
+from tests.harness import BEDROCK, KEY
 
 pytestmark = pytest.mark.envoy
 
-MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"]
+MODELS = ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", BEDROCK]
 """The same format in and out, and another."""
 SAY: Any = [{"role": "user", "content": "Say something nice"}]
 WEATHER: Any = {
@@ -67,6 +67,7 @@ def test_a_stream_and_its_usage(client, model, asked):
     assert text == plain.choices[0].message.content
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[0].choices[0].delta.role == "assistant"
+    assert stream.response.headers["content-type"].startswith("text/event-stream")
     usages = [chunk.usage for chunk in chunks if chunk.usage]
     if asked:
         assert len(usages) == 1

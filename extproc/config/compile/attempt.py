@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
 from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.extensions.filters.http.aws_request_signing import (
+    v3 as signing,
+)
 from envoy_data_plane.envoy.extensions.filters.http.credential_injector import (
     v3 as injector,
 )
@@ -141,6 +144,8 @@ def upstream_filters(
     chain = [_rendering(), _hygiene(provider)]
     if provider.api_key is not None:
         chain.append(_credential(name, provider, layout))
+    elif provider.kind.aws_service:
+        chain.append(_signature(provider))
     return [
         *chain,
         wire.http_filter("upstream_codec", wire.pack(codec.UpstreamCodec())),
@@ -212,6 +217,28 @@ def drops(
             for prefix in prefixes
         ),
     ]
+
+
+def _signature(provider: ProviderConfig) -> hcm.HttpFilter:
+    """Sign as AWS wants it (SigV4), with credentials that Envoy finds by itself.
+
+    It looks where AWS's own SDKs do: environment, profile, IRSA, Pod Identity, IMDS.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+    """
+    return wire.http_filter(
+        "aws_request_signing",
+        wire.pack(
+            signing.AwsRequestSigning(
+                service_name=provider.kind.aws_service,
+                region=provider.region,
+                # Envoy itself still changes these behind the signature.
+                match_excluded_headers=[
+                    matcher.StringMatcher(prefix="x-envoy-"),
+                    matcher.StringMatcher(exact="x-request-id"),
+                ],
+            )
+        ),
+    )
 
 
 def _credential(name: str, provider: ProviderConfig, layout: Layout) -> hcm.HttpFilter:

@@ -31,6 +31,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import proofs
 from extproc.formats.anthropic import wire
 from extproc.formats.anthropic.models import Abilities
 from extproc.formats.base import Unsupported
@@ -283,6 +284,9 @@ def _media_type(named: str, encoded: str) -> str:
 def _reasoning(
     part: canonical.Reasoning, where: str, drop: Drop
 ) -> wire.ThinkingBlock | wire.RedactedThinkingBlock | None:
+    if proofs.is_marked(part.encrypted) or proofs.is_marked(part.signature):
+        drop(where)
+        return None
     if part.encrypted is not None:
         return wire.RedactedThinkingBlock(part.encrypted)
     if part.signature:

@@ -28,6 +28,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import proofs
 from extproc.formats.base import Unsupported
 from extproc.formats.converse import wire
 
@@ -231,6 +232,9 @@ def _document_name(filename: str | None, where: str, draft: Draft) -> str:
 def _reasoning(
     part: canonical.Reasoning, where: str, draft: Draft
 ) -> wire.Block | None:
+    if proofs.is_marked(part.encrypted) or proofs.is_marked(part.signature):
+        draft.drop(where)
+        return None
     if part.encrypted is not None and _is_base64(part.encrypted):
         return wire.Block(
             reasoning_content=wire.Reasoning(redacted_content=part.encrypted)

@@ -68,6 +68,9 @@ MAX_WORDS = 4000
 _ACCOUNT_NUMBER = re.compile(r"(?<!\d)\d{12}(?!\d)")
 """ARNs in a message name the account that pays."""
 
+_TOO_LONG = re.compile(r"(?i)\b(?:input|prompt) is too long\b")
+"""What Bedrock says of a prompt over the model's context window: no code tells it."""
+
 _ERROR = msgspec.json.Decoder(wire.ErrorBody)
 
 
@@ -115,6 +118,9 @@ def _failure(status: int, kind: str, words: str) -> UpstreamError:
         return UpstreamError(message, status=502, code="bad_upstream_answer")
     kept = REPLACED.get(status, status)
     fallback = "invalid_request_error" if kept < 500 else "api_error"
+    code = CODES.get(kept)
+    if kept == 400 and _TOO_LONG.search(message):
+        code = "context_length_exceeded"  # what OpenAI's clients look for
     return UpstreamError(
-        message, status=kept, type=TYPES.get(kept, fallback), code=CODES.get(kept)
+        message, status=kept, type=TYPES.get(kept, fallback), code=code
     )

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import re
 
-TAG = "gemini:"
+from extproc.formats.proofs import GEMINI
+
+TAG = GEMINI
 
 SKIP = "skip_thought_signature_validator"
 
