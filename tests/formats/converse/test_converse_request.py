@@ -132,6 +132,24 @@ CASES = [
         },
     ),
     Case(
+        "of two samplings the one that says something",
+        {"temperature": 1.0, "top_p": 0.5},
+        {"inferenceConfig": {"topP": 0.5}},
+    ),
+    Case(
+        "a proof on a call, which is another provider's",
+        {
+            "messages": say(
+                ("user", "w?"),
+                ("assistant", msgspec.structs.replace(CALL, signature="s")),
+                ("tool", RESULT),
+            ),
+            "tools": (TOOL,),
+        },
+        {"messages": [user(text("w?")), assistant(USE), user(GAVE)]},
+        dropped=("messages[1].tool_calls[0].signature",),
+    ),
+    Case(
         "a model that takes both samplings gets both",
         {"temperature": 0.5, "top_p": 0.9, "stop": ("\n",), "top_k": 20},
         {

@@ -407,6 +407,23 @@ def test_errors_have_botocores_codes(client, status):
     assert caught.value.response["Error"]["Message"] == "why"
 
 
+def test_who_may_come_back_when_is_told():
+    reply = send({"messages": [user("[[mock: status=429 retry-after=2]]")]})
+    assert dict(reply.headers)["retry-after"] == "2"
+
+
+def test_counts_and_arguments_can_be_asked_for(client):
+    asked = ask(client, "many words [[mock: cached tokens=1]]")["usage"]
+    assert asked["cacheReadInputTokens"] == 1
+    said = ask(
+        client, "weather [[mock: tool-args=nonsense]]", toolConfig=tools("weather")
+    )
+    assert said["output"]["message"]["content"][0]["toolUse"]["input"] == "nonsense"
+    off = {"thinking": {"type": "disabled"}}
+    plain = ask(client, "hi", additionalModelRequestFields=off)
+    assert "reasoningContent" not in plain["output"]["message"]["content"][0]
+
+
 @pytest.mark.parametrize("kind", sorted(errors.STREAM_EXCEPTIONS))
 def test_an_exception_in_a_stream_is_botocores(client, kind):
     with pytest.raises(EventStreamError) as caught:
@@ -448,6 +465,27 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("an empty union", {"messages": [user({})]}, "exactly one", SONNET),
     ("a wrong type", {"messages": "x"}, "expected array", SONNET),
     ("a null", {"messages": [user("a")], "system": None}, "expected array", SONNET),
+    ("an empty result",
+     {"messages": [*CALLED, user({"toolResult": {"toolUseId": "t1", "content": []}})],
+      "toolConfig": tools("weather")}, "is empty", SONNET),
+    ("sealed elsewhere",
+     {"messages": [user("a"), assistant({"reasoningContent": {"redactedContent": "YQ=="}}),
+                   user("b")]}, "Invalid `data`", SONNET),
+    ("two calls of an id",
+     {"messages": [user("a"), assistant(use(), use()), user(gave())],
+      "toolConfig": tools("weather")}, "unique", SONNET),
+    ("a schema of no object",
+     {"messages": [user("a")], "toolConfig": {"tools": [
+         {"toolSpec": {"name": "x", "inputSchema": {"json": {"type": "array"}}}}]}},
+     "object", SONNET),
+    ("strictness", {"messages": [user("a")], "toolConfig": {"tools": [
+        {"toolSpec": {"name": "x", "strict": True,
+                      "inputSchema": {"json": {"type": "object"}}}}]}}, "strict", NOVA),
+    ("adapting too early",
+     {"messages": [user("a")],
+      "additionalModelRequestFields": {"thinking": {"type": "adaptive"}}},
+     "not supported", SONNET),
+    ("an id that is none", {"messages": [user("a")]}, "identifier is invalid", "a_b"),
     ("too warm", {"messages": [user("a")], "inferenceConfig": {"temperature": 1.5}},
      "less than or equal", SONNET),
     ("a strange format",
@@ -685,6 +723,13 @@ def test_what_botocore_signs_is_accepted(more):
 def test_what_is_signed_wrongly_is_refused(more, kind):
     status, told, _ = refusal(answer(signed(BODY, **more)))
     assert (status, told) == (403, kind)
+
+
+def test_a_body_hash_that_is_signed_must_be_the_bodys():
+    request = signed(BODY, headers={"x-amz-content-sha256": "0" * 64})
+    status, kind, message = refusal(answer(request))
+    assert (status, kind) == (403, "InvalidSignatureException")
+    assert "x-amz-content-sha256" in message
 
 
 def changed(request: Request, **headers: str | None) -> Request:
