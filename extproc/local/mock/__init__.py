@@ -5,8 +5,9 @@ deterministically, stream the real sequences of events, and misbehave on demand.
 test their applications with them (`extproc run --mock`); our tests judge the gateway
 with them, so nothing here may use the gateway's own formats.
 
-Paths: `/v1/chat/completions`, `/v1/models` (OpenAI); `/v1/messages`,
-`/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
+Paths: `/v1/chat/completions`, `/v1/responses` (what was stored can be gone on from and
+fetched; background, conversations and prompts are refused as `mock_unserved`),
+`/v1/models` (OpenAI); `/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
 `/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini);
 `/model/…/converse` and `/converse-stream` (Bedrock); the same under `/openai`,
 `/anthropic`, `/gemini` and `/bedrock`. A key that begins with `sk-mock` is accepted,

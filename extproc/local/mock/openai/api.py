@@ -9,8 +9,15 @@ import msgspec
 
 from extproc.local.mock import directives, gate, strictjson
 from extproc.local.mock.directives import Conduct, UnknownDirective
-from extproc.local.mock.openai import chat, check, errors
+from extproc.local.mock.openai import (
+    chat,
+    check,
+    errors,
+    responses,
+    responses_check,
+)
 from extproc.local.mock.openai.models import MODELS, Model
+from extproc.local.mock.openai.responses_memory import Shelf
 from extproc.local.mock.openai.rules import CHAT
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
 from extproc.local.mock.rules import Violation, check as check_rule
@@ -18,6 +25,7 @@ from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/openai"
 CHAT_PATH: Final = "/v1/chat/completions"
+RESPONSES_PATH: Final = "/v1/responses"
 MODELS_PATH: Final = "/v1/models"
 FINISH_REASONS: Final = (
     "stop",
@@ -36,12 +44,13 @@ class OpenAI:
     def __init__(self, memory: Memory, keys: Collection[str]) -> None:
         self._memory = memory
         self._keys = keys
+        self._shelf = Shelf()
 
     def owns(self, request: Request) -> bool:
-        """Claim the chat path, `/openai`, and models unless Anthropic's are meant."""
+        """Claim our paths, `/openai`, and models unless Anthropic's are meant."""
         if request.route.startswith(MODELS_PATH):
             return request.header("anthropic-version") is None
-        return request.route.startswith((PREFIX + "/", CHAT_PATH))
+        return request.route.startswith((PREFIX + "/", CHAT_PATH, RESPONSES_PATH))
 
     def respond(self, request: Request) -> Reply | Stream:
         """Answer as OpenAI does."""
@@ -77,6 +86,15 @@ class OpenAI:
             self._check_key(request)
             gate.check_body_headers(request)
             return self._complete(request, headers)
+        if route == RESPONSES_PATH:
+            _check_method(request, "POST")
+            self._check_key(request)
+            gate.check_body_headers(request)
+            return self._answer(request, headers)
+        if route.startswith(RESPONSES_PATH + "/"):
+            _check_method(request, "GET")
+            self._check_key(request)
+            return _ok(self._stored(route.removeprefix(RESPONSES_PATH + "/")), headers)
         if route == MODELS_PATH:
             _check_method(request, "GET")
             self._check_key(request)
@@ -119,45 +137,105 @@ class OpenAI:
                 body, model, conduct, request.body, int(self._memory.clock())
             )
         except strictjson.BadJson as exc:
-            raise Refusal(
-                400,
-                "We could not parse the JSON body of your request. (HINT: This likely"
-                f" means you aren't using your HTTP library correctly.) {exc}",
-            ) from exc
+            raise _not_json(exc) from exc
         except Violation as exc:
             raise errors.from_violation(exc) from exc
         except UnknownDirective as exc:
             raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
         self._check_conduct(completion)
+        _check_finish(completion.conduct, FINISH_REASONS)
         conduct = completion.conduct
         if body.get("stream"):
             return Stream(_breaking(completion), headers=headers, conduct=conduct)
         return _ok(completion.whole(), headers, conduct)
 
-    def _check_conduct(self, completion: chat.Completion) -> None:
+    def _answer(self, request: Request, headers: Headers) -> Reply | Stream:
+        """Answer by the Responses API."""
+        try:
+            body = strictjson.read_object(request.body)
+            items = responses_check.check_shape(body)
+            name, conduct = directives.split(_required(body, "model"))
+            model = _model(name)
+            items = responses_check.check(body, items, model, self._shelf)
+            reply = responses.understand(
+                body,
+                items,
+                model,
+                conduct,
+                raw=request.body,
+                created=int(self._memory.clock()),
+            )
+        except strictjson.BadJson as exc:
+            raise _not_json(exc) from exc
+        except Violation as exc:
+            raise errors.from_violation(exc) from exc
+        except UnknownDirective as exc:
+            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
+        self._check_conduct(reply)
+        _check_finish(reply.conduct, responses.REASONS)
+        if body.get("store") is not False:
+            self._shelf.keep(reply.whole(), [*items, *reply.output()])
+        if body.get("stream"):
+            return Stream(reply.events(), headers=headers, conduct=reply.conduct)
+        return _ok(reply.whole(), headers, reply.conduct)
+
+    def _stored(self, id_: str) -> dict[str, Any]:
+        response = self._shelf.response(id_)
+        if response is None:
+            raise Refusal(404, f"Response with id '{id_}' not found.")
+        return response
+
+    def _check_conduct(self, asked: chat.Completion | responses.Reply) -> None:
         """Fail if the request says so, or if the prompt is too long for the model."""
-        conduct, model = completion.conduct, completion.model
+        conduct, model = asked.conduct, asked.model
         status = self._memory.failing_status(conduct)
         if status is not None:
             refusal = errors.for_status(status, conduct.message)
             if conduct.retry_after is not None:
                 refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
             raise refusal
-        if conduct.context_length or completion.prompt_tokens > model.context:
+        if isinstance(asked, responses.Reply):
+            if conduct.context_length or asked.input_tokens > model.context:
+                raise Refusal(
+                    400,
+                    "Your input exceeds the context window of this model. Please"
+                    " adjust your input and try again.",
+                    param="input",
+                    code="context_length_exceeded",
+                )
+        elif conduct.context_length or asked.prompt_tokens > model.context:
             raise Refusal(
                 400,
                 f"This model's maximum context length is {model.context} tokens. However,"
-                f" your messages resulted in {max(completion.prompt_tokens, model.context + 1)}"
+                f" your messages resulted in {max(asked.prompt_tokens, model.context + 1)}"
                 " tokens. Please reduce the length of the messages.",
                 param="messages",
                 code="context_length_exceeded",
             )
-        if conduct.finish is not None and conduct.finish not in FINISH_REASONS:
-            raise Refusal(
-                400,
-                f"finish={conduct.finish!r}: expected one of {FINISH_REASONS}",
-                code="mock_unknown_directive",
-            )
+
+
+def _check_finish(conduct: Conduct, reasons: tuple[str, ...]) -> None:
+    if conduct.finish is not None and conduct.finish not in reasons:
+        raise Refusal(
+            400,
+            f"finish={conduct.finish!r}: expected one of {reasons}",
+            code="mock_unknown_directive",
+        )
+
+
+def _required(body: dict[str, Any], name: str) -> str:
+    if name not in body:
+        raise Violation("missing", (name,))
+    value: str = body[name]
+    return value
+
+
+def _not_json(exc: strictjson.BadJson) -> Refusal:
+    return Refusal(
+        400,
+        "We could not parse the JSON body of your request. (HINT: This likely means you"
+        f" aren't using your HTTP library correctly.) {exc}",
+    )
 
 
 def _breaking(completion: chat.Completion) -> Iterator[SseEvent]:

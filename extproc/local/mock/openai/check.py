@@ -95,7 +95,7 @@ def _check_tools(body: Body) -> None:
     names = [tool[tool["type"]]["name"] for tool in tools or ()]
     for i, tool in enumerate(tools or ()):
         if tool["type"] == "function":
-            _check_function(tool["function"], i)
+            check_function(tool["function"], f"tools[{i}].function.parameters")
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         _check_choice(choice, names)
@@ -116,12 +116,12 @@ def _check_choice(choice: Body, names: list[str]) -> None:
             )
 
 
-def _check_function(function: Body, i: int) -> None:
+def check_function(function: Body, param: str) -> None:
+    """Check the schema of a function's parameters, which stands at `param`."""
     schema = function.get("parameters")
     if not schema:
         return
     where = f"Invalid schema for function '{function['name']}'"
-    param = f"tools[{i}].function.parameters"
     if schema.get("type") != "object":
         raise _bad(
             f"{where}: schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'.",
@@ -130,7 +130,7 @@ def _check_function(function: Body, i: int) -> None:
         )
     _check_arrays(schema, where, param)
     if function.get("strict"):
-        _check_strict(schema, (), where, param, "invalid_function_parameters")
+        _check_closed(schema, (), where, param, "invalid_function_parameters")
 
 
 def _check_arrays(schema: Body, where: str, param: str) -> None:
@@ -162,7 +162,18 @@ def _objects(
         yield from _objects(node.get(holder), (*context, holder))
 
 
-def _check_strict(
+def check_strict(schema: Body, where: str, param: str, code: str | None) -> None:
+    """Check the schema of a strict answer."""
+    if schema.get("type") != "object":
+        raise _bad(
+            f"{where}: schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'.",
+            param,
+            code,
+        )
+    _check_closed(schema, (), where, param, code)
+
+
+def _check_closed(
     schema: Body, context: tuple[str, ...], where: str, param: str, code: str | None
 ) -> None:
     """Strict schemas close every object and require every property."""
@@ -229,12 +240,7 @@ def _check_schema(wanted: Body) -> None:
     where = f"Invalid schema for response_format '{wanted['name']}'"
     schema = wanted["schema"]
     if wanted.get("strict"):
-        if schema.get("type") != "object":
-            raise _bad(
-                f"{where}: schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'.",
-                "response_format",
-            )
-        _check_strict(schema, (), where, "response_format", None)
+        check_strict(schema, where, "response_format", None)
 
 
 def _check_messages(messages: list[Body], model: Model) -> None:
@@ -291,7 +297,7 @@ def _check_part(part: Body, path: tuple[str | int, ...], model: Model) -> None:
                     "Invalid content type. image_url is only supported by certain models.",
                     dotted((*path, "type")),
                 )
-            _check_image(part["image_url"]["url"], dotted((*path, "image_url", "url")))
+            check_image(part["image_url"]["url"], dotted((*path, "image_url", "url")))
         case "input_audio":
             if not model.audio:
                 raise _bad(
@@ -305,12 +311,13 @@ def _check_part(part: Body, path: tuple[str | int, ...], model: Model) -> None:
                     "invalid_value",
                 )
         case "file":
-            _check_file(part["file"], dotted((*path, "file")))
+            check_file(part["file"], dotted((*path, "file")))
         case _:
             pass  # text
 
 
-def _check_file(file: Body, param: str) -> None:
+def check_file(file: Body, param: str) -> None:
+    """Check a file that comes with the request or was uploaded before."""
     if ("file_data" in file) == ("file_id" in file):
         raise _bad(
             f"Expected exactly one of 'file_data' and 'file_id' in '{param}'.",
@@ -333,7 +340,8 @@ def _check_file(file: Body, param: str) -> None:
             )
 
 
-def _check_image(url: str, param: str) -> None:
+def check_image(url: str, param: str) -> None:
+    """Check the URL of a picture, which may carry it."""
     if url.startswith(("https://", "http://")):
         return
     found = IMAGE_URL.fullmatch(url)
