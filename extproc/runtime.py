@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from extproc.providers import PROVIDERS
-from extproc.providers.base import Provider, fill_path
+from extproc.providers.base import Dialect, Provider, fill_path
 
 MAX_ATTEMPTS = 4
 """The longest chain: each attempt's rendering travels through Envoy's metadata."""
@@ -61,6 +61,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     """For providers that require a limit, when the client gave none."""
     include_usage: bool = True
     """Whether the provider understands ``stream_options.include_usage``."""
+    only_main: bool = False
+    """Whether the provider serves only the main one of its kind's APIs."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
@@ -114,11 +116,14 @@ class Target(msgspec.Struct, frozen=True):
     """What other providers' attempts set, what belongs to formats that this is not, and
     what the client says of its own body and its own accounts elsewhere."""
 
-    def path(self, model: str, *, stream: bool) -> str:
+    def dialect(self, client: str) -> Dialect:
+        """Return the API to speak for a client of the format `client`."""
+        return self.provider.dialect(client, only_main=self.spec.only_main)
+
+    def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""
-        provider = self.provider
-        own = provider.stream_path if stream else None
-        return self.spec.base_path + fill_path(own or provider.chat_path, model)
+        own = dialect.stream_path if stream else None
+        return self.spec.base_path + fill_path(own or dialect.path, model)
 
 
 class VirtualModel(msgspec.Struct, frozen=True):

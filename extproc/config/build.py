@@ -88,4 +88,5 @@ def _target(config: Config, target: TargetConfig) -> TargetSpec:
         model=target.model,
         default_max_tokens=provider.default_max_tokens,
         include_usage=provider.include_usage,
+        only_main=not provider.responses,
     )

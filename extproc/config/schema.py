@@ -217,6 +217,9 @@ class ProviderConfig(Section):
     default_max_tokens: Annotated[Whole, Field(ge=1)] = 4096
     include_usage: Switch = True
     """Whether it understands ``stream_options.include_usage``."""
+    responses: Switch = True
+    """Whether a server of OpenAI's chat API has ``/responses`` too; where it has not,
+    requests for it are translated to chat."""
     timeouts: ProviderTimeouts = ProviderTimeouts()
 
     @property

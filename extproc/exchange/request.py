@@ -35,9 +35,11 @@ from extproc.exchange.operations import (
     unknown_url,
 )
 from extproc.exchange.tally import Tally
+from extproc.formats.base import ProviderFormat
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, patch, read_members
 from extproc.policy.admit import authenticate
+from extproc.providers.base import Dialect
 from extproc.routing.pick import chain, pick
 from extproc.runtime import NOBODY, Runtime, Target
 
@@ -59,6 +61,8 @@ class Leg(msgspec.Struct, frozen=True):
     """One attempt as it will be made, with what is needed to read its answer."""
 
     target: Target
+    format: ProviderFormat
+    """The API spoken to it."""
     model: str
     """The request model."""
     translated: bool
@@ -196,12 +200,13 @@ class RequestHalf:
         refused: ClientError | None = None
         for target in targets:
             try:
-                if target.provider.format.name == self.operation.format.name:
-                    leg = self._pass(body, members, name, target)
+                dialect = target.dialect(self.operation.format.name)
+                if dialect.format.name == self.operation.format.name:
+                    leg = self._pass(body, members, name, target, dialect)
                 else:
                     if request is None:
                         request = self.operation.format.read_request(body, members)
-                    leg = self._translate(request, name, target)
+                    leg = self._translate(request, name, target, dialect)
             except ClientError as exc:
                 refused = refused or exc
                 self._tally.skipped += (f"{target.spec.provider}:{exc.param}",)
@@ -217,7 +222,14 @@ class RequestHalf:
             )
         return tuple(legs)
 
-    def _pass(self, body: bytes, members: Members, name: str, target: Target) -> Leg:
+    def _pass(
+        self,
+        body: bytes,
+        members: Members,
+        name: str,
+        target: Target,
+        dialect: Dialect,
+    ) -> Leg:
         """Leave the client's bytes as they are, but for what must change."""
         model = target.spec.model or name
         changes: dict[str, bytes] = {}
@@ -225,43 +237,50 @@ class RequestHalf:
             changes["model"] = msgspec.json.encode(model)
         asks: Mapping[str, bytes] = {}
         if self.stream and target.spec.include_usage:
-            asks = target.provider.format.usage_request(members)
+            asks = dialect.format.usage_request(members)
             changes |= asks
         return Leg(
             target=target,
+            format=dialect.format,
             model=model,
             translated=False,
             show_usage=not asks,
             dropped=(),
             attempt=self._attempt(
                 target,
+                dialect,
                 model,
                 patch(body, members, changes) if changes else body,
-                self._own_headers(target),
+                self._own_headers(target, dialect),
             ),
         )
 
-    def _translate(self, request: canonical.Request, name: str, target: Target) -> Leg:
+    def _translate(
+        self, request: canonical.Request, name: str, target: Target, dialect: Dialect
+    ) -> Leg:
         self.include_usage = request.include_usage
         model = target.spec.model or name
-        rendered = target.provider.format.write_request(
+        rendered = dialect.format.write_request(
             request, model, target.spec.default_max_tokens
         )
         return Leg(
             target=target,
+            format=dialect.format,
             model=model,
             translated=True,
             show_usage=request.include_usage,
             dropped=rendered.dropped,
-            attempt=self._attempt(target, model, rendered.body, target.set_headers),
+            attempt=self._attempt(
+                target, dialect, model, rendered.body, target.set_headers
+            ),
         )
 
-    def _own_headers(self, target: Target) -> Headers:
+    def _own_headers(self, target: Target, dialect: Dialect) -> Headers:
         """Return what to set for a provider that speaks the client's own format.
 
         Of the format's headers the client's word counts, such as its API version.
         """
-        own = target.provider.format.headers
+        own = dialect.format.headers
         if not own:
             return target.set_headers
         return tuple(
@@ -270,11 +289,16 @@ class RequestHalf:
         )
 
     def _attempt(
-        self, target: Target, model: str, body: bytes, set_headers: Headers
+        self,
+        target: Target,
+        dialect: Dialect,
+        model: str,
+        body: bytes,
+        set_headers: Headers,
     ) -> Attempt:
         return Attempt(
             cluster=target.spec.cluster,
-            path=target.path(model, stream=self.stream),
+            path=target.path(dialect, model, stream=self.stream),
             authority=target.spec.authority,
             set_headers=set_headers,
             delete_headers=target.delete_headers,

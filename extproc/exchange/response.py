@@ -159,7 +159,7 @@ class ResponseHalf:
         return self._answer() if event.end else []
 
     def _begin_stream(self, *, end: bool) -> list[Command]:
-        leg, form = self._leg, self._leg.target.provider.format
+        leg, form = self._leg, self._leg.format
         if leg.translated:
             self._stream = Translation(
                 leg.target.provider.framing.decoder(),
@@ -247,7 +247,7 @@ class ResponseHalf:
     def _answer(self, *, trailers: bool = False) -> list[Command]:
         """Answer what has been collected."""
         leg = self._leg
-        form = leg.target.provider.format
+        form = leg.format
         raw = b"".join(self._body)
         body = self._decode(raw) if self._decoder else raw
         if self._status >= 400:

@@ -11,6 +11,16 @@ from extproc.framing.base import SSE, Framing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Dialect:
+    """One API that a provider serves, and where."""
+
+    format: ProviderFormat
+    path: str
+    """See `Provider.chat_path`."""
+    stream_path: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Provider:
     """One kind of provider; a configuration may have several of a kind."""
 
@@ -29,6 +39,8 @@ class Provider:
     """Stands before the credential, such as ``Bearer ``."""
     stream_path: str | None = None
     """Takes the place of `chat_path` where a streamed answer has a path of its own."""
+    others: tuple[Dialect, ...] = ()
+    """Further APIs of the same models, each for clients that speak it themselves."""
     framing: Framing = SSE
     """How a streamed answer is cut, and the content-type that it has."""
     aws_service: str = ""
@@ -42,6 +54,17 @@ class Provider:
     """Globs of the models that are surely its own, for a start without configuration."""
     models: tuple[str, ...] = ()
     """Well-known models, listed by ``/v1/models`` in a start without configuration."""
+
+    def dialect(self, client: str, *, only_main: bool = False) -> Dialect:
+        """Return the API to speak for a client of the format `client`: its own, if served.
+
+        Its bytes can pass then; every other client is translated to the main one.
+        """
+        if not only_main:
+            for other in self.others:
+                if other.format.name == client:
+                    return other
+        return Dialect(self.format, self.chat_path, self.stream_path)
 
 
 def fill_path(path: str, model: str) -> str:

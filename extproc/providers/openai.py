@@ -1,15 +1,16 @@
-"""OpenAI: https://platform.openai.com/docs/api-reference/chat."""
+"""OpenAI: https://platform.openai.com/docs/api-reference, chat and responses."""
 
 from __future__ import annotations
 
-from extproc.formats import openai_chat
-from extproc.providers.base import Provider
+from extproc.formats import openai_chat, openai_responses
+from extproc.providers.base import Dialect, Provider
 
 PROVIDER = Provider(
     name="openai",
     format=openai_chat.PROVIDER,
     base_url="https://api.openai.com/v1",
     chat_path="/chat/completions",
+    others=(Dialect(openai_responses.PROVIDER, "/responses"),),
     credential_header="authorization",
     credential_prefix="Bearer ",
     key_variable="OPENAI_API_KEY",

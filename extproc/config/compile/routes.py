@@ -34,8 +34,8 @@ NO_CLUSTER = "none"
 
 _UNKNOWN_URL = Cause(
     "",
-    "Unknown URL. This gateway serves POST /v1/chat/completions, POST /v1/messages, "
-    "GET /v1/models and GET /v1/models/{model}.",
+    "Unknown URL. This gateway serves POST /v1/chat/completions, POST /v1/responses, "
+    "POST /v1/messages, GET /v1/models and GET /v1/models/{model}.",
     "invalid_request_error",
     "unknown_url",
     "not_found_error",
@@ -63,6 +63,7 @@ def routes(config: Config) -> route.RouteConfiguration:
                     _live(),
                     _sidecar(config, "ready", "/health/ready", "GET"),
                     *_served(config, "chat", "/v1/chat/completions", "POST"),
+                    *_served(config, "responses", "/v1/responses", "POST"),
                     *_served(config, MESSAGES_ROUTE, "/v1/messages", "POST"),
                     *_served(config, "models", "/v1/models", "GET"),
                     *_served(config, "model", "/v1/models/", "GET", prefix=True),
