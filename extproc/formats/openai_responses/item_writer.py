@@ -138,14 +138,14 @@ class ItemWriter:
             text = part.text or (before[0] if before else "")
             summary = [{"type": "summary_text", "text": text}] if text else []
             item_id, content = own
-            self.written.append(
-                {
-                    "type": "reasoning",
-                    "id": item_id,
-                    "summary": summary,
-                    "encrypted_content": content,
-                }
-            )
+            item: Json = {
+                "type": "reasoning",
+                "summary": summary,
+                "encrypted_content": content,
+            }
+            if item_id:  # Codex sends none, and an empty one would be refused
+                item["id"] = item_id
+            self.written.append(item)
             return None
         self._drop_thought(before)
         if part.encrypted or part.signature:

@@ -748,3 +748,37 @@ def test_what_is_written_is_read_again(said, asks):
         if name not in {"messages", "names", "include_usage", "extras"}:
             assert getattr(back, name) == getattr(request, name), name
     assert back.extras == {}
+
+
+CODEX: dict[str, Any] = {
+    "model": "gpt-5-codex",
+    "instructions": "You are a coding agent.",
+    "input": [
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "a"}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "b"}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "content": None, "encrypted_content": "gAAA"},
+        {"type": "function_call", "name": "shell", "arguments": '{"command":["ls"]}', "call_id": "call_1"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "a.py"},
+    ],
+    "tools": [{"type": "function", "name": "shell", "description": "d", "strict": False, "parameters": {"type": "object", "properties": {}}}],
+    "tool_choice": "auto", "parallel_tool_calls": False,
+    "reasoning": {"effort": "medium", "summary": "auto"}, "store": False, "stream": True,
+    "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k",
+    "text": {"verbosity": "medium"},
+}  # fmt: skip
+
+
+def test_what_codex_sends_reaches_every_provider():
+    """Its reasoning items have no id, and all that it wants of OpenAI is only tuning."""
+    body = json.dumps(CODEX).encode()
+    request = CLIENT.read_request(body, read_members(body))
+    assert not set(request.extras) - {"prompt_cache_key", "verbosity"}
+    for provider in (openai_chat.PROVIDER, anthropic.PROVIDER):
+        said = json.loads(
+            provider.write_request(request, "claude-sonnet-4-5", 100).body
+        )
+        assert b"gAAA" not in json.dumps(said).encode()
+        assert len(said["tools"]) == 1
+    said = json.loads(PROVIDER.write_request(request, "gpt-5-codex", 100).body)
+    (thought,) = (item for item in said["input"] if item.get("type") == "reasoning")
+    assert thought == {k: v for k, v in CODEX["input"][2].items() if k != "content"}
