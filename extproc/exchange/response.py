@@ -195,13 +195,15 @@ class ResponseHalf:
 
     def _end_stream(self, out: bytes, *, end: bool = True) -> list[Command]:
         stream = self._stream
+        failure = stream.failure
         if not stream.over:
             try:
                 out += stream.close()
             except GatewayError as error:
-                out += self._client.write_error_event(error)
-                self.error = error
-        self.error = self.error or stream.error
+                failure = error
+        if failure is not None:
+            out += self._client.write_error_event(failure)
+        self.error = failure or stream.error
         self._tally.usage = stream.usage
         self._tally.response_model = stream.model
         self._tally.estimated = stream.usage is None
@@ -255,7 +257,7 @@ class ResponseHalf:
         if leg.translated:
             answer = form.read_answer(body)
             self._tally.usage = answer.usage
-            self._tally.response_model = answer.model
+            self._tally.response_model = answer.model or None
             raw = self._client.write_answer(answer, self._context())
             head = AnswerHeaders(
                 set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING

@@ -28,6 +28,10 @@ class Stream(Protocol):
         """What the provider said went wrong; the client has been told."""
 
     @property
+    def failure(self) -> GatewayError | None:
+        """What broke the reading; the client has yet to be told."""
+
+    @property
     def over(self) -> bool:
         """Nothing more is to be read."""
 
@@ -48,6 +52,7 @@ class Nothing:
     usage: Usage | None = None
     model: str | None = None
     error: GatewayError | None = None
+    failure: GatewayError | None = None
     over = True
 
     def feed(self, data: bytes) -> bytes:
@@ -62,7 +67,16 @@ class Nothing:
 class Translation:
     """A stream of another format: frames to events to the client's frames."""
 
-    __slots__ = ("_frames", "_reader", "_writer", "error", "model", "over", "usage")
+    __slots__ = (
+        "_frames",
+        "_reader",
+        "_writer",
+        "error",
+        "failure",
+        "model",
+        "over",
+        "usage",
+    )
 
     def __init__(
         self, frames: Decoder, reader: StreamReader, writer: StreamWriter
@@ -70,6 +84,7 @@ class Translation:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.error: GatewayError | None = None
+        self.failure: GatewayError | None = None
         self.over = False
         self._frames = frames
         self._reader = reader
@@ -79,12 +94,17 @@ class Translation:
         """See `Stream.feed`."""
         out = []
         feed = self._reader.feed
-        for frame in self._frames.feed(data):
-            seen = feed(frame)
-            out.append(self._writer.write(seen))
-            self._note(seen)
-            if self.over:
-                break
+        try:
+            for frame in self._frames.feed(data):
+                seen = feed(frame)
+                out.append(self._writer.write(seen))
+                self._note(seen)
+                if self.over:
+                    break
+        except GatewayError as error:
+            # What came before it in the same read is the client's all the same.
+            self.failure = error
+            self.over = True
         return b"".join(out)
 
     def close(self) -> bytes:
@@ -108,7 +128,7 @@ class Translation:
             if isinstance(event, canonical.Reported):
                 self.usage = event.usage
             elif isinstance(event, canonical.Started):
-                self.model = event.model
+                self.model = event.model or None
                 self.usage = event.usage or self.usage
             elif isinstance(event, canonical.Failed):
                 self.error = event.error
@@ -137,6 +157,11 @@ class Metering:
     def error(self) -> GatewayError | None:
         """See `Stream.error`."""
         return self._passage.error
+
+    @property
+    def failure(self) -> GatewayError | None:
+        """Say none: nothing is read that could break."""
+        return None
 
     @property
     def over(self) -> bool:

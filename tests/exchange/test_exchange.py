@@ -323,6 +323,18 @@ def test_an_error_inside_a_translated_stream_ends_it_at_once():
     assert completion(commands).outcome == "upstream_error"
 
 
+def test_what_came_before_a_broken_event_in_the_same_read_is_not_lost():
+    ex, _ = ask(chat("claude", stream=True))
+    ex.receive(answered(kind="text/event-stream"), 101.0)
+    broken = anthropic_sse(ANTHROPIC_STREAM[:4]) + b"event: ping\ndata: {\n\n"
+    body, *rest = ex.receive(events.ResponseBody(broken, end=False), 102.0)
+    assert body.end
+    assert b'"content":"Hello"' in body.data
+    last = body.data.strip().split(b"\n\n")[-1]
+    assert json.loads(last[6:])["error"]["code"] == "bad_upstream_answer"
+    assert completion(rest).outcome == "upstream_error"
+
+
 # ----------------------------------------------------------------------- failover
 
 
