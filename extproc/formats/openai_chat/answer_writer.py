@@ -15,7 +15,7 @@ import msgspec
 from extproc import canonical
 from extproc.formats.base import WriterContext
 from extproc.formats.openai_chat.finish import write_finish
-from extproc.formats.openai_chat.usage import write_usage
+from extproc.formats.openai_usage import write_usage
 
 _encode = msgspec.json.Encoder().encode
 

@@ -31,7 +31,7 @@ from extproc import canonical
 from extproc.formats.base import WriterContext
 from extproc.formats.openai_chat.errors import write_error_event
 from extproc.formats.openai_chat.finish import write_finish
-from extproc.formats.openai_chat.usage import write_usage
+from extproc.formats.openai_usage import write_usage
 from extproc.usage import Usage
 
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""Token counts in OpenAI's words and in ours; both count cached tokens as input."""
+"""Token counts in OpenAI's words as ours; both count cached tokens as input."""
 
 from __future__ import annotations
 
@@ -22,26 +22,4 @@ def read_usage(said: answer_wire.Usage | None) -> Usage | None:
             prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
         ),
         reasoning_output_tokens=completion.reasoning_tokens or 0,
-    )
-
-
-def write_usage(usage: Usage) -> bytes:
-    """Write a ``usage`` object.
-
-    ``cache_creation_input_tokens`` says again what ``cache_write_tokens`` says, for
-    clients older than OpenAI's own word for it.
-    """
-    return (
-        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
-        b'"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d,'
-        b'"cache_creation_input_tokens":%d},'
-        b'"completion_tokens_details":{"reasoning_tokens":%d}}'
-    ) % (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.total_tokens,
-        usage.cache_read_input_tokens,
-        usage.cache_creation_input_tokens,
-        usage.cache_creation_input_tokens,
-        usage.reasoning_output_tokens,
     )
