@@ -10,13 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.types.responses import Response
 
 from extproc import canonical as c
 from extproc.formats import anthropic, openai_chat
 from extproc.formats.base import WriterContext
-from extproc.formats.openai_responses import PROVIDER
+from extproc.formats.openai_responses import CLIENT, PROVIDER
 from extproc.framing.members import read_members
 from extproc.framing.sse import SSEDecoder, encode_frame
+from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Reply, Request, Stream
 from extproc.local.mock.state import Memory
@@ -194,3 +196,77 @@ def test_an_error_in_the_middle_is_read():
 def test_an_incomplete_response_is_read(text, finish):
     (choice,) = ask("gpt-4o", messages=say(("user", text))).choices
     assert choice.finish == finish
+
+
+FOREIGN: dict[str, tuple[Any, str, Any, str, tuple[tuple[str, str], ...]]] = {
+    "anthropic": (
+        anthropic.PROVIDER, "claude-sonnet-4-5", Anthropic, "/v1/messages",
+        (HEADERS[0], ("x-api-key", "sk-mock"), ("anthropic-version", "2023-06-01")),
+    ),
+    "chat": (openai_chat.PROVIDER, "gpt-4o", OpenAI, "/v1/chat/completions", HEADERS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_responses_client_has_a_tool_loop_with_a_foreign_provider(name, streamed):
+    """All items go back as they came; the mock of Anthropic checks its signatures."""
+    provider, model, mock, path, headers = FOREIGN[name]
+    tool = {
+        "type": "function",
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {}},
+        "strict": False,
+    }
+    items: list[Any] = [{"role": "user", "content": "text before weather"}]
+    asks = {
+        "model": "m",
+        "tools": [tool],
+        "stream": streamed,
+        "max_output_tokens": 8000,
+    }
+    if name == "anthropic":
+        asks["reasoning"] = {"effort": "low", "summary": "auto"}
+    kinds = []
+    for _ in range(2):
+        body = msgspec.json.encode({**asks, "input": items})
+        request = CLIENT.read_request(body, read_members(body))
+        rendered = provider.write_request(request, model, 4096)
+        assert rendered.dropped == ()
+        reply = mock(Memory(lambda: 1.7e9), ("sk-mock",)).respond(
+            Request("POST", path, headers, rendered.body)
+        )
+        said = _streamed(provider, reply) if streamed else _whole(provider, reply)
+        Response.model_validate(said, strict=True)
+        kinds.append([item["type"] for item in said["output"]])
+        items += said["output"]
+        items += [
+            {
+                "type": "function_call_output",
+                "call_id": item["call_id"],
+                "output": "sunny",
+            }
+            for item in said["output"]
+            if item["type"] == "function_call"
+        ]
+    thought = ["reasoning"] if name == "anthropic" else []
+    assert kinds == [[*thought, "message", "function_call"], [*thought, "message"]]
+
+
+def _whole(provider: Any, reply: Any) -> dict[str, Any]:
+    assert reply.status == 200, reply.body
+    said: dict[str, Any] = msgspec.json.decode(
+        CLIENT.write_answer(provider.read_answer(reply.body), CONTEXT)
+    )
+    return said
+
+
+def _streamed(provider: Any, reply: Any) -> dict[str, Any]:
+    assert isinstance(reply, Stream), reply.body
+    reader, writer = provider.stream_reader(), CLIENT.stream_writer(CONTEXT)
+    raw = b"".join(encode_frame(e.payload, e.name or "") for e in reply.events)
+    out = b"".join(writer.write(reader.feed(frame)) for frame in SSEDecoder().feed(raw))
+    *_, last = SSEDecoder().feed(out + writer.write(reader.close()))
+    assert last.name == "response.completed"
+    said: dict[str, Any] = msgspec.json.decode(last.data)["response"]
+    return said
