@@ -44,9 +44,8 @@ class ResponseHeaders(msgspec.Struct, frozen=True, gc=False):
     end: bool
     details: str
     """Envoy's ``response.code_details``: ``via_upstream`` is the provider's own answer."""
-    cluster: str
-    """The cluster that answered; empty when none did."""
     attempts: int
+    """Who answered: the one of the chain that this counts to; 0 when none was tried."""
     failed: tuple[FailedAttempt, ...] = ()
 
 

@@ -83,7 +83,6 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
         headers=headers,
         end=request.response_headers.end_of_stream,
         details=attributes["response.code_details"].string_value,
-        cluster=attributes["xds.cluster_name"].string_value,
         attempts=int(attempts),
         failed=_failed_attempts(request.metadata_context, int(attempts)),
     )

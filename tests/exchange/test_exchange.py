@@ -96,7 +96,6 @@ def answered(status=200, kind="application/json", *, attempts=1, **more):
         },
         end=more.pop("end", False),
         details=more.pop("details", "via_upstream"),
-        cluster="openai",
         attempts=attempts,
         **more,
     )

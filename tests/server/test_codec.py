@@ -177,7 +177,6 @@ def test_response_headers_say_who_answered_and_what_failed_before():
     attributes = struct_pb2.Struct()
     attributes.update(
         {
-            "xds.cluster_name": "openai",
             "upstream.request_attempt_count": 3,
             "response.code_details": "via_upstream",
         }
@@ -192,7 +191,6 @@ def test_response_headers_say_who_answered_and_what_failed_before():
         headers={":status": "200", "a": "b"},
         end=False,
         details="via_upstream",
-        cluster="openai",
         attempts=3,
         failed=(
             events.FailedAttempt(1, 0, None),  # refused: it leaves no note

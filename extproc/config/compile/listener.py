@@ -256,9 +256,7 @@ def _sidecar() -> ext_proc.ExternalProcessor:
         mutation_rules=rules.HeaderMutationRules(
             allow_all_routing=True, allow_envoy=True
         ),
-        request_attributes=["source.address"],
         response_attributes=[
-            "xds.cluster_name",
             "upstream.request_attempt_count",
             "response.code_details",
         ],
