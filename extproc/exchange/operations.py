@@ -10,7 +10,12 @@ import msgspec
 
 from extproc.canonical import ListedModel
 from extproc.errors import GatewayError, NotFound
-from extproc.formats import anthropic, openai_chat, openai_responses
+from extproc.formats import (
+    anthropic,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+)
 from extproc.formats.base import ClientFormat
 from extproc.routing.pick import visible_models
 from extproc.runtime import Grant, Runtime
@@ -37,6 +42,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 _FIXED = {
     ("POST", "/v1/chat/completions"): Operation(Kind.CHAT, openai_chat.CLIENT),
+    ("POST", "/v1/completions"): Operation(Kind.CHAT, openai_completions.CLIENT),
     ("POST", "/v1/responses"): Operation(Kind.CHAT, openai_responses.CLIENT),
     ("POST", "/v1/messages"): Operation(Kind.CHAT, anthropic.CLIENT),
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),

@@ -125,7 +125,7 @@ class ResponseHalf:
             ]
         if state is State.STREAMING:
             self.abandon()
-            return [AnswerBody(self._client.write_error_event(error), end=True)]
+            return [AnswerBody(self._stream.fail(error), end=True)]
         # What passes unread cannot be told apart from what we would say.
         return [AnswerBody(b"", end=True)] if state is State.PASSING else []
 
@@ -167,7 +167,9 @@ class ResponseHalf:
                 self._client.stream_writer(self._context()),
             )
         else:
-            self._stream = Metering(form.passage(leg.show_usage))
+            self._stream = Metering(
+                form.passage(leg.show_usage), self._client.write_error_event
+            )
         self.state = State.STREAMING
         if end:
             raise TruncatedStream("The provider's stream is empty.")
@@ -202,7 +204,7 @@ class ResponseHalf:
             except GatewayError as error:
                 failure = error
         if failure is not None:
-            out += self._client.write_error_event(failure)
+            out += stream.fail(failure)
         self.error = failure or stream.error
         self._tally.usage = stream.usage
         self._tally.response_model = stream.model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from extproc import canonical
@@ -45,6 +45,9 @@ class Stream(Protocol):
             TruncatedStream: the provider ended too early.
         """
 
+    def fail(self, error: GatewayError) -> bytes:
+        """Return what ends the client's stream so that it sees the error."""
+
 
 class Nothing:
     """No stream has begun."""
@@ -60,6 +63,10 @@ class Nothing:
         return data
 
     def close(self) -> bytes:
+        """End."""
+        return b""
+
+    def fail(self, error: GatewayError) -> bytes:  # noqa: ARG002
         """End."""
         return b""
 
@@ -120,6 +127,10 @@ class Translation:
             out += self._writer.write(seen)
         return out
 
+    def fail(self, error: GatewayError) -> bytes:
+        """See `Stream.fail`; the writer knows what its client has to hear at the end."""
+        return self._writer.write([canonical.Failed(error)])
+
     def _note(self, seen: Sequence[canonical.Event]) -> None:
         for event in seen:
             kind = type(event)
@@ -138,10 +149,13 @@ class Translation:
 class Metering:
     """A stream of the client's own format: its bytes pass and are read on the way."""
 
-    __slots__ = ("_passage",)
+    __slots__ = ("_passage", "_write_error")
 
-    def __init__(self, passage: Passage) -> None:
+    def __init__(
+        self, passage: Passage, write_error: Callable[[GatewayError], bytes]
+    ) -> None:
         self._passage = passage
+        self._write_error = write_error
 
     @property
     def usage(self) -> Usage | None:
@@ -175,3 +189,7 @@ class Metering:
     def close(self) -> bytes:
         """See `Stream.close`."""
         return self._passage.close()
+
+    def fail(self, error: GatewayError) -> bytes:
+        """See `Stream.fail`."""
+        return self._write_error(error)

@@ -63,6 +63,7 @@ def routes(config: Config) -> route.RouteConfiguration:
                     _live(),
                     _sidecar(config, "ready", "/health/ready", "GET"),
                     *_served(config, "chat", "/v1/chat/completions", "POST"),
+                    *_served(config, "completions", "/v1/completions", "POST"),
                     *_served(config, "responses", "/v1/responses", "POST"),
                     *_served(config, MESSAGES_ROUTE, "/v1/messages", "POST"),
                     *_served(config, "models", "/v1/models", "GET"),
