@@ -16,6 +16,7 @@ from extproc.formats import (
     openai_completions,
     openai_responses,
 )
+from extproc.formats.anthropic import count_tokens
 from extproc.formats.base import ClientFormat
 from extproc.routing.pick import visible_models
 from extproc.runtime import Grant, Runtime
@@ -25,6 +26,7 @@ class Kind(enum.Enum):
     """How an operation is served."""
 
     CHAT = "chat"
+    COUNT_TOKENS = "count_tokens"
     MODELS = "models"
     MODEL = "model"
     READY = "ready"
@@ -45,6 +47,9 @@ _FIXED = {
     ("POST", "/v1/completions"): Operation(Kind.CHAT, openai_completions.CLIENT),
     ("POST", "/v1/responses"): Operation(Kind.CHAT, openai_responses.CLIENT),
     ("POST", "/v1/messages"): Operation(Kind.CHAT, anthropic.CLIENT),
+    ("POST", "/v1/messages/count_tokens"): Operation(
+        Kind.COUNT_TOKENS, count_tokens.CLIENT
+    ),
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),
 }
 UNKNOWN = Operation(Kind.UNKNOWN, openai_chat.CLIENT)

@@ -129,7 +129,7 @@ class RequestHalf:
                 return [Respond(200, body, JSON, "gw_models")]
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
-            case Kind.CHAT:
+            case Kind.CHAT | Kind.COUNT_TOKENS:
                 self._expect_body(headers, end=event.end)
                 self.state = State.BODY
                 return []

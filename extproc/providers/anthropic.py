@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from extproc.formats import anthropic
-from extproc.providers.base import Provider
+from extproc.formats.anthropic import count_tokens
+from extproc.providers.base import Dialect, Provider
 
 PROVIDER = Provider(
     name="anthropic",
     format=anthropic.PROVIDER,
     base_url="https://api.anthropic.com/v1",
     chat_path="/messages",
+    others=(Dialect(count_tokens.PROVIDER, "/messages/count_tokens"),),
     credential_header="x-api-key",
     headers={"anthropic-version": "2023-06-01"},
     key_variable="ANTHROPIC_API_KEY",

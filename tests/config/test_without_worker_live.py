@@ -53,7 +53,7 @@ def test_errors_have_openais_shape(alone, method, path, status, code):
     [
         ("/v1/messages", {}, 503, "api_error"),
         ("/v1/messages/nothing", {}, 404, "not_found_error"),
-        ("/v1/messages/count_tokens?beta=true", {}, 404, "not_found_error"),
+        ("/v1/messages/count_tokens?beta=true", {}, 503, "api_error"),
         ("/v1/messages/a%2Fb", {}, 400, "invalid_request_error"),
         (
             "/v1/messages",

@@ -168,3 +168,12 @@ def test_anthropics_headers_do_not_reach_openai(peers):
     headers = peers.mock.requests()[0]["headers"]
     assert not [name for name in headers if name.startswith("anthropic")]
     assert json.loads(peers.mock.requests()[0]["body"])["max_completion_tokens"] == 64
+
+
+def test_tokens_are_counted_by_anthropic_alone(peers, client):
+    count = client.messages.count_tokens(model="sonnet", messages=SAY)
+    assert count.input_tokens > 0
+    assert peers.mock.requests()[0]["path"].startswith("/v1/messages/count_tokens")
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.count_tokens(model="gpt-4o", messages=SAY)
+    assert "count tokens" in str(caught.value)

@@ -66,6 +66,9 @@ def routes(config: Config) -> route.RouteConfiguration:
                     *_served(config, "completions", "/v1/completions", "POST"),
                     *_served(config, "responses", "/v1/responses", "POST"),
                     *_served(config, MESSAGES_ROUTE, "/v1/messages", "POST"),
+                    *_served(
+                        config, MESSAGES_ROUTE, "/v1/messages/count_tokens", "POST"
+                    ),
                     *_served(config, "models", "/v1/models", "GET"),
                     *_served(config, "model", "/v1/models/", "GET", prefix=True),
                     _direct(
