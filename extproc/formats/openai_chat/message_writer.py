@@ -130,6 +130,9 @@ class MessageWriter:
                 written = {"type": "image_url", "image_url": image}
             case canonical.Document(source, filename, cache):
                 file = _write_file(source, where)
+                if filename is None and isinstance(source, canonical.Inline):
+                    # What comes with the request has to have a name.
+                    filename = "document"
                 if filename is not None:
                     file["filename"] = filename
                 written = {"type": "file", "file": file}

@@ -70,6 +70,7 @@ MESSAGES = {
             canonical.Image(canonical.Remote("https://x.test")),
             canonical.Audio(Inline("audio/mpeg", "AAAA")),
             canonical.Document(Inline("application/pdf", "AAAA"), "a.pdf"),
+            canonical.Document(Inline("application/pdf", "BBBB")),
             canonical.Document(canonical.FileReference("file-1")),
         ),
         [
@@ -81,6 +82,7 @@ MESSAGES = {
                     {"type": "image_url", "image_url": {"url": "https://x.test"}},
                     {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
                     {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}},
+                    {"type": "file", "file": {"file_data": "data:application/pdf;base64,BBBB", "filename": "document"}},
                     {"type": "file", "file": {"file_id": "file-1"}},
                 ],
             }
@@ -256,9 +258,10 @@ IMAGES = st.builds(
 )
 DOCUMENTS = st.builds(
     canonical.Document,
-    st.builds(Inline, st.just("application/pdf"), BASE64)
-    | st.builds(canonical.FileReference, NAME),
-    st.none() | NAME,
+    st.builds(Inline, st.just("application/pdf"), BASE64),
+    NAME,
+) | st.builds(
+    canonical.Document, st.builds(canonical.FileReference, NAME), st.none() | NAME
 )
 AUDIO = st.builds(
     canonical.Audio,
