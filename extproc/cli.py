@@ -2,7 +2,7 @@
 
 Every command imports what it needs itself, so that `extproc run` starts its children
 before anything heavy is loaded. Exit codes: 0, and 2 for what the user can mend; the
-reasons are on standard error, one line each.
+reasons are on standard error, one line each. `conformance` ends in 1 where it finds fault.
 """
 
 from __future__ import annotations
@@ -145,6 +145,33 @@ def compile_(
     except OSError as error:
         fail(f"Cannot write to {out}: {error.strerror}.")
     print(f"wrote {out / XDS_FOLDER} and {out / SNAPSHOT_FILE}")
+
+
+@app.command()
+def conformance(
+    *,
+    provider: Annotated[
+        str | None, typer.Option(help="only this one", metavar="TYPE")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="rows instead of tables")
+    ] = False,
+) -> None:
+    """Try every feature between every client API and provider; 1 if any fails."""
+    import msgspec  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from extproc.local.conformance import play, tables  # noqa: PLC0415
+    from extproc.providers import PROVIDERS  # noqa: PLC0415
+
+    if provider is not None and provider not in PROVIDERS:
+        fail(f"There is no provider {provider!r}; there are {', '.join(PROVIDERS)}.")
+    rows = play([provider] if provider else tuple(PROVIDERS))
+    if json:
+        print("\n".join(msgspec.json.encode(row).decode() for row in rows))
+    else:
+        Console().print(*tables(rows))
+    raise typer.Exit(any(row.outcome == "fail" for row in rows))
 
 
 @keys.command()

@@ -1,0 +1,202 @@
+"""The gateway's core between a client and the mock providers, in this process.
+
+Everything but Envoy and the edge is the real thing: an `Exchange` reads the request and
+renders it; a mock, given what Envoy would send it, answers; the exchange translates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from extproc.exchange import events
+from extproc.exchange.commands import (
+    AnswerBody,
+    AnswerHeaders,
+    Attempt,
+    Command,
+    Complete,
+    Headers,
+    Respond,
+    Route,
+)
+from extproc.exchange.exchange import Exchange
+from extproc.local.conformance.dialect import Dialect, cut, decode
+from extproc.local.conformance.heard import Heard
+from extproc.local.conformance.prompts import Prompt
+from extproc.local.mock.anthropic.api import Anthropic
+from extproc.local.mock.bedrock.api import Bedrock
+from extproc.local.mock.connection import event_bytes
+from extproc.local.mock.gemini.api import Gemini
+from extproc.local.mock.openai.api import OpenAI
+from extproc.local.mock.reply import Provider as Mock, Reply, Request
+from extproc.local.mock.state import Memory
+from extproc.providers import PROVIDERS
+from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
+
+_KEY: Final = "sk-conformance"
+"""The client's; the mocks would refuse it."""
+_MOCK_KEYS: Final = ("sk-mock*",)
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
+"""What Envoy takes from the client's headers."""
+
+_PROOFS: Final = re.compile(
+    rb'"(?:signature|thoughtSignature|encrypted_content)": ?"([^"]{8,})"'
+)
+
+
+class Refused(Exception):
+    """The gateway refused the request itself."""
+
+    def __init__(self, status: int, field: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.field = field
+        """As the client's API spells it; empty when no field was named."""
+
+
+class Gateway:
+    """One run: a gateway with every provider behind it, mocked."""
+
+    def __init__(self) -> None:
+        memory = Memory(lambda: 0.0)
+        self._mocks: dict[str, Mock] = {
+            "openai": OpenAI(memory, _MOCK_KEYS),
+            "anthropic": Anthropic(memory, _MOCK_KEYS),
+            "gemini": Gemini(memory, _MOCK_KEYS),
+            "bedrock": Bedrock(memory, _MOCK_KEYS),
+        }
+        digest = hashlib.sha256(_KEY.encode()).hexdigest()
+        self._runtimes = {
+            name: Runtime.of(
+                Snapshot(
+                    generation=1,
+                    grants=(Grant("conformance", digest),),
+                    models=(ModelSpec("*", (_target(name),)),),
+                )
+            )
+            for name in PROVIDERS
+        }
+
+    def provider_format(self, client: str, provider: str) -> str:
+        """Return the format in which `provider` is asked for a client of this format."""
+        return PROVIDERS[provider].dialect(client).format.name
+
+    def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
+        """Return what a client hears when it asks `provider` this.
+
+        Raises:
+            Refused: the gateway did not send it on.
+        """
+        exchange = Exchange(
+            self._runtimes[provider], id="gw-conformance", started=0.0, now=0.0
+        )
+        head = {
+            ":method": "POST",
+            ":path": dialect.path,
+            "content-type": "application/json",
+            **dialect.headers(_KEY),
+        }
+        body = msgspec.json.encode(dialect.spell(prompt, model))
+        commands = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
+        commands += exchange.receive(events.RequestBody(body, end=True), 0.0)
+        if not isinstance(commands[0], Route):
+            raise _refused(dialect, commands)
+        attempt = commands[0].chain[0]
+        answer = list(self._answer(provider, attempt, head))
+        told = [one for event in answer for one in exchange.receive(event, 0.0)]
+        return _hear(dialect, attempt, answer, told)
+
+    def _answer(
+        self, provider: str, attempt: Attempt, client: Mapping[str, str]
+    ) -> Iterator[events.ResponseHeaders | events.ResponseBody]:
+        kind = PROVIDERS[provider]
+        sent = {
+            name: value
+            for name, value in client.items()
+            if not name.startswith(":")
+            and name not in _CREDENTIALS
+            and name not in attempt.delete_headers
+        }
+        sent |= dict(attempt.set_headers)
+        sent[kind.credential_header] = f"{kind.credential_prefix}sk-mock-{provider}"
+        reply = self._mocks[provider].respond(
+            Request("POST", attempt.path, tuple(sent.items()), attempt.body)
+        )
+        yield events.ResponseHeaders(
+            status=reply.status,
+            headers={
+                ":status": str(reply.status),
+                "content-type": reply.content_type,
+                **dict(reply.headers),
+            },
+            end=False,
+            details="via_upstream",
+            attempts=1,
+        )
+        if isinstance(reply, Reply):
+            yield events.ResponseBody(reply.body, end=True)
+            return
+        for event in itertools.islice(reply.events, reply.conduct.truncate_after):
+            yield events.ResponseBody(event_bytes(event), end=False)
+        yield events.ResponseBody(b"", end=True)
+
+
+def _target(name: str) -> TargetSpec:
+    base = urllib.parse.urlsplit(PROVIDERS[name].base_url)
+    return TargetSpec(
+        provider=name,
+        type=name,
+        cluster=name,
+        authority=base.netloc,
+        base_path=base.path,
+    )
+
+
+def _refused(dialect: Dialect, commands: list[Command]) -> Refused:
+    (respond,) = [one for one in commands if isinstance(one, Respond)]
+    (record,) = [one.completion for one in commands if isinstance(one, Complete)]
+    field = record.skipped[0].partition(":")[2] if record.skipped else ""
+    message = dialect.read(decode(respond.body)).error
+    return Refused(respond.status, "" if field == "None" else field, message)
+
+
+def _hear(
+    dialect: Dialect,
+    attempt: Attempt,
+    answer: list[events.ResponseHeaders | events.ResponseBody],
+    told: list[Command],
+) -> Heard:
+    """Read the client's answer out of what the exchange told Envoy to send."""
+    head = answer[0]
+    assert isinstance(head, events.ResponseHeaders)  # noqa: S101 - we made it
+    (change,) = [one for one in told if isinstance(one, AnswerHeaders)]
+    (record,) = [one.completion for one in told if isinstance(one, Complete)]
+    headers = _changed(head.headers, change)
+    raw = b"".join(one.data for one in told if isinstance(one, AnswerBody))
+    if headers["content-type"].startswith("text/event-stream"):
+        heard = dialect.read_stream(cut(raw))
+    else:
+        heard = dialect.read(decode(raw))
+    upstream = b"".join(
+        one.data for one in answer if isinstance(one, events.ResponseBody)
+    )
+    heard.status = change.status or head.status
+    heard.retry_after = headers.get("retry-after", "")
+    heard.sent = decode(attempt.body)
+    heard.proofs = tuple(found.decode() for found in _PROOFS.findall(upstream))
+    heard.dropped = record.dropped
+    return heard
+
+
+def _changed(headers: Mapping[str, str], change: AnswerHeaders) -> dict[str, str]:
+    gone = set(change.delete_headers)
+    kept = {name: value for name, value in headers.items() if name not in gone}
+    added: Headers = change.set_headers
+    return kept | dict(added)

@@ -1,0 +1,121 @@
+"""Playing every feature from every client at every provider, one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, replace
+from typing import Final, Literal
+
+import msgspec
+
+from extproc.local.conformance import (
+    anthropic,
+    checks,
+    openai_chat,
+    openai_responses,
+)
+from extproc.local.conformance.checks import NotCarried, Wrong
+from extproc.local.conformance.dialect import Dialect
+from extproc.local.conformance.features import FEATURES, Feature
+from extproc.local.conformance.gateway import Gateway, Refused
+from extproc.local.conformance.heard import Heard
+from extproc.local.conformance.prompts import Prompt
+from extproc.providers import PROVIDERS
+
+DIALECTS: Final = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic.DIALECT)
+
+MODELS: Final = {
+    "openai": ("gpt-4o", "gpt-5"),
+    "anthropic": ("claude-sonnet-4-5", "claude-sonnet-4-5"),
+    "gemini": ("gemini-3.5-flash", "gemini-3.5-flash"),
+    "bedrock": (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+}
+"""The model of each provider, and the one that is asked to think."""
+
+Outcome = Literal["pass", "fail", "unsupported"]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """How one feature fared."""
+
+    client_format: str
+    provider_format: str
+    """The API that the provider was asked in."""
+    provider: str
+    feature: str
+    outcome: Outcome
+    """``unsupported``: the gateway says so, by a 400 that names a field or by reporting
+    what it left out; ``fail``: anything else that is not right."""
+    reason: str = ""
+
+
+def play(providers: Sequence[str] = tuple(PROVIDERS)) -> list[Row]:
+    """Return the rows of these providers; a client's API that has no words has no row."""
+    return list(_rows(providers))
+
+
+def _rows(providers: Sequence[str]) -> Iterator[Row]:
+    gateway = Gateway()
+    for provider in providers:
+        for dialect in DIALECTS:
+            for feature in FEATURES:
+                if _said(feature.prompt) & dialect.lacks:
+                    continue
+                outcome, reason = _play(gateway, provider, dialect, feature)
+                yield Row(
+                    client_format=dialect.name,
+                    provider_format=gateway.provider_format(dialect.name, provider),
+                    provider=provider,
+                    feature=feature.name,
+                    outcome=outcome,
+                    reason=reason,
+                )
+
+
+def _said(prompt: Prompt) -> set[str]:
+    """Return the fields that are not at their default."""
+    return {
+        field.name
+        for field in fields(prompt)
+        if field.default is not MISSING and getattr(prompt, field.name) != field.default
+    }
+
+
+def _play(
+    gateway: Gateway, provider: str, dialect: Dialect, feature: Feature
+) -> tuple[Outcome, str]:
+    """Ask it in every way; the first that does not pass decides."""
+    model = MODELS[provider][feature.prompt.thinking]
+    for stream in feature.ways:
+        prompt = replace(
+            feature.prompt,
+            stream=stream,
+            stream_usage=stream and feature.prompt.stream_usage,
+        )
+        way = "streamed: " if stream and len(feature.ways) > 1 else ""
+        heard = Heard()
+        try:
+            heard = gateway.ask(dialect, provider, model, prompt)
+            feature.check(heard)
+            if feature.result:
+                first = heard
+                again = replace(prompt, answered=first, result=feature.result)
+                heard = gateway.ask(dialect, provider, model, again)
+                feature.after(heard)
+                if feature.proves:
+                    checks.proves(first)(heard)
+        except Refused as refused:
+            if refused.status == 400 and refused.field:
+                return "unsupported", f"{way}{refused.field}: {refused}"
+            return "fail", f"{way}refused with {refused.status}: {refused}"
+        except Wrong as wrong:
+            if isinstance(wrong, NotCarried) and heard.dropped:
+                left = ", ".join(heard.dropped)
+                return "unsupported", f"{way}{left}: left out, and reported"
+            return "fail", f"{way}{wrong}"
+        except (LookupError, TypeError, msgspec.DecodeError) as error:
+            return "fail", f"{way}the answer cannot be read: {error!r}"
+    return "pass", ""
