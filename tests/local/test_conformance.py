@@ -70,6 +70,20 @@ def test_what_is_refused_names_a_field():
     assert "seed: left out, and reported" in reasons
 
 
+def test_a_field_is_named_as_the_clients_api_spells_it():
+    names = {
+        (row.provider, row.reason.removeprefix("streamed: ").partition(":")[0])
+        for row in rows()
+        if (row.client_format, row.feature) == ("openai_responses", "logprobs")
+    }
+    assert names == {
+        ("openai", ""),
+        ("anthropic", "include"),
+        ("gemini", "include"),
+        ("bedrock", "include"),
+    }
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("provider", ["anthropic", "gemini", "bedrock"])
 @pytest.mark.parametrize("dialect", CLIENTS)

@@ -97,7 +97,10 @@ def _refuse(request: canonical.Request) -> None:
     if request.n is not None and request.n != 1:
         raise Unsupported("Anthropic's API gives one answer.", param="n")
     if request.logprobs:
-        raise Unsupported("Anthropic's API has no log probabilities.", param="logprobs")
+        raise Unsupported(
+            "Anthropic's API has no log probabilities.",
+            param=request.name_of("logprobs"),
+        )
     if request.top_logprobs:
         raise Unsupported(
             "Anthropic's API has no log probabilities.", param="top_logprobs"

@@ -126,7 +126,9 @@ def _refuse(request: canonical.Request) -> None:
     if request.n is not None and request.n != 1:
         raise Unsupported("Bedrock gives one answer.", param="n")
     if request.logprobs:
-        raise Unsupported("Bedrock has no log probabilities.", param="logprobs")
+        raise Unsupported(
+            "Bedrock has no log probabilities.", param=request.name_of("logprobs")
+        )
     if request.top_logprobs:
         raise Unsupported("Bedrock has no log probabilities.", param="top_logprobs")
     for name, value in request.extras.items():

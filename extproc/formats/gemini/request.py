@@ -156,7 +156,7 @@ def _ask_logprobs(
     if not request.logprobs:
         return
     if request.stream:
-        drop("logprobs")
+        drop(request.name_of("logprobs"))
         return
     config.response_logprobs = True
     config.logprobs = request.top_logprobs or None
