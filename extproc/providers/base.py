@@ -46,6 +46,9 @@ class Provider:
     aws_service: str = ""
     """The service's name in AWS signatures. Envoy signs the requests for it where the
     configuration has no credential of its own."""
+    request_id_header: str = ""
+    """Where it names its own id of the request; clients see it as
+    ``x-upstream-request-id``."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Sent with every request."""
     key_variable: str = ""

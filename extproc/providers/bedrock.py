@@ -17,6 +17,7 @@ PROVIDER = Provider(
     chat_path="/model/{model}/converse",
     stream_path="/model/{model}/converse-stream",
     framing=EVENT_STREAM,
+    request_id_header="x-amzn-requestid",
     credential_header="authorization",
     credential_prefix="Bearer ",
     aws_service="bedrock",

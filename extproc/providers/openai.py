@@ -11,6 +11,7 @@ PROVIDER = Provider(
     base_url="https://api.openai.com/v1",
     chat_path="/chat/completions",
     others=(Dialect(openai_responses.PROVIDER, "/responses"),),
+    request_id_header="x-request-id",
     credential_header="authorization",
     credential_prefix="Bearer ",
     key_variable="OPENAI_API_KEY",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import zstandard
 
-from tests.harness import KEY, running
+from tests.harness import BEDROCK, KEY, running
 
 pytestmark = pytest.mark.envoy
 
@@ -169,6 +169,28 @@ def test_every_answer_has_the_gateways_request_id(peers):
     ids.add(post(peers, b"{").headers["x-request-id"])
     assert len(ids) == 4
     assert not [i for i in ids if i.startswith("req_mock")], "the provider's own"
+
+
+SERVED = {
+    "gpt-4o": ("openai", "req_mock"),
+    "claude-sonnet-4-5": ("anthropic", "req_"),
+    "gemini-2.5-flash": ("gemini", None),
+    BEDROCK: ("bedrock", ""),
+}
+
+
+@pytest.mark.parametrize("model", SERVED)
+@pytest.mark.parametrize("text", ["Hi", "[[mock: status=400]]"])
+def test_who_answered_is_told_and_under_which_id(peers, model, text):
+    provider, prefix = SERVED[model]
+    body = {"model": model, "messages": [{"role": "user", "content": text}]}
+    answer = peers.http.post(CHAT, json=body)
+    assert answer.headers["x-extproc-provider"] == provider
+    if prefix is None:
+        assert "x-upstream-request-id" not in answer.headers
+    else:
+        assert answer.headers["x-upstream-request-id"].startswith(prefix)
+        assert answer.headers["x-upstream-request-id"] != answer.headers["x-request-id"]
 
 
 def test_what_was_dropped_is_reported(peers):

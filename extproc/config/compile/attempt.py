@@ -141,7 +141,7 @@ def upstream_filters(
     name: str, provider: ProviderConfig, layout: Layout
 ) -> list[hcm.HttpFilter]:
     """Compile the upstream chain of the provider `name`."""
-    chain = [_rendering(), _hygiene(provider)]
+    chain = [_rendering(), _hygiene(name, provider)]
     if provider.api_key is not None:
         chain.append(_credential(name, provider, layout))
     elif provider.kind.aws_service:
@@ -175,17 +175,14 @@ def _rendering() -> hcm.HttpFilter:
     )
 
 
-def _hygiene(provider: ProviderConfig) -> hcm.HttpFilter:
-    # First the drops, so that a configured header survives them.
-    configured = [
-        rules.HeaderMutation(
-            append=core.HeaderValueOption(
-                header=core.HeaderValue(key=key, value=value),
-                append_action=core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
-            )
-        )
-        for key, value in sorted(provider.headers.items())
-    ]
+def _hygiene(name: str, provider: ProviderConfig) -> hcm.HttpFilter:
+    # First the drops, so that what we set survives them.
+    configured = [_set(key, value) for key, value in sorted(provider.headers.items())]
+    told = [_set("x-extproc-provider", name)]
+    if provider.kind.request_id_header:
+        # Before Envoy puts the gateway's own id in x-request-id's place.
+        source = f"%RESP({provider.kind.request_id_header})%"
+        told.append(_set("x-upstream-request-id", source))
     return wire.http_filter(
         "header_mutation",
         wire.pack(
@@ -195,10 +192,22 @@ def _hygiene(provider: ProviderConfig) -> hcm.HttpFilter:
                         *drops(NOT_FOR_PROVIDERS, NOT_FOR_PROVIDERS_PREFIXES),
                         *configured,
                     ],
-                    response_mutations=drops(NOT_FOR_CLIENTS, NOT_FOR_CLIENTS_PREFIXES),
+                    response_mutations=[
+                        *drops(NOT_FOR_CLIENTS, NOT_FOR_CLIENTS_PREFIXES),
+                        *told,
+                    ],
                 )
             )
         ),
+    )
+
+
+def _set(key: str, value: str) -> rules.HeaderMutation:
+    return rules.HeaderMutation(
+        append=core.HeaderValueOption(
+            header=core.HeaderValue(key=key, value=value),
+            append_action=core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+        )
     )
 
 
