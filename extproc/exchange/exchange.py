@@ -24,8 +24,6 @@ from extproc.exchange.response import ResponseHalf
 from extproc.exchange.tally import Tally
 from extproc.runtime import Runtime
 
-_BODIES = (events.RequestBody, events.ResponseBody)
-
 
 class Exchange:
     """Drives the two halves and closes the books."""
@@ -52,9 +50,9 @@ class Exchange:
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
 
-    def weight(self, event: events.Event) -> int:
+    def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `receive` will have to read for this event, about."""
-        if self.completed or not isinstance(event, _BODIES):
+        if self.completed:
             return 0
         half = self._response or self._request
         return half.weight(event)

@@ -49,7 +49,7 @@ Step = Callable[[Any, Any], list[Command]]
 JSON = (("content-type", "application/json"),)
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     """Where the request half stands."""
 
     HEADERS = enum.auto()

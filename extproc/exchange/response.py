@@ -50,7 +50,7 @@ _NO_LIMIT = 1 << 62
 """A stream is decoded event by event and never held."""
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     """Where the response half stands."""
 
     HEADERS = enum.auto()

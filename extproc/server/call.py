@@ -32,6 +32,9 @@ it is all small parts of a translated request; 32 MiB of them take seconds, and 
 does not answer Envoy's PINGs for one second loses all its streams."""
 
 
+_BODIES = (events.RequestBody, events.ResponseBody)
+
+
 class Call:
     """Drives one `Exchange`; an edge feeds it and sends what it returns.
 
@@ -98,12 +101,14 @@ class Call:
         if self.work is not None:
             self._waiting.append(event)
             return []
-        if exchange.weight(event) > HEAVY_BYTES:
+        if isinstance(event, _BODIES) and exchange.weight(event) > HEAVY_BYTES:
             self.work = functools.partial(exchange.receive, event, now)
             return []
         return self._carry_out(exchange.receive(event, now))
 
     def _carry_out(self, commands: list[Command]) -> list[bytes]:
+        if not commands:
+            return []
         for command in commands:
             if type(command) is Leave:
                 self.finished = True

@@ -203,7 +203,10 @@ class LeanConnection(asyncio.Protocol):
         if events:
             now = self._loop.time()
             for event in events:
-                self._take(event, now)
+                if type(event) is MessageReceived:  # most of them
+                    self._deliver(event.stream_id, event.message, now)
+                else:
+                    self._take(event, now)
         self._flush()
 
     def pause_writing(self) -> None:
@@ -254,11 +257,7 @@ class LeanConnection(asyncio.Protocol):
     def _take(self, event: Event, now: float) -> None:
         match event:
             case MessageReceived(stream_id, message):
-                call = self._calls.get(stream_id)
-                if call is None:
-                    self._answer(stream_id, message)
-                else:
-                    self._drive(stream_id, call, partial(call.receive, message), now)
+                self._deliver(stream_id, message, now)
             case CallStarted(stream_id, path):
                 self._start(stream_id, path)
             case CallHalfClosed(stream_id):
@@ -274,6 +273,18 @@ class LeanConnection(asyncio.Protocol):
                 self._over = True
             case _:
                 assert_never(event)
+
+    def _deliver(self, stream_id: int, message: bytes, now: float) -> None:
+        call = self._calls.get(stream_id)
+        if call is None:
+            self._answer(stream_id, message)
+            return
+        try:
+            replies = call.receive(message, now)
+        except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
+            self._fail(stream_id, exc)
+        else:
+            self._reply(stream_id, call, replies)
 
     def _start(self, stream_id: int, path: str) -> None:
         if path == PROCESS:
@@ -297,7 +308,10 @@ class LeanConnection(asyncio.Protocol):
             replies = ask(now)
         except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
             self._fail(stream_id, exc)
-            return
+        else:
+            self._reply(stream_id, call, replies)
+
+    def _reply(self, stream_id: int, call: Call, replies: list[bytes]) -> None:
         finished = call.finished
         if replies or finished:
             alive = self._h2.send_messages(stream_id, replies, end=finished)

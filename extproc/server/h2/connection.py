@@ -181,8 +181,12 @@ class ServerConnection:
     ) -> None:
         # Every byte counts: padding, and what is ignored (section 6.9.1).
         self._take_credit(stop - start)
+        stream = self._calls.streams.get(stream_id)
         try:
-            if self._accepts(FrameType.DATA, stream_id):
+            # The table says the same of DATA on an open stream; this is most frames.
+            if (
+                stream is not None and stream.state is StreamState.OPEN
+            ) or self._accepts(FrameType.DATA, stream_id):
                 self._on_body(flags, stream_id, buffer, start, stop)
         except StreamFault as fault:
             self._calls.reset_for(stream_id, fault)
