@@ -56,6 +56,13 @@ SUBJECTS = {
     "pass-through": ("gateway", body("gpt-4o")),
     "translated": ("gateway", body("claude-sonnet-4-5")),
 }
+# The same with a provider that costs what one in Python costs: the built-in mock. Its
+# share of the machine is the same for bare Envoy and for us.
+MOCKED = {
+    "bare, mock provider": ("bare-mock", body("gpt-4o")),
+    "pass-through, mock provider": ("gateway", body("mock-gpt")),
+    "translated, mock provider": ("gateway", body("mock-claude")),
+}
 STREAMS = {
     "bare, streamed": ("bare", body("gpt-4o", stream=True)),
     "pass-through, streamed": ("gateway", body("gpt-4o", stream=True)),
@@ -120,13 +127,26 @@ def wait_for_answer(url: str, seconds: float = 60) -> float:
     raise SystemExit(f"{url} does not answer")
 
 
-def bare_bootstrap(port: int, upstream: int) -> str:
-    """Return the least configuration that proxies: no filter but the router."""
+def bare_bootstrap(ports: dict[int, int]) -> str:
+    """Return the least configuration that proxies each port to another: a router."""
+    made = [_bare(port, upstream) for port, upstream in ports.items()]
+    return json.dumps(
+        {
+            "static_resources": {
+                "listeners": [listener for listener, _ in made],
+                "clusters": [cluster for _, cluster in made],
+            }
+        }
+    )
+
+
+def _bare(port: int, upstream: int) -> tuple[object, object]:
     ext = "type.googleapis.com/envoy.extensions"
     address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     manager = {
         "@type": f"{ext}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bare",
+        "use_remote_address": False,
         "http_filters": [
             {
                 "name": "router",
@@ -138,10 +158,16 @@ def bare_bootstrap(port: int, upstream: int) -> str:
                 {
                     "name": "all",
                     "domains": ["*"],
+                    # The mock refuses what no provider should see.
+                    "request_headers_to_remove": [
+                        "x-forwarded-proto",
+                        "x-forwarded-for",
+                        "x-envoy-expected-rq-timeout-ms",
+                    ],
                     "routes": [
                         {
                             "match": {"prefix": "/"},
-                            "route": {"cluster": "upstream", "timeout": "0s"},
+                            "route": {"cluster": f"to-{upstream}", "timeout": "0s"},
                         }
                     ],
                 }
@@ -155,7 +181,7 @@ def bare_bootstrap(port: int, upstream: int) -> str:
         }
     ]
     listener = {
-        "name": "bare",
+        "name": f"bare-{port}",
         "address": address,
         "filter_chains": [{"filters": filters}],
     }
@@ -170,30 +196,39 @@ def bare_bootstrap(port: int, upstream: int) -> str:
         ("max_connections", "max_pending_requests", "max_requests"), 100_000
     )
     cluster = {
-        "name": "upstream",
+        "name": f"to-{upstream}",
         "type": "STATIC",
         "circuit_breakers": {"thresholds": [limits]},
         "load_assignment": {
-            "cluster_name": "upstream",
+            "cluster_name": f"to-{upstream}",
             "endpoints": [{"lb_endpoints": [endpoint]}],
         },
     }
-    return json.dumps(
-        {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-    )
+    return listener, cluster
 
 
-def gateway_config(upstream: int) -> str:
-    base = {"base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-upstream"}
+def gateway_config(upstream: int, mock: int) -> str:
+    base = {"base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": KEY}
+    mocked = {"base_url": f"http://127.0.0.1:{mock}/v1", "api_key": KEY}
     return yaml.safe_dump(
         {
             "providers": {
                 "openai": {"type": "openai", **base},
                 "anthropic": {"type": "anthropic", **base},
+                "mock-openai": {"type": "openai", **mocked},
+                "mock-anthropic": {"type": "anthropic", **mocked},
             },
             "models": {
                 "gpt-4o": {"targets": [{"provider": "openai"}]},
                 "hold": {"targets": [{"provider": "openai"}]},
+                "mock-gpt": {
+                    "targets": [{"provider": "mock-openai", "model": "gpt-4o"}]
+                },
+                "mock-claude": {
+                    "targets": [
+                        {"provider": "mock-anthropic", "model": "claude-sonnet-4-5"}
+                    ]
+                },
                 "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
             },
         }
@@ -250,7 +285,7 @@ class Peers:
         self._gateway = gateway
 
     def pids(self, subject: str) -> dict[str, int]:
-        if subject == "bare":
+        if subject.startswith("bare"):
             return {"envoy": self._bare}
         found = {}
         for process in psutil.Process(self._gateway).children(recursive=True):
@@ -297,7 +332,7 @@ def run_rounds(peers: Peers, options: argparse.Namespace) -> dict[str, Any]:
     """Measure every subject in every round; return the medians."""
     seen: dict[str, list[dict[str, float]]] = {}
     for number in range(options.rounds + 1):  # the first one warms up
-        for name, (subject, text) in {**SUBJECTS, **STREAMS}.items():
+        for name, (subject, text) in {**SUBJECTS, **MOCKED, **STREAMS}.items():
             connections = 8 if name in STREAMS else options.connections
             figures = measure(
                 peers, subject, text, "--connections", connections,
@@ -335,10 +370,16 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         child(sys.executable, HERE / "upstream.py") as upstream,
-    ):
+        child(
+            sys.executable, "-m", "extproc.local.mock", "--port", "0", "--pace-ms", "0",
+            "--key", KEY,
+        ) as mock,
+    ):  # fmt: skip
         assert upstream.stdout
+        assert mock.stdout
         upstream_port = int(upstream.stdout.readline().split()[-1])
-        results = run(Path(folder), upstream_port, options)
+        mock_port = int(mock.stdout.readline().split(":")[-1])
+        results = run(Path(folder), upstream_port, mock_port, options)
     results["machine"] = machine()
     results["options"] = {k: v for k, v in vars(options).items() if k != "output"}
     today = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
@@ -349,11 +390,15 @@ def main() -> int:
     return 0
 
 
-def run(folder: Path, upstream: int, options: argparse.Namespace) -> dict[str, Any]:
-    ports = {"bare": free_port(), "gateway": free_port(), "control": free_port()}
+def run(
+    folder: Path, upstream: int, mock: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    ports = {name: free_port() for name in ("bare", "bare-mock", "gateway", "control")}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    (folder / "gateway.yaml").write_text(gateway_config(upstream))
-    (folder / "bare.json").write_text(bare_bootstrap(ports["bare"], upstream))
+    (folder / "gateway.yaml").write_text(gateway_config(upstream, mock))
+    (folder / "bare.json").write_text(
+        bare_bootstrap({ports["bare"]: upstream, ports["bare-mock"]: mock})
+    )
     gateway = [
         Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
         "--listen", f"127.0.0.1:{ports['gateway']}",
@@ -433,6 +478,12 @@ def table(results: dict[str, Any]) -> str:
             f"| {name} | {seen['rate']:.0f} | {seen['rate'] / rounds['bare']['rate']:.2f} | "
             f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
             f"{added[0]:.2f} | {added[1]:.2f} |"
+        )
+    for name in MOCKED:
+        seen, against = rounds[name], rounds["bare, mock provider"]
+        lines.append(
+            f"| {name} | {seen['rate']:.0f} | {seen['rate'] / against['rate']:.2f} | "
+            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | | |"
         )
     lines += [
         "",
