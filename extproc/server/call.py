@@ -32,6 +32,9 @@ it is all small parts of a translated request; 32 MiB of them take seconds, and 
 does not answer Envoy's PINGs for one second loses all its streams."""
 
 
+Worked = tuple[list[Command], list[bytes]]
+"""What an event led to, and the messages that say it."""
+
 _BODIES = (events.RequestBody, events.ResponseBody)
 
 
@@ -50,7 +53,7 @@ class Call:
         self._waiting: list[events.Event] = []
         self.finished = False
         """Nothing more will be said: end the stream with OK."""
-        self.work: Callable[[], list[Command]] | None = None
+        self.work: Callable[[], Worked] | None = None
         """To be run in a thread, and its result given to `resume`."""
 
     @property
@@ -72,10 +75,11 @@ class Call:
             )
         return self._deliver(exchange, decode(message), now)
 
-    def resume(self, commands: list[Command], now: float) -> list[bytes]:
+    def resume(self, worked: Worked, now: float) -> list[bytes]:
         """Take what `work` returned; return the messages to send."""
         self.work = None
-        messages = self._carry_out(commands)
+        commands, messages = worked
+        self._note(commands)
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             messages += self._deliver(self._exchange, event, now)
@@ -102,16 +106,25 @@ class Call:
             self._waiting.append(event)
             return []
         if isinstance(event, _BODIES) and exchange.weight(event) > HEAVY_BYTES:
-            self.work = functools.partial(exchange.receive, event, now)
+            self.work = functools.partial(_work, exchange, event, now)
             return []
         return self._carry_out(exchange.receive(event, now))
 
     def _carry_out(self, commands: list[Command]) -> list[bytes]:
         if not commands:
             return []
+        self._note(commands)
+        return encode(commands)
+
+    def _note(self, commands: list[Command]) -> None:
         for command in commands:
             if type(command) is Leave:
                 self.finished = True
             elif type(command) is Complete:
                 self._office.record(command.completion)
-        return encode(commands)
+
+
+def _work(exchange: Exchange, event: events.Event, now: float) -> Worked:
+    """Do in a thread what takes long: reading a large body, and copying it out."""
+    commands = exchange.receive(event, now)
+    return commands, encode(commands)

@@ -118,8 +118,8 @@ class GrpcServer:
                         break
                     answers = call.receive(message, now())
                 if call.work is not None:
-                    commands = await asyncio.to_thread(call.work)
-                    answers = [*answers, *call.resume(commands, now())]
+                    worked = await asyncio.to_thread(call.work)
+                    answers = [*answers, *call.resume(worked, now())]
                 for answer in answers:
                     await context.write(answer)
             else:

@@ -29,8 +29,7 @@ from extproc.server.h2.events import (
 from extproc.server.h2.limits import MIB, Limits
 
 if TYPE_CHECKING:  # The edge only ever sees what `new_call` makes.
-    from extproc.exchange.commands import Command
-    from extproc.server.call import Call
+    from extproc.server.call import Call, Worked
 
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
@@ -323,9 +322,7 @@ class LeanConnection(asyncio.Protocol):
             done = self._loop.run_in_executor(None, call.work)
             done.add_done_callback(partial(self._resume, stream_id, call))
 
-    def _resume(
-        self, stream_id: int, call: Call, done: asyncio.Future[list[Command]]
-    ) -> None:
+    def _resume(self, stream_id: int, call: Call, done: asyncio.Future[Worked]) -> None:
         """Go on with a call whose work a thread has done; it may be gone by now."""
         half_closed = self._working.pop(stream_id)
         # Also where the work failed and `resume` never comes to it: what follows, the

@@ -64,9 +64,9 @@ def test_a_heavy_request_is_left_to_a_thread(monkeypatch):
     assert call.receive(request_body("x" * 2000), 1.0) == []
     work = call.work
     assert work is not None
-    commands = work()
-    assert isinstance(commands[0], Route)
-    answers = call.resume(commands, 2.0)
+    worked = work()
+    assert isinstance(worked[0][0], Route)
+    answers = call.resume(worked, 2.0)
     assert kinds(answers) == ["request_headers", "request_body"]
     assert call.work is None
 
