@@ -115,6 +115,8 @@ def test_what_a_provider_says_to_its_direct_callers_is_dropped(rig):
     }
     answer = post(rig, target("alpha"))
     assert answer.headers.pop("x-request-id") != "theirs"
+    assert answer.headers.pop("x-upstream-request-id") == "theirs"
+    assert answer.headers.pop("x-extproc-provider") == "alpha"
     assert answer.headers.pop("server") == "extproc"
     assert set(answer.headers) == {
         "date", "content-type", "transfer-encoding", "retry-after",
