@@ -152,6 +152,7 @@ class Gateway:
         edge: str = "lean",
         workers: int = 1,
         scheme: str = "http",
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.edge = edge
@@ -165,6 +166,11 @@ class Gateway:
             access_log=folder / "access.log",
         )
         self.snapshot = build(self.config, grants=grants(), generation=1, created=1)
+        if limits is not None:
+            self.snapshot = msgspec.structs.replace(
+                self.snapshot,
+                limits=msgspec.structs.replace(self.snapshot.limits, **limits),
+            )
         (folder / "snapshot").write_bytes(msgspec.msgpack.encode(self.snapshot))
         write_files(compile_envoy(self.config, self.layout), self.layout.xds)
         self.workers = [self.start_worker(i) for i in range(workers)]

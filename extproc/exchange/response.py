@@ -73,7 +73,8 @@ class ResponseHalf:
         self._client: ClientFormat = request.operation.format
         self._leg: Leg = request.legs[0]
         self._status = 0
-        self._bodiless = False
+        self._bodiless = True
+        """No body of an answer is on its way: it has none, or has not even begun."""
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
@@ -97,10 +98,14 @@ class ResponseHalf:
         return step(self, event)
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
-        """Return how many bytes `event` makes us read: all of them at the end."""
+        """Return how many bytes `event` makes us read: all of them at the end.
+
+        What is compressed may be a hundred times as long as it looks.
+        """
+        growth = 100 if self._decoder else 1
         if self.state is State.STREAMING:
-            return len(event.data)
-        return self._size + len(event.data) if event.end else 0
+            return growth * len(event.data)
+        return growth * (self._size + len(event.data)) if event.end else 0
 
     def fail(self, error: GatewayError) -> list[Command]:
         """End the answer with `error`, in the client's dialect.
@@ -116,7 +121,8 @@ class ResponseHalf:
                 headers = (*headers, ("retry-after", error.retry_after))
             body = self._client.write_error(error)
             if self._bodiless:
-                # Envoy drops a body that is added to an answer without one.
+                # Envoy drops a body that is added to an answer without one, and takes a
+                # header reply only for headers that it has sent.
                 details = f"gw_{error.code or error.type}"
                 return [Respond(error.status, body, headers, details)]
             return [
@@ -159,6 +165,8 @@ class ResponseHalf:
         return self._answer() if event.end else []
 
     def _begin_stream(self, *, end: bool) -> list[Command]:
+        if end:
+            raise TruncatedStream("The provider's stream is empty.")
         leg, form = self._leg, self._leg.format
         if leg.translated:
             self._stream = Translation(
@@ -171,8 +179,6 @@ class ResponseHalf:
                 form.passage(leg.show_usage), self._client.write_error_event
             )
         self.state = State.STREAMING
-        if end:
-            raise TruncatedStream("The provider's stream is empty.")
         kind = (("content-type", SSE.content_type),) if leg.translated else ()
         return [
             AnswerHeaders(

@@ -7,6 +7,7 @@ small machines: nothing is inherited but the transition check that every stream 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -183,7 +184,7 @@ class State(enum.Enum):
     DONE = enum.auto()
 
 
-class TableStream(Generic[E]):
+class TableStream(abc.ABC, Generic[E]):
     """The part of a stream reader that every provider format shares.
 
     A subclass has the table `NEXT`, `parse` (frame to wire event) and `translate` (wire
@@ -197,13 +198,13 @@ class TableStream(Generic[E]):
         self.unknown = 0
         """Frames of a name that we do not know: ignored, and counted."""
 
+    @abc.abstractmethod
     def parse(self, frame: Frame) -> E | None:
         """Read a frame; None is one whose name we do not know."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def translate(self, event: E) -> Iterable[canonical.Event]:
         """Yield what a legal event amounts to."""
-        raise NotImplementedError
 
     def feed(self, frame: Frame) -> list[canonical.Event]:
         """See `StreamReader.feed`."""

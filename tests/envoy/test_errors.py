@@ -334,3 +334,23 @@ def test_a_provider_that_stays_silent():
     ):
         answer = http.post(CHAT, json=say("[[mock: silence seconds=8]]"))
         check(answer, 504, "upstream_timeout")
+
+
+@pytest.mark.parametrize("edge", ["lean", "grpc"])
+def test_the_workers_own_deadline_before_and_inside_an_answer(edge):
+    """Envoy's timers come first; where they do not, the worker's are as good."""
+    limits = {"first_byte_seconds": 0.5, "idle_seconds": 0.5}
+    with (
+        running(edge=edge, limits=limits) as (gateway, _),
+        httpx.Client(
+            base_url=gateway.url, headers={"authorization": f"Bearer {KEY}"}, timeout=20
+        ) as http,
+    ):
+        answer = http.post(CHAT, json=say("[[mock: silence seconds=6]]"))
+        check(answer, 504, "upstream_timeout")
+        stalled = "[[mock: stall-mid-stream after=3 seconds=6]]"
+        answer = http.post(CHAT, json=say(stalled, stream=True))
+        last = answer.text.strip().split("\n\n")[-1]
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == (
+            "upstream_timeout"
+        )

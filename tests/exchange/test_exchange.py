@@ -528,9 +528,19 @@ def test_an_error_without_a_body_still_gets_one():
 def test_silence_before_the_answer_is_a_timeout():
     ex, _ = ask(chat())
     assert ex.deadline == 100.5 + RUNTIME.limits.first_byte_seconds
-    head, body, *_ = ex.receive(events.Expired(), ex.deadline)
-    assert head.status == 504
-    assert json.loads(body.data)["error"]["code"] == "upstream_timeout"
+    reply, leave, _ = ex.receive(events.Expired(), ex.deadline)
+    assert isinstance(reply, Respond), "there are no headers yet to be answered"
+    assert (reply.status, leave) == (504, Leave())
+    assert json.loads(reply.body)["error"]["code"] == "upstream_timeout"
+
+
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+def test_a_stream_without_a_body_is_an_error_with_a_status(model):
+    ex, _ = ask(chat(model, stream=True))
+    reply, *_ = ex.receive(answered(kind="text/event-stream", end=True), 101.0)
+    assert isinstance(reply, Respond)
+    assert reply.status == 502
+    assert json.loads(reply.body)["error"]["code"] == "upstream_truncated"
 
 
 def test_silence_inside_a_stream_is_an_error_event_and_a_clean_end():
