@@ -15,17 +15,15 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from extproc import canonical
 from extproc.errors import (
     BadRequest,
     BodyTooLarge,
-    ClientError,
     OutOfTurn,
     RequestTimeout,
     UnsupportedMediaType,
 )
 from extproc.exchange import events
-from extproc.exchange.commands import Attempt, Command, Headers, Respond, Route
+from extproc.exchange.commands import Command, Respond, Route
 from extproc.exchange.operations import (
     UNKNOWN,
     Kind,
@@ -34,14 +32,13 @@ from extproc.exchange.operations import (
     show_model,
     unknown_url,
 )
+from extproc.exchange.render import Asked, Leg, render
 from extproc.exchange.tally import Tally
-from extproc.formats.base import ProviderFormat
 from extproc.framing.encoding import ContentDecoder
-from extproc.framing.members import Members, patch, read_members
+from extproc.framing.members import Members, read_members
 from extproc.policy.admit import authenticate
-from extproc.providers.base import Dialect
 from extproc.routing.pick import chain, pick
-from extproc.runtime import NOBODY, Runtime, Target
+from extproc.runtime import NOBODY, Runtime
 
 Step = Callable[[Any, Any], list[Command]]
 """A method of a half, and the event that its key in the table names."""
@@ -57,21 +54,6 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     ROUTED = enum.auto()
 
 
-class Leg(msgspec.Struct, frozen=True):
-    """One attempt as it will be made, with what is needed to read its answer."""
-
-    target: Target
-    format: ProviderFormat
-    """The API spoken to it."""
-    model: str
-    """The request model."""
-    translated: bool
-    show_usage: bool
-    """The client asked for the usage that the provider's stream reports."""
-    dropped: tuple[str, ...]
-    attempt: Attempt
-
-
 class RequestHalf:
     """Reads one client request."""
 
@@ -80,7 +62,6 @@ class RequestHalf:
         self.operation = UNKNOWN
         self.legs: tuple[Leg, ...] = ()
         self.stream = False
-        self.include_usage = False
         self._runtime = runtime
         self._tally = tally
         self._grant = NOBODY
@@ -181,129 +162,15 @@ class RequestHalf:
         self._tally.streamed = self.stream
         model = pick(self._runtime, self._grant, name)
         self._tally.virtual_model = model.name
-        legs = self._render(body, members, name, chain(model))
-        self.legs = legs
+        asked = Asked(self.operation, self._headers, body, members, name, self.stream)
+        self.legs = legs = render(
+            asked,
+            chain(model),
+            max_bytes=self._runtime.limits.max_body_bytes,
+            tally=self._tally,
+        )
         self.state = State.ROUTED
         return [Route(self._tally.id, tuple(leg.attempt for leg in legs))]
-
-    def _render(
-        self, body: bytes, members: Members, name: str, targets: tuple[Target, ...]
-    ) -> tuple[Leg, ...]:
-        """Render the request for each target that can be asked for all of it.
-
-        The chain is cut where the bodies together would be over the limit that one body
-        has: they all travel to Envoy at once.
-        """
-        request: canonical.Request | None = None
-        legs: list[Leg] = []
-        size = 0
-        refused: ClientError | None = None
-        for target in targets:
-            try:
-                dialect = target.dialect(self.operation.format.name)
-                if dialect.format.name == self.operation.format.name:
-                    leg = self._pass(body, members, name, target, dialect)
-                else:
-                    if request is None:
-                        request = self.operation.format.read_request(body, members)
-                    leg = self._translate(request, name, target, dialect)
-            except ClientError as exc:
-                refused = refused or exc
-                self._tally.skipped += (f"{target.spec.provider}:{exc.param}",)
-                continue
-            size += len(leg.attempt.body)
-            if legs and size > self._runtime.limits.max_body_bytes:
-                self._tally.skipped += (f"{target.spec.provider}:size",)
-                break
-            legs.append(leg)
-        if not legs:
-            raise refused or BadRequest(
-                f"No target of {name!r} can serve this request."
-            )
-        return tuple(legs)
-
-    def _pass(
-        self,
-        body: bytes,
-        members: Members,
-        name: str,
-        target: Target,
-        dialect: Dialect,
-    ) -> Leg:
-        """Leave the client's bytes as they are, but for what must change."""
-        model = target.spec.model or name
-        changes: dict[str, bytes] = {}
-        if model != name:
-            changes["model"] = msgspec.json.encode(model)
-        asks: Mapping[str, bytes] = {}
-        if self.stream and target.spec.include_usage:
-            asks = dialect.format.usage_request(members)
-            changes |= asks
-        return Leg(
-            target=target,
-            format=dialect.format,
-            model=model,
-            translated=False,
-            show_usage=not asks,
-            dropped=(),
-            attempt=self._attempt(
-                target,
-                dialect,
-                model,
-                patch(body, members, changes) if changes else body,
-                self._own_headers(target, dialect),
-            ),
-        )
-
-    def _translate(
-        self, request: canonical.Request, name: str, target: Target, dialect: Dialect
-    ) -> Leg:
-        self.include_usage = request.include_usage
-        model = target.spec.model or name
-        rendered = dialect.format.write_request(
-            request, model, target.spec.default_max_tokens
-        )
-        return Leg(
-            target=target,
-            format=dialect.format,
-            model=model,
-            translated=True,
-            show_usage=request.include_usage,
-            dropped=rendered.dropped,
-            attempt=self._attempt(
-                target, dialect, model, rendered.body, target.set_headers
-            ),
-        )
-
-    def _own_headers(self, target: Target, dialect: Dialect) -> Headers:
-        """Return what to set for a provider that speaks the client's own format.
-
-        Of the format's headers the client's word counts, such as its API version.
-        """
-        own = dialect.format.headers
-        if not own:
-            return target.set_headers
-        return tuple(
-            (name, self._headers.get(name, value) if name in own else value)
-            for name, value in target.set_headers
-        )
-
-    def _attempt(
-        self,
-        target: Target,
-        dialect: Dialect,
-        model: str,
-        body: bytes,
-        set_headers: Headers,
-    ) -> Attempt:
-        return Attempt(
-            cluster=target.spec.cluster,
-            path=target.path(dialect, model, stream=self.stream),
-            authority=target.spec.authority,
-            set_headers=set_headers,
-            delete_headers=target.delete_headers,
-            body=body,
-        )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         (State.HEADERS, events.RequestHeaders): _on_headers,

@@ -34,7 +34,8 @@ from extproc.exchange.commands import (
     Headers,
     Respond,
 )
-from extproc.exchange.request import JSON, Leg, RequestHalf, Step
+from extproc.exchange.render import Leg
+from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import ClientFormat, WriterContext
@@ -303,7 +304,7 @@ class ResponseHalf:
             id=self._tally.id,
             created=int(self._tally.started),
             model=self._leg.model,
-            include_usage=self._request.include_usage,
+            include_usage=self._leg.show_usage,
         )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {

@@ -1,0 +1,165 @@
+"""What a client asked for, rendered for each target that can be asked for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest, ClientError
+from extproc.exchange.commands import Attempt, Headers
+from extproc.exchange.operations import Operation
+from extproc.exchange.tally import Tally
+from extproc.formats.base import ProviderFormat
+from extproc.framing.members import Members, patch
+from extproc.providers.base import Dialect
+from extproc.runtime import Target
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One client request, its body whole."""
+
+    operation: Operation
+    headers: Mapping[str, str]
+    body: bytes
+    members: Members
+    """The body's top level."""
+    model: str
+    """The original model."""
+    stream: bool
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One attempt as it will be made, with what is needed to read its answer."""
+
+    target: Target
+    format: ProviderFormat
+    """The API spoken to it."""
+    model: str
+    """The request model."""
+    translated: bool
+    show_usage: bool
+    """The client asked for the usage that the provider's stream reports."""
+    dropped: tuple[str, ...]
+    attempt: Attempt
+
+
+def render(
+    asked: Asked, targets: tuple[Target, ...], *, max_bytes: int, tally: Tally
+) -> tuple[Leg, ...]:
+    """Render `asked` for each of `targets` that can be asked for all of it.
+
+    The chain is cut where the bodies together would be over `max_bytes`, the limit that
+    one body has: they all travel to Envoy at once.
+
+    Raises:
+        ClientError: no target can be asked; the first one's reason.
+    """
+    client = asked.operation.format
+    request: canonical.Request | None = None
+    legs: list[Leg] = []
+    size = 0
+    refused: ClientError | None = None
+    for target in targets:
+        try:
+            dialect = target.dialect(client.name)
+            if dialect.format.name == client.name:
+                leg = _pass(asked, target, dialect)
+            else:
+                if request is None:
+                    request = client.read_request(asked.body, asked.members)
+                leg = _translate(asked, request, target, dialect)
+        except ClientError as exc:
+            refused = refused or exc
+            tally.skipped += (f"{target.spec.provider}:{exc.param}",)
+            continue
+        size += len(leg.attempt.body)
+        if legs and size > max_bytes:
+            tally.skipped += (f"{target.spec.provider}:size",)
+            break
+        legs.append(leg)
+    if not legs:
+        raise refused or BadRequest(
+            f"No target of {asked.model!r} can serve this request."
+        )
+    return tuple(legs)
+
+
+def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
+    """Leave the client's bytes as they are, but for what must change."""
+    model = target.spec.model or asked.model
+    changes: dict[str, bytes] = {}
+    if model != asked.model:
+        changes["model"] = msgspec.json.encode(model)
+    asks: Mapping[str, bytes] = {}
+    if asked.stream and target.spec.include_usage:
+        asks = dialect.format.usage_request(asked.members)
+        changes |= asks
+    body = patch(asked.body, asked.members, changes) if changes else asked.body
+    headers = _own_headers(asked, target, dialect)
+    return Leg(
+        target=target,
+        format=dialect.format,
+        model=model,
+        translated=False,
+        show_usage=not asks,
+        dropped=(),
+        attempt=_attempt(
+            asked, target, dialect, model=model, body=body, set_headers=headers
+        ),
+    )
+
+
+def _translate(
+    asked: Asked, request: canonical.Request, target: Target, dialect: Dialect
+) -> Leg:
+    model = target.spec.model or asked.model
+    rendered = dialect.format.write_request(
+        request, model, target.spec.default_max_tokens
+    )
+    headers = target.set_headers
+    return Leg(
+        target=target,
+        format=dialect.format,
+        model=model,
+        translated=True,
+        show_usage=request.include_usage,
+        dropped=rendered.dropped,
+        attempt=_attempt(
+            asked, target, dialect, model=model, body=rendered.body, set_headers=headers
+        ),
+    )
+
+
+def _own_headers(asked: Asked, target: Target, dialect: Dialect) -> Headers:
+    """Return what to set for a provider that speaks the client's own format.
+
+    Of the format's headers the client's word counts, such as its API version.
+    """
+    own = dialect.format.headers
+    if not own:
+        return target.set_headers
+    return tuple(
+        (name, asked.headers.get(name, value) if name in own else value)
+        for name, value in target.set_headers
+    )
+
+
+def _attempt(
+    asked: Asked,
+    target: Target,
+    dialect: Dialect,
+    *,
+    model: str,
+    body: bytes,
+    set_headers: Headers,
+) -> Attempt:
+    return Attempt(
+        cluster=target.spec.cluster,
+        path=target.path(dialect, model, stream=asked.stream),
+        authority=target.spec.authority,
+        set_headers=set_headers,
+        delete_headers=target.delete_headers,
+        body=body,
+    )
