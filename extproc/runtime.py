@@ -15,6 +15,7 @@ from typing import Self
 
 import msgspec
 
+from extproc.formats.base import AnyClientFormat, Unsupported
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
 
@@ -116,9 +117,23 @@ class Target(msgspec.Struct, frozen=True):
     """What other providers' attempts set, what belongs to formats that this is not, and
     what the client says of its own body and its own accounts elsewhere."""
 
-    def dialect(self, client: str) -> Dialect:
-        """Return the API to speak for a client of the format `client`."""
-        return self.provider.dialect(client, only_main=self.spec.only_main)
+    def dialect(self, client: AnyClientFormat, model: str) -> Dialect:
+        """Return the API to speak for a client of the format `client`.
+
+        Raises:
+            Unsupported: the provider has none for the client's operation and `model`.
+        """
+        found = self.provider.dialect(
+            client.name, client.operation, model, only_main=self.spec.only_main
+        )
+        if found is None:
+            raise Unsupported(
+                f"The provider {self.spec.provider!r} does not serve "
+                f"{client.operation} for the model {model[:200]!r}.",
+                param="model",
+                code="unsupported_operation",
+            )
+        return found
 
     def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""

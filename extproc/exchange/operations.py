@@ -17,7 +17,7 @@ from extproc.formats import (
     openai_responses,
 )
 from extproc.formats.anthropic import count_tokens
-from extproc.formats.base import ClientFormat
+from extproc.formats.base import AnyClientFormat
 from extproc.routing.pick import visible_models
 from extproc.runtime import Grant, Runtime
 
@@ -25,8 +25,8 @@ from extproc.runtime import Grant, Runtime
 class Kind(enum.Enum):
     """How an operation is served."""
 
-    CHAT = "chat"
-    COUNT_TOKENS = "count_tokens"
+    RENDERED = "rendered"
+    """The model in its body decides who serves it, and each attempt is rendered."""
     MODELS = "models"
     MODEL = "model"
     READY = "ready"
@@ -37,19 +37,30 @@ class Operation(msgspec.Struct, frozen=True):
     """What a request wants."""
 
     kind: Kind
-    format: ClientFormat
+    format: AnyClientFormat
     argument: str = ""
     """What the path names, such as a model."""
 
+    @property
+    def name(self) -> str:
+        """What the completion's record calls it."""
+        if self.kind is Kind.RENDERED:
+            return self.format.operation
+        return str(self.kind.value)
 
+
+_RENDERED: dict[str, AnyClientFormat] = {
+    "/v1/chat/completions": openai_chat.CLIENT,
+    "/v1/completions": openai_completions.CLIENT,
+    "/v1/responses": openai_responses.CLIENT,
+    "/v1/messages": anthropic.CLIENT,
+    "/v1/messages/count_tokens": count_tokens.CLIENT,
+}
 _FIXED = {
-    ("POST", "/v1/chat/completions"): Operation(Kind.CHAT, openai_chat.CLIENT),
-    ("POST", "/v1/completions"): Operation(Kind.CHAT, openai_completions.CLIENT),
-    ("POST", "/v1/responses"): Operation(Kind.CHAT, openai_responses.CLIENT),
-    ("POST", "/v1/messages"): Operation(Kind.CHAT, anthropic.CLIENT),
-    ("POST", "/v1/messages/count_tokens"): Operation(
-        Kind.COUNT_TOKENS, count_tokens.CLIENT
-    ),
+    **{
+        ("POST", path): Operation(Kind.RENDERED, form)
+        for path, form in _RENDERED.items()
+    },
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),
 }
 UNKNOWN = Operation(Kind.UNKNOWN, openai_chat.CLIENT)

@@ -11,7 +11,7 @@ from extproc.errors import BadRequest, ClientError
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
-from extproc.formats.base import ProviderFormat
+from extproc.formats.base import AnyProviderFormat
 from extproc.framing.members import Members, patch
 from extproc.providers.base import Dialect
 from extproc.runtime import Target
@@ -34,7 +34,7 @@ class Leg(msgspec.Struct, frozen=True):
     """One attempt as it will be made, with what is needed to read its answer."""
 
     target: Target
-    format: ProviderFormat
+    format: AnyProviderFormat
     """The API spoken to it."""
     model: str
     """The request model."""
@@ -42,6 +42,8 @@ class Leg(msgspec.Struct, frozen=True):
     show_usage: bool
     """The client asked for the usage that the provider's stream reports."""
     dropped: tuple[str, ...]
+    kept: object
+    """What the client's format needs of the request to write the answer."""
     attempt: Attempt
 
 
@@ -57,13 +59,13 @@ def render(
         ClientError: no target can be asked; the first one's reason.
     """
     client = asked.operation.format
-    request: canonical.Request | None = None
+    request: object = None
     legs: list[Leg] = []
     size = 0
     refused: ClientError | None = None
     for target in targets:
         try:
-            dialect = target.dialect(client.name)
+            dialect = target.dialect(client, target.spec.model or asked.model)
             if dialect.format.name == client.name:
                 leg = _pass(asked, target, dialect)
             else:
@@ -105,15 +107,14 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
         translated=False,
         show_usage=not asks,
         dropped=(),
+        kept=None,
         attempt=_attempt(
             asked, target, dialect, model=model, body=body, set_headers=headers
         ),
     )
 
 
-def _translate(
-    asked: Asked, request: canonical.Request, target: Target, dialect: Dialect
-) -> Leg:
+def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) -> Leg:
     model = target.spec.model or asked.model
     rendered = dialect.format.write_request(
         request, model, target.spec.default_max_tokens
@@ -124,8 +125,9 @@ def _translate(
         format=dialect.format,
         model=model,
         translated=True,
-        show_usage=request.include_usage,
+        show_usage=isinstance(request, canonical.Request) and request.include_usage,
         dropped=rendered.dropped,
+        kept=asked.operation.format.keep(request),
         attempt=_attempt(
             asked, target, dialect, model=model, body=rendered.body, set_headers=headers
         ),

@@ -95,7 +95,7 @@ class RequestHalf:
         self._headers = headers
         method, path = headers.get(":method", ""), headers.get(":path", "")
         self.operation = operation = find_operation(method, path, headers)
-        self._tally.operation = operation.kind.value
+        self._tally.operation = operation.name
         if operation.kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
         self._grant = grant = authenticate(runtime, headers)
@@ -110,7 +110,7 @@ class RequestHalf:
                 return [Respond(200, body, JSON, "gw_models")]
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
-            case Kind.CHAT | Kind.COUNT_TOKENS:
+            case Kind.RENDERED:
                 self._expect_body(headers, end=event.end)
                 self.state = State.BODY
                 return []

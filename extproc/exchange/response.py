@@ -38,7 +38,7 @@ from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
-from extproc.formats.base import ClientFormat, WriterContext
+from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import is_json_object
@@ -71,7 +71,7 @@ class ResponseHalf:
         self._tally = tally
         self._limits = limits
         self._request = request
-        self._client: ClientFormat = request.operation.format
+        self._client: AnyClientFormat = request.operation.format
         self._leg: Leg = request.legs[0]
         self._status = 0
         self._bodiless = True
@@ -305,6 +305,7 @@ class ResponseHalf:
             created=int(self._tally.started),
             model=self._leg.model,
             include_usage=self._leg.show_usage,
+            kept=self._leg.kept,
         )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {

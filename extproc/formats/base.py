@@ -1,8 +1,10 @@
 """What a format offers to the exchange, on either side of the gateway.
 
 A *client format* reads requests into the canonical form and writes answers, streams and
-errors; a *provider format* does the opposite. A format is a value made of functions and
-small machines: nothing is inherited but the transition check that every stream shares.
+errors; a *provider format* does the opposite. Both serve one *operation* (chat,
+embeddings, rerank …), which has a canonical request and answer of its own: they meet where
+the operation is the same. A format is a value made of functions and small machines:
+nothing is inherited but the transition check that every stream shares.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ import abc
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
 from extproc import canonical
 from extproc.errors import (
     BadRequest,
+    BadUpstreamAnswer,
     GatewayError,
     ProtocolViolation,
     TruncatedStream,
@@ -28,6 +31,27 @@ from extproc.usage import Usage
 
 E = TypeVar("E")
 """A format's union of wire events."""
+
+
+class Answered(Protocol):
+    """What every operation's canonical answer says."""
+
+    @property
+    def model(self) -> str:
+        """The response model; empty where the provider does not name it."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted."""
+
+
+Q = TypeVar("Q")
+"""An operation's canonical request."""
+A = TypeVar("A", bound=Answered)
+"""An operation's canonical answer."""
+
+CHAT = "chat"
+"""The operation whose request is `canonical.Request` and answer `canonical.Answer`."""
 
 
 Members = Mapping[str, msgspec.Raw]
@@ -114,6 +138,20 @@ def no_usage_request(members: Members) -> Mapping[str, bytes]:  # noqa: ARG001
     return {}
 
 
+def keep_nothing(request: object) -> object:  # noqa: ARG001
+    """Keep nothing of a request for its answer."""
+    return None
+
+
+def no_stream_reader() -> StreamReader:
+    """Refuse the stream of a provider that was asked for none.
+
+    Raises:
+        BadUpstreamAnswer: always.
+    """
+    raise BadUpstreamAnswer("The provider sent a stream where it was asked for none.")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WriterContext:
     """What a writer needs and may not make up: ids and clocks come from outside."""
@@ -126,19 +164,34 @@ class WriterContext:
     """The response model until the provider names its own."""
     include_usage: bool
     """The client asked for usage in its stream."""
+    kept: object = None
+    """What `ClientFormat.keep` kept of the request."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClientFormat:
+def no_stream_writer(context: WriterContext) -> StreamWriter:  # noqa: ARG001
+    """Refuse to write a stream in an API that has none.
+
+    Raises:
+        BadUpstreamAnswer: always; see `no_stream_reader`, which comes first.
+    """
+    raise BadUpstreamAnswer("The provider sent a stream where it was asked for none.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFormat(Generic[Q, A]):
     """One API as clients speak it."""
 
     name: str
-    read_request: Callable[[bytes, Members], canonical.Request]
+    operation: str = CHAT
+    """``gen_ai.operation.name`` of the OpenTelemetry GenAI conventions, where it has one."""
+    read_request: Callable[[bytes, Members], Q]
     """(body, its top-level members) -> request.
 
     Raises BadRequest naming the field that is wrong."""
-    write_answer: Callable[[canonical.Answer, WriterContext], bytes]
-    stream_writer: Callable[[WriterContext], StreamWriter]
+    keep: Callable[[Q], object] = keep_nothing
+    """What `write_answer` has to know of the request; little, for it is held until then."""
+    write_answer: Callable[[A, WriterContext], bytes]
+    stream_writer: Callable[[WriterContext], StreamWriter] = no_stream_writer
     write_error: Callable[[GatewayError], bytes]
     """The body of an error answer."""
     write_model: Callable[[canonical.ListedModel], bytes]
@@ -147,18 +200,20 @@ class ClientFormat:
     """The bytes that end a stream which has begun, so that the client sees the error."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ProviderFormat:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFormat(Generic[Q, A]):
     """One API as providers speak it."""
 
     name: str
-    write_request: Callable[[canonical.Request, str, int], Rendered]
+    operation: str = CHAT
+    """See `ClientFormat.operation`."""
+    write_request: Callable[[Q, str, int], Rendered]
     """(request, model to ask for, default of max_output_tokens) -> body.
 
     Raises Unsupported for what cannot be kept."""
-    read_answer: Callable[[bytes], canonical.Answer]
+    read_answer: Callable[[bytes], A]
     """Raises ProtocolViolation."""
-    stream_reader: Callable[[], StreamReader]
+    stream_reader: Callable[[], StreamReader] = no_stream_reader
     read_error: Callable[[int, bytes], UpstreamError]
     """(status, body of any shape) -> the error, its status kept where it is an error
     that the client caused."""
@@ -172,6 +227,12 @@ class ProviderFormat:
     usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
     """What to change in the top-level members of a request that passes, so that its
     stream reports its usage; nothing when it does anyway."""
+
+
+AnyClientFormat = ClientFormat[Any, Any]
+"""Of any operation."""
+AnyProviderFormat = ProviderFormat[Any, Any]
+"""Of any operation: `providers.base.Provider.dialect` sees to it that the two match."""
 
 
 class State(enum.Enum):

@@ -6,7 +6,7 @@ import dataclasses
 import urllib.parse
 from collections.abc import Mapping
 
-from extproc.formats.base import ProviderFormat
+from extproc.formats.base import CHAT, AnyProviderFormat
 from extproc.framing.base import SSE, Framing
 
 
@@ -14,10 +14,17 @@ from extproc.framing.base import SSE, Framing
 class Dialect:
     """One API that a provider serves, and where."""
 
-    format: ProviderFormat
+    format: AnyProviderFormat
     path: str
     """See `Provider.chat_path`."""
     stream_path: str | None = None
+    families: tuple[str, ...] = ()
+    """What the names of the models that speak it have in them, such as ``titan-embed``,
+    where a provider has several APIs for one operation; empty: all models."""
+
+    def serves(self, model: str) -> bool:
+        """Say whether the request model `model` speaks it."""
+        return not self.families or any(family in model for family in self.families)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +33,8 @@ class Provider:
 
     name: str
     """``gen_ai.provider.name`` of the OpenTelemetry GenAI conventions."""
-    format: ProviderFormat
+    format: AnyProviderFormat
+    """Of its chat API."""
     base_url: str
     """Where the provider lives when the configuration does not say; with the version
     part of the path, as its SDK spells it; ``{region}`` stands for the AWS region."""
@@ -40,7 +48,8 @@ class Provider:
     stream_path: str | None = None
     """Takes the place of `chat_path` where a streamed answer has a path of its own."""
     others: tuple[Dialect, ...] = ()
-    """Further APIs of the same models, each for clients that speak it themselves."""
+    """Its further APIs: of chat, each for clients that speak it themselves; of every other
+    operation all that it has."""
     framing: Framing = SSE
     """How a streamed answer is cut, and the content-type that it has."""
     aws_service: str = ""
@@ -58,16 +67,32 @@ class Provider:
     models: tuple[str, ...] = ()
     """Well-known models, listed by ``/v1/models`` in a start without configuration."""
 
-    def dialect(self, client: str, *, only_main: bool = False) -> Dialect:
+    def dialect(
+        self,
+        client: str,
+        operation: str = CHAT,
+        model: str = "",
+        *,
+        only_main: bool = False,
+    ) -> Dialect | None:
         """Return the API to speak for a client of the format `client`: its own, if served.
 
-        Its bytes can pass then; every other client is translated to the main one.
+        Its bytes can pass then; every other client is translated to the main API of the
+        `operation`, the first that serves the request model `model`. None: there is none.
         """
-        if not only_main:
-            for other in self.others:
-                if other.format.name == client:
+        main = None
+        if operation == CHAT:
+            main = Dialect(self.format, self.chat_path, self.stream_path)
+            if only_main or main.format.name == client:
+                return main
+        for other in self.others:
+            form = other.format
+            if form.operation == operation and other.serves(model):
+                if form.name == client:
                     return other
-        return Dialect(self.format, self.chat_path, self.stream_path)
+                if main is None:
+                    main = other
+        return main
 
 
 def fill_path(path: str, model: str) -> str:

@@ -20,6 +20,7 @@ from extproc.formats.base import ClientFormat, Overview, ProviderFormat, Unsuppo
 from extproc.usage import Usage
 
 NAME = "anthropic_count_tokens"
+OPERATION = "count_tokens"
 
 
 def overview(body: bytes) -> Overview:  # noqa: ARG001
@@ -35,8 +36,9 @@ def _refuse(*_: object) -> Never:
     )
 
 
-CLIENT = ClientFormat(
+CLIENT: ClientFormat[Never, Never] = ClientFormat(
     name=NAME,
+    operation=OPERATION,
     read_request=_refuse,
     write_answer=_refuse,
     stream_writer=_refuse,
@@ -45,8 +47,9 @@ CLIENT = ClientFormat(
     write_model=write_model,
     write_models=write_models,
 )
-PROVIDER = ProviderFormat(
+PROVIDER: ProviderFormat[Never, Never] = ProviderFormat(
     name=NAME,
+    operation=OPERATION,
     write_request=_refuse,
     read_answer=_refuse,
     stream_reader=_refuse,

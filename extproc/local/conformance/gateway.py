@@ -86,7 +86,8 @@ class Gateway:
 
     def provider_format(self, client: str, provider: str) -> str:
         """Return the format in which `provider` is asked for a client of this format."""
-        return PROVIDERS[provider].dialect(client).format.name
+        found = PROVIDERS[provider].dialect(client)
+        return found.format.name if found else ""
 
     def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
         """Return what a client hears when it asks `provider` this.

@@ -47,6 +47,7 @@ def schema(**properties: Any) -> msgspec.Raw:
 
 
 WEATHER = c.Tool("weather", "Tells it.", schema(city={"type": "string"}))
+ChatFormat = ProviderFormat[c.Request, c.Answer]
 CLOCK = c.Tool("clock")
 
 
@@ -55,7 +56,7 @@ def user(*parts: Any) -> c.Message:
     return c.Message("user", tuple(said), where="messages[?]")
 
 
-def to_bedrock(request: c.Request, model: str) -> tuple[Any, ProviderFormat, Framing]:
+def to_bedrock(request: c.Request, model: str) -> tuple[Any, ChatFormat, Framing]:
     body = converse.PROVIDER.write_request(request, model, 4096).body
     provider = bedrock.PROVIDER
     path = provider.stream_path if request.stream else provider.chat_path
@@ -68,7 +69,7 @@ def to_bedrock(request: c.Request, model: str) -> tuple[Any, ProviderFormat, Fra
     return answer, converse.PROVIDER, EVENT_STREAM
 
 
-def to_anthropic(request: c.Request, model: str) -> tuple[Any, ProviderFormat, Framing]:
+def to_anthropic(request: c.Request, model: str) -> tuple[Any, ChatFormat, Framing]:
     body = anthropic.PROVIDER.write_request(request, model, 4096).body
     headers = (
         ("content-type", "application/json"),
@@ -80,14 +81,14 @@ def to_anthropic(request: c.Request, model: str) -> tuple[Any, ProviderFormat, F
     return answer, anthropic.PROVIDER, SSE
 
 
-def answer_of(sent: tuple[Any, ProviderFormat, Framing]) -> c.Answer:
+def answer_of(sent: tuple[Any, ChatFormat, Framing]) -> c.Answer:
     reply, form, _ = sent
     assert isinstance(reply, Reply)
     assert reply.status == 200, reply.body
     return form.read_answer(reply.body)
 
 
-def events_of(sent: tuple[Any, ProviderFormat, Framing]) -> list[c.Event]:
+def events_of(sent: tuple[Any, ChatFormat, Framing]) -> list[c.Event]:
     stream, form, framing = sent
     assert isinstance(stream, Stream), stream
     assert stream.content_type.startswith(framing.content_type)

@@ -48,7 +48,8 @@ def ask(request: c.Request, model: str) -> c.Answer:
     reply = send(request, model)
     assert isinstance(reply, Reply)
     assert reply.status == 200, reply.body
-    return FORMAT.read_answer(reply.body)
+    answer: c.Answer = FORMAT.read_answer(reply.body)
+    return answer
 
 
 def stream(request: c.Request, model: str) -> list[c.Event]:
@@ -194,7 +195,9 @@ def directly(answer: c.Answer) -> tuple[c.Message, ...]:
     )
 
 
-def read_back(form: ClientFormat, said: dict[str, Any]) -> tuple[c.Message, ...]:
+def read_back(
+    form: ClientFormat[c.Request, c.Answer], said: dict[str, Any]
+) -> tuple[c.Message, ...]:
     body = msgspec.json.encode({"model": "m", **said})
     return form.read_request(body, read_members(body)).messages
 
