@@ -45,6 +45,8 @@ class Leg(msgspec.Struct, frozen=True):
     kept: object
     """What the client's format needs of the request to write the answer."""
     attempt: Attempt
+    answer_tool: str = ""
+    """The tool whose call is the answer's text."""
 
 
 def render(
@@ -128,6 +130,7 @@ def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) 
         show_usage=isinstance(request, canonical.Request) and request.include_usage,
         dropped=rendered.dropped,
         kept=asked.operation.format.keep(request),
+        answer_tool=rendered.answer_tool,
         attempt=_attempt(
             asked, target, dialect, model=model, body=rendered.body, set_headers=headers
         ),

@@ -38,6 +38,7 @@ from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
+from extproc.formats.answer_tool import Unwrapping, unwrap
 from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
 from extproc.framing.encoding import ContentDecoder
@@ -170,9 +171,10 @@ class ResponseHalf:
             raise TruncatedStream("The provider's stream is empty.")
         leg, form = self._leg, self._leg.format
         if leg.translated:
+            reader = form.stream_reader()
             self._stream = Translation(
                 leg.target.provider.framing.decoder(),
-                form.stream_reader(),
+                Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
                 self._client.stream_writer(self._context()),
             )
         else:
@@ -265,6 +267,8 @@ class ResponseHalf:
             raise form.read_error(self._status, body)
         if leg.translated:
             answer = form.read_answer(body)
+            if leg.answer_tool:
+                answer = unwrap(answer, leg.answer_tool)
             self._tally.usage = answer.usage
             self._tally.response_model = answer.model or None
             raw = self._client.write_answer(answer, self._context())

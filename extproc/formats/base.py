@@ -74,6 +74,8 @@ class Rendered(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     """Fields left out because the provider has no word for them and its own compatible
     API ignores them too; the client is told in ``x-extproc-dropped``."""
+    answer_tool: str = ""
+    """The tool whose call is the answer's text, if there is one: see `answer_tool`."""
 
 
 class StreamReader(Protocol):

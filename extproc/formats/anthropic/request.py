@@ -5,15 +5,17 @@ version has no ``temperature``, ``top_p`` and ``top_k``). Schemas and tool argum
 spliced in as the client wrote them. Nothing is clamped; what cannot be said is either
 
 - refused by the client's name for it, when leaving it out would change what the client
-  gets back: ``n`` > 1, log probabilities, audio, a JSON mode without a schema, a blank
-  stop sequence, sampling that the model does not have; or
+  gets back: ``n`` > 1, log probabilities, audio, a blank stop sequence, sampling that the
+  model does not have; or
 - left out and reported, when it tunes or labels and Anthropic's own OpenAI-compatible API
   ignores it too (https://platform.claude.com/docs/en/api/openai-sdk): `DROPPED`, seeds,
   penalties, a service tier that Anthropic does not sell.
 
 A ``temperature`` or ``top_p`` of 1 is every model's default, and is left out where the
-model takes none. Of an allowed subset of tools, only the subset is sent. How much to
-think is told in `thinking`, how messages become turns in `conversation`.
+model takes none. Of an allowed subset of tools, only the subset is sent. A JSON mode
+without a schema, and a schema on a model that takes none, are asked for by way of a call
+(`answer_tool`). How much to think is told in `thinking`, how messages become turns in
+`conversation`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import answer_tool
 from extproc.formats.anthropic import thinking, wire
 from extproc.formats.anthropic.conversation import (
     Drop,
@@ -55,14 +58,26 @@ def write_request(
 ) -> Rendered:
     """Render `request` for `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
-    body = _body(request, model, default_max_tokens, left_out.setdefault)
-    return Rendered(msgspec.json.encode(body), tuple(left_out))
+    drop = left_out.setdefault
+    able = abilities(model)
+    asked = answer_tool.bind(
+        request,
+        drop,
+        native=able.json_schema,
+        forced=able.forced_tools,
+        one_call=True,
+    )
+    body = _body(asked.request, model, able, default_max_tokens, drop)
+    return Rendered(msgspec.json.encode(body), tuple(left_out), asked.tool)
 
 
 def _body(
-    request: canonical.Request, model: str, default_max_tokens: int, drop: Drop
+    request: canonical.Request,
+    model: str,
+    able: Abilities,
+    default_max_tokens: int,
+    drop: Drop,
 ) -> wire.MessagesBody:
-    able = abilities(model)
     _refuse(request)
     _drop_tuning(request, drop)
     system, turns = write_conversation(request.messages, able, drop)
@@ -79,7 +94,7 @@ def _body(
         tools=tools or None,
         tool_choice=_tool_choice(request, tools, able, thinks=plan.on),
         thinking=plan.config,
-        output_config=_output_config(request, plan.effort, able),
+        output_config=_output_config(request, plan.effort),
         temperature=temperature,
         top_p=top_p,
         top_k=request.top_k,
@@ -198,19 +213,12 @@ def _service_tier(request: canonical.Request, drop: Drop) -> str | None:
 
 
 def _output_config(
-    request: canonical.Request, effort: str | None, able: Abilities
+    request: canonical.Request, effort: str | None
 ) -> wire.OutputConfig | None:
     shape = request.output_format
     name = request.name_of("output_format")
     if shape is None or shape.kind == "text":
         return None if effort is None else wire.OutputConfig(effort)
-    if shape.kind == "json_object":
-        raise Unsupported(
-            "Anthropic's API has no JSON mode without a schema: use `json_schema`.",
-            param=name,
-        )
-    if not able.json_schema:
-        raise Unsupported("This model takes no JSON schema.", param=name)
     if shape.schema is None:
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.",

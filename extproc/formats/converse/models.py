@@ -36,19 +36,27 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """How long cache points may live, beside the default; None is no cache points."""
     structured: bool = True
     """JSON schemas for the answer, and strict tools."""
+    forced: Literal["tool", "any", ""] = ""
+    """Whether ``toolChoice`` may demand a call of one tool, or of any, or of none."""
 
 
-CLAUDE = Family(claude=True, top_k=("top_k",), ttls=("5m", "1h"))
-_NOVA = Family(top_k=("inferenceConfig", "topK"), ttls=(), structured=False)
+CLAUDE = Family(claude=True, top_k=("top_k",), ttls=("5m", "1h"), forced="tool")
+_NOVA = Family(
+    top_k=("inferenceConfig", "topK"), ttls=(), structured=False, forced="tool"
+)
 _NOVA_2 = Family(
-    top_k=("inferenceConfig", "topK"), effort="nova", ttls=(), structured=False
+    top_k=("inferenceConfig", "topK"),
+    effort="nova",
+    ttls=(),
+    structured=False,
+    forced="tool",
 )
 _GPT_OSS = Family(effort="flat", off=False)
 _GPT = Family(
     effort="nested", efforts=("none", "low", "medium", "high", "xhigh", "max")
 )
 _CONFIGURED = Family(effort="config")
-_MISTRAL = Family(top_k=("top_k",))
+_MISTRAL = Family(top_k=("top_k",), forced="any")
 _COHERE = Family(top_k=("k",), structured=False)
 _PLAIN = Family(structured=False)
 OPEN = Family()

@@ -5,11 +5,13 @@ and tool arguments are spliced in as the client wrote them. Nothing is clamped; 
 be said is either
 
 - refused by the client's name for it, when leaving it out would change what the client
-  gets back: ``n`` > 1, log probabilities, a JSON mode without a schema, a stop sequence of
-  nothing, sampling that the model does not have; or
+  gets back: ``n`` > 1, log probabilities, a stop sequence of nothing, sampling that the
+  model does not have; or
 - left out and reported, when it tunes or labels: `DROPPED`, seeds, penalties, the end
   user, a ``top_k`` of a model without one, a service tier that AWS does not sell.
 
+A JSON mode without a schema, and a schema on a model that takes none, are asked for by way
+of a call where the model can be made to call (`answer_tool`), and refused elsewhere.
 ``metadata`` becomes ``requestMetadata`` where AWS's logs take it. `PASSED` are Bedrock's own
 fields, which no other format has, for clients who know where they are. What the families of
 models take is told in `models`, how messages become turns in `conversation`.
@@ -24,6 +26,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import answer_tool
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.converse import claude, thoughts, wire
 from extproc.formats.converse.content import Draft, Drop
@@ -63,15 +66,27 @@ def write_request(
 ) -> Rendered:
     """Render `request` for `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
-    body = _body(request, model, default_max_tokens, left_out.setdefault)
-    return Rendered(msgspec.json.encode(body), tuple(left_out))
+    drop = left_out.setdefault
+    family = family_of(model)
+    able = claude.abilities(model) if family.claude else None
+    asked = answer_tool.bind(
+        request,
+        drop,
+        native=family.structured if able is None else able.json_schema,
+        forced=bool(family.forced) and (able is None or able.forced_tools),
+        one_call=able is not None,
+    )
+    body = _body(asked.request, family, able, default_max_tokens, drop)
+    return Rendered(msgspec.json.encode(body), tuple(left_out), asked.tool)
 
 
 def _body(
-    request: canonical.Request, model: str, default_max_tokens: int, drop: Drop
+    request: canonical.Request,
+    family: Family,
+    able: claude.Abilities | None,
+    default_max_tokens: int,
+    drop: Drop,
 ) -> wire.ConverseBody:
-    family = family_of(model)
-    able = claude.abilities(model) if family.claude else None
     _refuse(request)
     _drop_tuning(request, drop)
     draft = Draft(drop, family.ttls)
@@ -92,6 +107,7 @@ def _body(
         request,
         draft,
         called=tools_called(turns),
+        family=family,
         structured=structured,
         able=able,
         thinks=mind.on,
@@ -105,7 +121,7 @@ def _body(
         system=system or None,
         inference_config=None if config == wire.InferenceConfig() else config,
         tool_config=tools.config,
-        output_config=_output_config(request, mind.effort, structured=structured),
+        output_config=_output_config(request, mind.effort),
         additional_model_request_fields=fields or None,
         # Which sequence it was, the stop reason does not say.
         additional_model_response_field_paths=("/stop_sequence",)
@@ -247,18 +263,12 @@ def _service_tier(request: canonical.Request, drop: Drop) -> wire.ServiceTier | 
 
 
 def _output_config(
-    request: canonical.Request, effort: str | None, *, structured: bool
+    request: canonical.Request, effort: str | None
 ) -> wire.OutputConfig | None:
     shape = request.output_format
     name = request.name_of("output_format")
     if shape is None or shape.kind == "text":
         return None if effort is None else wire.OutputConfig(effort=effort)
-    if shape.kind == "json_object":
-        raise Unsupported(
-            "Bedrock has no JSON mode without a schema: use `json_schema`.", param=name
-        )
-    if not structured:
-        raise Unsupported("This model takes no JSON schema.", param=name)
     if shape.schema is None:
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.",

@@ -26,6 +26,7 @@ from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
 from extproc.formats.converse import claude, wire
 from extproc.formats.converse.content import TOOL_NAME, Draft, bad_name
+from extproc.formats.converse.models import Family
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -45,14 +46,15 @@ def write_tools(
     draft: Draft,
     *,
     called: list[str],
+    family: Family,
     structured: bool,
     able: claude.Abilities | None,
     thinks: bool,
 ) -> Tools:
     """Return the tools and the choice.
 
-    `called` are the tools in the conversation, `structured` says whether the model takes
-    strict ones, `able` is what a Claude can do, None for other models.
+    `called` are the tools in the conversation, `family` the model's, `structured` says
+    whether it takes strict ones, `able` is what a Claude can do, None for other models.
 
     Raises:
         Unsupported: a tool or choice that the model cannot be given.
@@ -83,13 +85,17 @@ def write_tools(
     if one_call or choice.mode == "none":
         said = claude.tool_choice(choice, one_call=one_call)
         return Tools(wire.ToolConfig(specs), {"tool_choice": said})
-    return Tools(wire.ToolConfig(specs, _choice(request)))
+    return Tools(wire.ToolConfig(specs, _choice(request, family)))
 
 
-def _choice(request: canonical.Request) -> wire.ToolChoice | None:
+def _choice(request: canonical.Request, family: Family) -> wire.ToolChoice | None:
     choice = request.tool_choice
     if choice is None:
         return None
+    forced = choice.mode in {"required", "named"}
+    only = len(request.tools) == 1
+    if forced and family.forced == "any" and (only or choice.mode == "required"):
+        return wire.ToolChoice(any=wire.Nothing())
     match choice.mode:
         case "required":
             return wire.ToolChoice(any=wire.Nothing())

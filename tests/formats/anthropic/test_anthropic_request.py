@@ -725,19 +725,6 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         {"thinking": thinks(enabled=True, display="loud")}, "thinking.display", SONNET,
     ),
     (
-        "a JSON mode",
-        {
-            "output_format": c.OutputFormat("json_object"),
-            "names": {"output_format": "response_format"},
-        },
-        "response_format", SONNET,
-    ),
-    (
-        "a schema on a model without",
-        {"output_format": c.OutputFormat("json_schema", schema=raw({}))},
-        "output_format", "claude-3-5-sonnet-20241022",
-    ),
-    (
         "no schema",
         {"output_format": c.OutputFormat("json_schema")},
         "output_format.json_schema.schema", SONNET,

@@ -792,20 +792,9 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         {"tools": (TOOL,), "parallel_tool_calls": False}, "parallel_tool_calls", NOVA,
     ),
     (
-        "a JSON mode",
-        {
-            "output_format": c.OutputFormat("json_object"),
-            "names": {"output_format": "response_format"},
-        },
-        "response_format", SONNET,
-    ),
-    *(
-        (
-            f"a schema on a model without, {model}",
-            {"output_format": c.OutputFormat("json_schema", schema=raw({}))},
-            "output_format", model,
-        )
-        for model in ("anthropic.claude-3-5-sonnet-20241022-v2:0", NOVA)
+        "a schema on a model without, which cannot be made to call",
+        {"output_format": c.OutputFormat("json_schema", schema=raw({}))},
+        "output_format", LLAMA,
     ),
     (
         "no schema",
