@@ -1,0 +1,159 @@
+"""The books: what every exchange used and cost, added up in every direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from extproc.db.tables import UsageRecord
+
+Dimension = Literal[
+    "key", "user", "team", "organization", "end_user", "model", "provider", "operation",
+    "day",
+]  # fmt: skip
+"""What spend can be split by."""
+
+_COLUMNS: Final = {
+    "key": UsageRecord.key_id,
+    "user": UsageRecord.user_id,
+    "team": UsageRecord.team_id,
+    "organization": UsageRecord.organization_id,
+    "end_user": UsageRecord.end_user_id,
+    "model": UsageRecord.model,
+    "provider": UsageRecord.provider,
+    "operation": UsageRecord.operation,
+    "day": UsageRecord.day,
+}
+
+MAX_PAGE: Final = 1000
+"""Rows that one question may return: some 500 kB of JSON."""
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which exchanges; None and empty do not restrict."""
+
+    since: float | None = None
+    """Unix seconds, inclusive."""
+    until: float | None = None
+    """Unix seconds, exclusive."""
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+    organization: str | None = None
+    end_user: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    operation: str | None = None
+    outcome: str | None = None
+    tag: str | None = None
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """The sum of a group of exchanges."""
+
+    group: tuple[str | int | None, ...]
+    """In the order of the dimensions asked for; None is an exchange without one."""
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: int
+    """Nano-dollars; exchanges without a price count 0."""
+    unpriced: int
+    """How many exchanges those are."""
+
+
+def add(session: Session, rows: Sequence[dict[str, object]]) -> int:
+    """Write the rows that are not there yet; return how many those were.
+
+    A record comes again when control ended between writing and acknowledging it.
+    """
+    if not rows:
+        return 0
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = (
+        dialect.insert(UsageRecord)
+        .on_conflict_do_nothing(index_elements=[UsageRecord.id])
+        .returning(UsageRecord.id)
+    )
+    return len(session.scalars(statement, rows).all())
+
+
+def spend(
+    session: Session,
+    by: Sequence[Dimension] = (),
+    where: Filter = Filter(),  # noqa: B008  frozen
+    *,
+    limit: int = MAX_PAGE,
+) -> list[Spend]:
+    """Add up what was spent, one row for each group, the dearest first."""
+    columns = [_COLUMNS[dimension] for dimension in by]
+    cost = sa.func.coalesce(sa.func.sum(UsageRecord.cost), 0)
+    question = sa.select(
+        *columns,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(UsageRecord.input_tokens), 0),
+        sa.func.coalesce(sa.func.sum(UsageRecord.output_tokens), 0),
+        cost,
+        sa.func.count() - sa.func.count(UsageRecord.cost),
+    ).where(*_conditions(where))
+    if columns:
+        question = question.group_by(*columns).order_by(cost.desc(), *columns)
+    groups = []
+    for row in session.execute(question.limit(min(limit, MAX_PAGE))):
+        # Postgres adds whole numbers up to decimals.
+        requests, tokens_in, tokens_out, cost_, unpriced = map(int, row[len(by) :])  # type: ignore[arg-type]
+        group = tuple(row[: len(by)])
+        groups.append(Spend(group, requests, tokens_in, tokens_out, cost_, unpriced))
+    return groups
+
+
+def search(
+    session: Session,
+    where: Filter = Filter(),  # noqa: B008  frozen
+    *,
+    before: tuple[float, str] | None = None,
+    limit: int = 100,
+) -> list[UsageRecord]:
+    """Return exchanges, the newest first; `before` is the last one of the page before.
+
+    Pages by position, not by number: rows that come in meanwhile shift nothing.
+    """
+    at, id_ = UsageRecord.started_at, UsageRecord.id
+    question = sa.select(UsageRecord).where(*_conditions(where))
+    if before is not None:
+        question = question.where(
+            sa.or_(at < before[0], sa.and_(at == before[0], id_ < before[1]))
+        )
+    question = question.order_by(at.desc(), id_.desc()).limit(min(limit, MAX_PAGE))
+    return list(session.scalars(question))
+
+
+def forget(session: Session, until: float) -> int:
+    """Delete the exchanges that began before `until`; return how many."""
+    result = session.execute(
+        sa.delete(UsageRecord).where(UsageRecord.started_at < until)
+    )
+    return int(getattr(result, "rowcount", 0))
+
+
+def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if where.since is not None:
+        conditions.append(UsageRecord.started_at >= where.since)
+    if where.until is not None:
+        conditions.append(UsageRecord.started_at < where.until)
+    for name, column in (*_COLUMNS.items(), ("outcome", UsageRecord.outcome)):
+        value = getattr(where, name, None)
+        if value is not None:
+            conditions.append(column == value)
+    if where.tag is not None:
+        # A list's JSON text has the tag between quotes, spelled as `Database` writes it.
+        word = msgspec.json.encode(where.tag).decode()
+        text = sa.cast(UsageRecord.tags, sa.Text)
+        conditions.append(text.contains(word, autoescape=True))
+    return conditions

@@ -1,0 +1,162 @@
+"""The books add up, in both databases, in every direction."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from extproc.db import usage
+from extproc.db.usage import Filter, Spend
+
+DAY = 86_400.0
+
+
+def row(id_: str, **changes: Any) -> dict[str, Any]:
+    started = changes.pop("started_at", 10 * DAY)
+    return {
+        "id": id_, "started_at": started, "day": int(started // DAY), "duration": 0.5,
+        "first_byte": None, "operation": "chat", "outcome": "ok", "status": 200,
+        "error": None, "key_id": "k1", "user_id": None, "team_id": None,
+        "organization_id": None, "end_user_id": None, "model": "gpt-4o",
+        "request_model": "gpt-4o", "response_model": "gpt-4o-2024-08-06",
+        "provider": "openai", "cluster": "openai", "attempts": 1, "streamed": False,
+        "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0, "reasoning_output_tokens": 0, "cost": 100,
+        "estimated": False, "tags": [], **changes,
+    }  # fmt: skip
+
+
+def write(database, *rows):
+    with database.write() as session:
+        return usage.add(session, rows)
+
+
+def test_a_record_that_comes_twice_is_written_once(database):
+    assert write(database, row("a"), row("b")) == 2
+    assert write(database, row("b", cost=999), row("c")) == 1
+    assert write(database) == 0
+    with database.read() as session:
+        assert usage.spend(session) == [Spend((), 3, 30, 15, 300, 0)]
+
+
+def test_many_records_fit_in_one_call(database):
+    assert write(database, *(row(str(n)) for n in range(1_201))) == 1_201
+
+
+def test_money_is_exact_beyond_what_a_float_holds(database):
+    write(database, row("a", cost=2**53), row("b", cost=1), row("c", cost=1))
+    with database.read() as session:
+        assert usage.spend(session)[0].cost == 2**53 + 2
+
+
+def test_what_has_no_price_costs_nothing_and_is_counted(database):
+    write(database, row("a", cost=None), row("b"))
+    with database.read() as session:
+        assert usage.spend(session) == [Spend((), 2, 20, 10, 100, 1)]
+
+
+def test_nothing_spent_is_a_row_of_zeros(database):
+    with database.read() as session:
+        assert usage.spend(session) == [Spend((), 0, 0, 0, 0, 0)]
+        assert usage.spend(session, ["key"]) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_split_adds_up_to_the_whole(database, seed):
+    dice = random.Random(seed)
+    rows = [
+        row(
+            f"r{n}",
+            started_at=dice.randrange(5) * DAY + n,
+            key_id=dice.choice(["k1", "k2", None]),
+            team_id=dice.choice(["t1", None]),
+            model=dice.choice(["gpt-4o", "claude"]),
+            provider=dice.choice(["openai", "anthropic"]),
+            cost=dice.choice([None, dice.randrange(10**12)]),
+        )
+        for n in range(200)
+    ]
+    write(database, *rows)
+    total = sum(r["cost"] or 0 for r in rows)
+    with database.read() as session:
+        splits: list[list[usage.Dimension]] = [
+            ["key"],
+            ["day"],
+            ["model", "provider"],
+            ["team", "key", "day"],
+        ]
+        for by in splits:
+            found = usage.spend(session, by)
+            assert sum(group.cost for group in found) == total
+            assert sum(group.requests for group in found) == len(rows)
+            assert [group.cost for group in found] == sorted(
+                (group.cost for group in found), reverse=True
+            )
+        keys: Counter[tuple[str | None]] = Counter()
+        for r in rows:
+            keys[r["key_id"],] += r["cost"] or 0
+        assert {g.group: g.cost for g in usage.spend(session, ["key"])} == dict(keys)
+
+
+FILTERS = [
+    (Filter(since=11 * DAY), {"b", "c"}),
+    (Filter(until=11 * DAY), {"a"}),
+    (Filter(since=11 * DAY, until=12 * DAY), {"b"}),
+    (Filter(key="k2"), {"b"}),
+    (Filter(user="u"), {"a"}),
+    (Filter(team="t"), {"a"}),
+    (Filter(organization="o"), {"a"}),
+    (Filter(end_user="e"), {"a"}),
+    (Filter(model="claude"), {"c"}),
+    (Filter(provider="anthropic"), {"c"}),
+    (Filter(operation="embeddings"), {"c"}),
+    (Filter(outcome="canceled"), {"b"}),
+    (Filter(tag="blue"), {"a"}),
+    (Filter(tag="50%_\\"), {"b"}),
+    (Filter(tag='q"ü'), {"c"}),
+    (Filter(tag="lu"), set()),
+    (Filter(tag="%"), set()),
+    (Filter(key="k1", model="claude"), {"c"}),
+]
+
+
+@pytest.mark.parametrize(("where", "expected"), FILTERS)
+def test_a_filter_finds_what_it_says_and_no_more(database, where, expected):
+    write(
+        database,
+        row("a", user_id="u", team_id="t", organization_id="o", end_user_id="e",
+            tags=["red", "blue"]),
+        row("b", started_at=11 * DAY, key_id="k2", outcome="canceled",
+            tags=["50%_\\"]),
+        row("c", started_at=12 * DAY, model="claude", provider="anthropic",
+            operation="embeddings", tags=['q"ü']),
+    )  # fmt: skip
+    with database.read() as session:
+        assert {found.id for found in usage.search(session, where)} == expected
+        assert usage.spend(session, where=where)[0].requests == len(expected)
+
+
+def test_pages_hold_every_record_once_also_when_more_come_in(database):
+    write(database, *(row(f"r{n:03}", started_at=float(n // 3)) for n in range(50)))
+    seen: list[str] = []
+    before = None
+    while True:
+        with database.read() as session:
+            page = usage.search(session, before=before, limit=7)
+        if not page:
+            break
+        seen += [found.id for found in page]
+        before = (page[-1].started_at, page[-1].id)
+        write(database, row(f"new{len(seen)}", started_at=1000.0 + len(seen)))
+    assert seen == sorted((f"r{n:03}" for n in range(50)), reverse=True)
+
+
+def test_what_is_old_can_be_forgotten(database):
+    write(database, row("old", started_at=1.0), row("new", started_at=2.0))
+    with database.write() as session:
+        assert usage.forget(session, 2.0) == 1
+    with database.read() as session:
+        assert [found.id for found in usage.search(session)] == ["new"]
