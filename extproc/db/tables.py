@@ -1,7 +1,7 @@
 """The tables. Times are Unix seconds, money is whole nano-dollars (10⁻⁹ USD).
 
-Lists and settings that are only ever read whole (models, limits, budgets) are JSON: their
-form is that of ``gateway.yaml`` and is checked before they are written.
+What is only ever read whole (models, limits, budgets) is JSON: its form is that of
+``gateway.yaml`` and is checked before it is written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Float,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -46,62 +45,56 @@ class Base(DeclarativeBase):
     }
 
 
-class _Subject:
-    """Who can be limited, and pay."""
+class _Entry:
+    """What organizations, teams, users, end users and keys have in common.
 
-    id: Mapped[str] = mapped_column(_ID, primary_key=True)
-    name: Mapped[str] = mapped_column(_NAME)
-    blocked: Mapped[bool] = mapped_column(default=False)
-    models: Mapped[list[Any]] = mapped_column(default=list)
-    """Globs of the virtual models allowed; empty: whatever the one above allows."""
-    limits: Mapped[list[Any]] = mapped_column(default=list)
-    budgets: Mapped[list[Any]] = mapped_column(default=list)
-    tags: Mapped[list[Any]] = mapped_column(default=list)
-    details: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
-    """Anything that the operators want to remember; nothing reads it."""
+    Its id is what ``gateway.yaml`` would call it; nothing in the database may have the
+    id of something in the file.
+    """
+
+    id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """What ``gateway.yaml`` would say of it, in the same words; what has a column of its
+    own is not in it."""
     created_at: Mapped[float]
     updated_at: Mapped[float]
 
 
-class Organization(_Subject, Base):
+def _owner() -> Mapped[str | None]:
+    # No foreign key: who owns something may stand in ``gateway.yaml``.
+    return mapped_column(_NAME, index=True)
+
+
+class Organization(_Entry, Base):
     """The outermost payer."""
 
     __tablename__ = "organizations"
 
 
-class Team(_Subject, Base):
+class Team(_Entry, Base):
     """A part of an organization."""
 
     __tablename__ = "teams"
 
-    organization_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("organizations.id", ondelete="RESTRICT"), index=True
-    )
+    organization: Mapped[str | None] = _owner()
 
 
-class User(_Subject, Base):
+class User(_Entry, Base):
     """A person or a service."""
 
     __tablename__ = "users"
 
-    email: Mapped[str | None] = mapped_column(String(320), unique=True)
-    team_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("teams.id", ondelete="RESTRICT"), index=True
-    )
-    organization_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("organizations.id", ondelete="RESTRICT"), index=True
-    )
+    team: Mapped[str | None] = _owner()
+    organization: Mapped[str | None] = _owner()
 
 
-class EndUser(_Subject, Base):
+class EndUser(_Entry, Base):
     """Somebody behind an application, by the id that it sends for them."""
 
     __tablename__ = "end_users"
 
-    id: Mapped[str] = mapped_column(_NAME, primary_key=True)
 
-
-class Key(_Subject, Base):
+class Key(_Entry, Base):
     """A virtual key; of the key itself only its SHA-256 is here."""
 
     __tablename__ = "keys"
@@ -109,25 +102,12 @@ class Key(_Subject, Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     prefix: Mapped[str] = mapped_column(String(16))
     """The first characters, by which people tell their keys apart."""
-    role: Mapped[str | None] = mapped_column(String(16))
-    """``owner``, ``admin``, ``viewer``; None: may only call models."""
-    organization_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("organizations.id", ondelete="RESTRICT"), index=True
-    )
-    team_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("teams.id", ondelete="RESTRICT"), index=True
-    )
-    user_id: Mapped[str | None] = mapped_column(
-        _ID, ForeignKey("users.id", ondelete="RESTRICT"), index=True
-    )
-    endpoints: Mapped[list[Any]] = mapped_column(default=list)
-    ip_ranges: Mapped[list[Any]] = mapped_column(default=list)
-    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """What else ``gateway.yaml`` can say of a key, in its form."""
-    not_before: Mapped[float | None]
-    expires_at: Mapped[float | None]
-    replaces: Mapped[str | None] = mapped_column(_ID)
-    """The id of the key that this one took over from."""
+    organization: Mapped[str | None] = _owner()
+    team: Mapped[str | None] = _owner()
+    user: Mapped[str | None] = _owner()
+    replaced_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    """The key before a rotation, good until `replaced_until`."""
+    replaced_until: Mapped[float | None]
 
 
 class UsageRecord(Base):
@@ -146,13 +126,13 @@ class UsageRecord(Base):
     outcome: Mapped[str] = mapped_column(String(32))
     status: Mapped[int] = mapped_column(Integer)
     error: Mapped[str | None] = mapped_column(_NAME)
-    key_id: Mapped[str | None] = mapped_column(_ID)
-    """No foreign key: what was spent stays when the key goes, and keys of
-    ``gateway.yaml`` have no row."""
-    user_id: Mapped[str | None] = mapped_column(_ID)
-    team_id: Mapped[str | None] = mapped_column(_ID)
-    organization_id: Mapped[str | None] = mapped_column(_ID)
-    end_user_id: Mapped[str | None] = mapped_column(_NAME)
+    key: Mapped[str | None] = mapped_column(_NAME)
+    """No foreign keys: what was spent stays when the key goes, and what is in
+    ``gateway.yaml`` has no row."""
+    user: Mapped[str | None] = mapped_column(_NAME)
+    team: Mapped[str | None] = mapped_column(_NAME)
+    organization: Mapped[str | None] = mapped_column(_NAME)
+    end_user: Mapped[str | None] = mapped_column(_NAME)
     model: Mapped[str | None] = mapped_column(_NAME)
     """The virtual model."""
     request_model: Mapped[str | None] = mapped_column(_NAME)
@@ -173,11 +153,11 @@ class UsageRecord(Base):
 
     __table_args__ = (
         Index("ix_usage_started_at", "started_at"),
-        Index("ix_usage_key_day", "key_id", "day"),
-        Index("ix_usage_user_day", "user_id", "day"),
-        Index("ix_usage_team_day", "team_id", "day"),
-        Index("ix_usage_organization_day", "organization_id", "day"),
-        Index("ix_usage_end_user_day", "end_user_id", "day"),
+        Index("ix_usage_key_day", "key", "day"),
+        Index("ix_usage_user_day", "user", "day"),
+        Index("ix_usage_team_day", "team", "day"),
+        Index("ix_usage_organization_day", "organization", "day"),
+        Index("ix_usage_end_user_day", "end_user", "day"),
         Index("ix_usage_model_day", "model", "day"),
     )
 
@@ -198,7 +178,7 @@ class AuditEntry(Base):
     """``create``, ``update``, ``delete``, ``rotate``, ``reset``, ``import``."""
     kind: Mapped[str] = mapped_column(String(32))
     """The table's name."""
-    subject: Mapped[str] = mapped_column(_ID, index=True)
+    subject: Mapped[str] = mapped_column(_NAME, index=True)
     """The id of what was changed."""
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]

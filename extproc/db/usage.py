@@ -19,11 +19,11 @@ Dimension = Literal[
 """What spend can be split by."""
 
 _COLUMNS: Final = {
-    "key": UsageRecord.key_id,
-    "user": UsageRecord.user_id,
-    "team": UsageRecord.team_id,
-    "organization": UsageRecord.organization_id,
-    "end_user": UsageRecord.end_user_id,
+    "key": UsageRecord.key,
+    "user": UsageRecord.user,
+    "team": UsageRecord.team,
+    "organization": UsageRecord.organization,
+    "end_user": UsageRecord.end_user,
     "model": UsageRecord.model,
     "provider": UsageRecord.provider,
     "operation": UsageRecord.operation,

@@ -19,8 +19,8 @@ def row(id_: str, **changes: Any) -> dict[str, Any]:
     return {
         "id": id_, "started_at": started, "day": int(started // DAY), "duration": 0.5,
         "first_byte": None, "operation": "chat", "outcome": "ok", "status": 200,
-        "error": None, "key_id": "k1", "user_id": None, "team_id": None,
-        "organization_id": None, "end_user_id": None, "model": "gpt-4o",
+        "error": None, "key": "k1", "user": None, "team": None,
+        "organization": None, "end_user": None, "model": "gpt-4o",
         "request_model": "gpt-4o", "response_model": "gpt-4o-2024-08-06",
         "provider": "openai", "cluster": "openai", "attempts": 1, "streamed": False,
         "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0,
@@ -71,8 +71,8 @@ def test_every_split_adds_up_to_the_whole(database, seed):
         row(
             f"r{n}",
             started_at=dice.randrange(5) * DAY + n,
-            key_id=dice.choice(["k1", "k2", None]),
-            team_id=dice.choice(["t1", None]),
+            key=dice.choice(["k1", "k2", None]),
+            team=dice.choice(["t1", None]),
             model=dice.choice(["gpt-4o", "claude"]),
             provider=dice.choice(["openai", "anthropic"]),
             cost=dice.choice([None, dice.randrange(10**12)]),
@@ -97,7 +97,7 @@ def test_every_split_adds_up_to_the_whole(database, seed):
             )
         keys: Counter[tuple[str | None]] = Counter()
         for r in rows:
-            keys[r["key_id"],] += r["cost"] or 0
+            keys[r["key"],] += r["cost"] or 0
         assert {g.group: g.cost for g in usage.spend(session, ["key"])} == dict(keys)
 
 
@@ -127,9 +127,9 @@ FILTERS = [
 def test_a_filter_finds_what_it_says_and_no_more(database, where, expected):
     write(
         database,
-        row("a", user_id="u", team_id="t", organization_id="o", end_user_id="e",
+        row("a", user="u", team="t", organization="o", end_user="e",
             tags=["red", "blue"]),
-        row("b", started_at=11 * DAY, key_id="k2", outcome="canceled",
+        row("b", started_at=11 * DAY, key="k2", outcome="canceled",
             tags=["50%_\\"]),
         row("c", started_at=12 * DAY, model="claude", provider="anthropic",
             operation="embeddings", tags=['q"ü']),

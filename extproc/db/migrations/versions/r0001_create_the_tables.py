@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=True),
         sa.Column("action", sa.String(length=32), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
-        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=256), nullable=False),
         sa.Column("before", sa.JSON(), nullable=True),
         sa.Column("after", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
@@ -34,31 +34,57 @@ def upgrade() -> None:
     op.create_table(
         "end_users",
         sa.Column("id", sa.String(length=256), nullable=False),
-        sa.Column("name", sa.String(length=256), nullable=False),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("limits", sa.JSON(), nullable=False),
-        sa.Column("budgets", sa.JSON(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("updated_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_end_users")),
     )
     op.create_table(
+        "keys",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("prefix", sa.String(length=16), nullable=False),
+        sa.Column("organization", sa.String(length=256), nullable=True),
+        sa.Column("team", sa.String(length=256), nullable=True),
+        sa.Column("user", sa.String(length=256), nullable=True),
+        sa.Column("replaced_sha256", sa.String(length=64), nullable=True),
+        sa.Column("replaced_until", sa.Float(precision=53), nullable=True),
+        sa.Column("id", sa.String(length=256), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Float(precision=53), nullable=False),
+        sa.Column("updated_at", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
+        sa.UniqueConstraint("replaced_sha256", name=op.f("uq_keys_replaced_sha256")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_keys_sha256")),
+    )
+    with op.batch_alter_table("keys", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_keys_organization"), ["organization"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_keys_team"), ["team"], unique=False)
+        batch_op.create_index(batch_op.f("ix_keys_user"), ["user"], unique=False)
+
+    op.create_table(
         "organizations",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=256), nullable=False),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("limits", sa.JSON(), nullable=False),
-        sa.Column("budgets", sa.JSON(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("id", sa.String(length=256), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("updated_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_organizations")),
     )
+    op.create_table(
+        "teams",
+        sa.Column("organization", sa.String(length=256), nullable=True),
+        sa.Column("id", sa.String(length=256), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Float(precision=53), nullable=False),
+        sa.Column("updated_at", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_teams")),
+    )
+    with op.batch_alter_table("teams", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_teams_organization"), ["organization"], unique=False
+        )
+
     op.create_table(
         "usage",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -70,11 +96,11 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(length=256), nullable=True),
-        sa.Column("key_id", sa.String(length=64), nullable=True),
-        sa.Column("user_id", sa.String(length=64), nullable=True),
-        sa.Column("team_id", sa.String(length=64), nullable=True),
-        sa.Column("organization_id", sa.String(length=64), nullable=True),
-        sa.Column("end_user_id", sa.String(length=256), nullable=True),
+        sa.Column("key", sa.String(length=256), nullable=True),
+        sa.Column("user", sa.String(length=256), nullable=True),
+        sa.Column("team", sa.String(length=256), nullable=True),
+        sa.Column("organization", sa.String(length=256), nullable=True),
+        sa.Column("end_user", sa.String(length=256), nullable=True),
         sa.Column("model", sa.String(length=256), nullable=True),
         sa.Column("request_model", sa.String(length=256), nullable=True),
         sa.Column("response_model", sa.String(length=256), nullable=True),
@@ -94,148 +120,40 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("usage", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_usage_end_user_day", ["end_user_id", "day"], unique=False
+            "ix_usage_end_user_day", ["end_user", "day"], unique=False
         )
-        batch_op.create_index("ix_usage_key_day", ["key_id", "day"], unique=False)
+        batch_op.create_index("ix_usage_key_day", ["key", "day"], unique=False)
         batch_op.create_index("ix_usage_model_day", ["model", "day"], unique=False)
         batch_op.create_index(
-            "ix_usage_organization_day", ["organization_id", "day"], unique=False
+            "ix_usage_organization_day", ["organization", "day"], unique=False
         )
         batch_op.create_index("ix_usage_started_at", ["started_at"], unique=False)
-        batch_op.create_index("ix_usage_team_day", ["team_id", "day"], unique=False)
-        batch_op.create_index("ix_usage_user_day", ["user_id", "day"], unique=False)
-
-    op.create_table(
-        "teams",
-        sa.Column("organization_id", sa.String(length=64), nullable=True),
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=256), nullable=False),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("limits", sa.JSON(), nullable=False),
-        sa.Column("budgets", sa.JSON(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("metadata", sa.JSON(), nullable=False),
-        sa.Column("created_at", sa.Float(precision=53), nullable=False),
-        sa.Column("updated_at", sa.Float(precision=53), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organization_id"],
-            ["organizations.id"],
-            name=op.f("fk_teams_organization_id_organizations"),
-            ondelete="RESTRICT",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_teams")),
-    )
-    with op.batch_alter_table("teams", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_teams_organization_id"), ["organization_id"], unique=False
-        )
+        batch_op.create_index("ix_usage_team_day", ["team", "day"], unique=False)
+        batch_op.create_index("ix_usage_user_day", ["user", "day"], unique=False)
 
     op.create_table(
         "users",
-        sa.Column("email", sa.String(length=320), nullable=True),
-        sa.Column("team_id", sa.String(length=64), nullable=True),
-        sa.Column("organization_id", sa.String(length=64), nullable=True),
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=256), nullable=False),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("limits", sa.JSON(), nullable=False),
-        sa.Column("budgets", sa.JSON(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("team", sa.String(length=256), nullable=True),
+        sa.Column("organization", sa.String(length=256), nullable=True),
+        sa.Column("id", sa.String(length=256), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("updated_at", sa.Float(precision=53), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organization_id"],
-            ["organizations.id"],
-            name=op.f("fk_users_organization_id_organizations"),
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["team_id"],
-            ["teams.id"],
-            name=op.f("fk_users_team_id_teams"),
-            ondelete="RESTRICT",
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_users_organization_id"), ["organization_id"], unique=False
+            batch_op.f("ix_users_organization"), ["organization"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_users_team_id"), ["team_id"], unique=False)
-
-    op.create_table(
-        "keys",
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("prefix", sa.String(length=16), nullable=False),
-        sa.Column("role", sa.String(length=16), nullable=True),
-        sa.Column("organization_id", sa.String(length=64), nullable=True),
-        sa.Column("team_id", sa.String(length=64), nullable=True),
-        sa.Column("user_id", sa.String(length=64), nullable=True),
-        sa.Column("endpoints", sa.JSON(), nullable=False),
-        sa.Column("ip_ranges", sa.JSON(), nullable=False),
-        sa.Column("settings", sa.JSON(), nullable=False),
-        sa.Column("not_before", sa.Float(precision=53), nullable=True),
-        sa.Column("expires_at", sa.Float(precision=53), nullable=True),
-        sa.Column("replaces", sa.String(length=64), nullable=True),
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=256), nullable=False),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("limits", sa.JSON(), nullable=False),
-        sa.Column("budgets", sa.JSON(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("metadata", sa.JSON(), nullable=False),
-        sa.Column("created_at", sa.Float(precision=53), nullable=False),
-        sa.Column("updated_at", sa.Float(precision=53), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organization_id"],
-            ["organizations.id"],
-            name=op.f("fk_keys_organization_id_organizations"),
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["team_id"],
-            ["teams.id"],
-            name=op.f("fk_keys_team_id_teams"),
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["user_id"],
-            ["users.id"],
-            name=op.f("fk_keys_user_id_users"),
-            ondelete="RESTRICT",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
-        sa.UniqueConstraint("sha256", name=op.f("uq_keys_sha256")),
-    )
-    with op.batch_alter_table("keys", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_keys_organization_id"), ["organization_id"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_keys_team_id"), ["team_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_keys_user_id"), ["user_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_users_team"), ["team"], unique=False)
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("keys", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_keys_user_id"))
-        batch_op.drop_index(batch_op.f("ix_keys_team_id"))
-        batch_op.drop_index(batch_op.f("ix_keys_organization_id"))
-
-    op.drop_table("keys")
     with op.batch_alter_table("users", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_users_team_id"))
-        batch_op.drop_index(batch_op.f("ix_users_organization_id"))
+        batch_op.drop_index(batch_op.f("ix_users_team"))
+        batch_op.drop_index(batch_op.f("ix_users_organization"))
 
     op.drop_table("users")
-    with op.batch_alter_table("teams", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_teams_organization_id"))
-
-    op.drop_table("teams")
     with op.batch_alter_table("usage", schema=None) as batch_op:
         batch_op.drop_index("ix_usage_user_day")
         batch_op.drop_index("ix_usage_team_day")
@@ -246,7 +164,17 @@ def downgrade() -> None:
         batch_op.drop_index("ix_usage_end_user_day")
 
     op.drop_table("usage")
+    with op.batch_alter_table("teams", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_teams_organization"))
+
+    op.drop_table("teams")
     op.drop_table("organizations")
+    with op.batch_alter_table("keys", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_keys_user"))
+        batch_op.drop_index(batch_op.f("ix_keys_team"))
+        batch_op.drop_index(batch_op.f("ix_keys_organization"))
+
+    op.drop_table("keys")
     op.drop_table("end_users")
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_subject"))
