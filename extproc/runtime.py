@@ -7,7 +7,6 @@ it began with until it ends.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import re
@@ -16,31 +15,26 @@ from typing import Self
 import msgspec
 
 from extproc.formats.base import AnyClientFormat, Unsupported
+from extproc.identity import (
+    NOBODY,
+    Accounting,
+    Grant,
+    Kind,
+    Subject,
+    Subjects,
+    Zone,
+    glob_pattern,
+)
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
 
+__all__ = [
+    "MAX_ATTEMPTS", "NOBODY", "Grant", "Limits", "ModelSpec", "Runtime", "Snapshot",
+    "Target", "TargetSpec", "VirtualModel", "glob_pattern",
+]  # fmt: skip
+
 MAX_ATTEMPTS = 4
 """The longest chain: each attempt's rendering travels through Envoy's metadata."""
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """A key, and what it may do. The key itself is never here."""
-
-    id: str
-    sha256: str
-    """Of the whole key, in hex."""
-    models: tuple[str, ...] = ("*",)
-    """Globs of the virtual models that it may use."""
-
-    def may_use(self, model: str) -> bool:
-        """Say whether the key may use the virtual model of this name."""
-        return any(
-            glob == "*" or glob_pattern(glob).match(model) for glob in self.models
-        )
-
-
-NOBODY = Grant("", "", ())
-"""May use nothing; stands where nobody has been authenticated yet."""
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
@@ -104,6 +98,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     created: int = 0
     """Unix seconds of the compile: the ``created`` of the models listed."""
+    subjects: tuple[Subject, ...] = ()
+    """What limits stand on beside keys."""
+    zones: dict[str, Zone] = {}
+    """The time zones that budgets name."""
+    accounting: Accounting = Accounting()
+    trusted_hops: int = 0
+    """Proxies of ours in front of Envoy, each with an entry in ``x-forwarded-for``."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -156,6 +157,10 @@ class Runtime(msgspec.Struct, frozen=True):
     limits: Limits
     created: int
     listed: tuple[str, ...]
+    accounting: Accounting
+    zones: dict[str, Zone]
+    trusted_hops: int
+    _subjects: Subjects
     _grants: dict[bytes, Grant]
     _exact: dict[str, VirtualModel]
     _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
@@ -175,12 +180,20 @@ class Runtime(msgspec.Struct, frozen=True):
         # The glob that says most about the name wins: the longest.
         globs.sort(key=lambda model: len(model.name), reverse=True)
         exact = {model.name: model for model in models if "*" not in model.name}
+        subjects = Subjects.of(snapshot.subjects)
         return cls(
             generation=snapshot.generation,
             limits=snapshot.limits,
             created=snapshot.created,
             listed=tuple(dict.fromkeys((*exact, *snapshot.listed))),
-            _grants={bytes.fromhex(g.sha256): g for g in snapshot.grants},
+            accounting=snapshot.accounting,
+            zones=snapshot.zones,
+            trusted_hops=snapshot.trusted_hops,
+            _subjects=subjects,
+            _grants={
+                bytes.fromhex(grant.sha256): subjects.bind(grant)
+                for grant in snapshot.grants
+            },
             _exact=exact,
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
         )
@@ -199,6 +212,10 @@ class Runtime(msgspec.Struct, frozen=True):
             return None
         return grant
 
+    def subject(self, kind: Kind, name: str) -> Subject | None:
+        """Return what stands on this subject; None: nothing does."""
+        return self._subjects.find(kind, name)
+
     def model(self, name: str) -> VirtualModel | None:
         """Return the virtual model that serves `name`."""
         found = self._exact.get(name)
@@ -208,12 +225,6 @@ class Runtime(msgspec.Struct, frozen=True):
             if pattern.match(name):
                 return model
         return None
-
-
-@functools.lru_cache(maxsize=10_000)
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Compile a glob in which only ``*`` is special."""
-    return re.compile("(?s:" + ".*".join(map(re.escape, glob.split("*"))) + r")\Z")
 
 
 # The worker has decoded the body; the accounts are those of the gateway's own keys.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
-from extproc.config.schema import Config, KeyConfig, TargetConfig
+from extproc.config import subjects
+from extproc.config.schema import Config, TargetConfig
 from extproc.runtime import (
     MAX_ATTEMPTS,
     Grant,
@@ -34,9 +34,12 @@ def build(
         generation: counts up with every change.
         created: Unix seconds.
     """
+    granted = (*grants, *(subjects.grant(config, key) for key in config.keys))
+    found = subjects.subjects(config)
+    allowances = [*(g.allowance for g in granted), *(s.allowance for s in found)]
     return Snapshot(
         generation=generation,
-        grants=(*grants, *map(_grant, config.keys)),
+        grants=granted,
         models=tuple(
             ModelSpec(
                 name=name,
@@ -48,6 +51,10 @@ def build(
         listed=tuple(name for model in config.models.values() for name in model.listed),
         limits=limits(config),
         created=created,
+        subjects=found,
+        zones=subjects.zones(allowances, created=created),
+        accounting=config.accounting.accounting(),
+        trusted_hops=config.listen.xff_num_trusted_hops,
     )
 
 
@@ -65,15 +72,6 @@ def limits(config: Config) -> Limits:
         first_byte_seconds=MAX_ATTEMPTS * times.first_byte + BACKOFF_SECONDS,
         idle_seconds=times.idle,
     )
-
-
-def _grant(key: KeyConfig) -> Grant:
-    if key.key is not None:
-        secret = key.key.get_secret_value().encode()
-        digest = hashlib.sha256(secret).hexdigest()
-    else:
-        digest = (key.key_sha256 or "").lower()
-    return Grant(id=key.id, sha256=digest, models=key.models)
 
 
 def _target(config: Config, target: TargetConfig) -> TargetSpec:

@@ -19,6 +19,7 @@ from extproc.config.problems import (
     suggestion,
 )
 from extproc.config.schema import Config, ModelConfig, unlisted
+from extproc.config.subjects import is_limited
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Provider
 from extproc.runtime import glob_pattern
@@ -206,6 +207,7 @@ def _references(plain: dict[str, Plain]) -> Iterator[Found]:
             if same in seen:
                 yield path, "this target is already in the list"
             seen.add(same)
+    yield from _owners(plain)
     for name in ("id", "key", "key_sha256"):
         first: dict[str, int] = {}
         for i, key in enumerate(_sequence(plain.get("keys"))):
@@ -217,8 +219,32 @@ def _references(plain: dict[str, Plain]) -> Iterator[Found]:
             first.setdefault(value, i)
 
 
+def _owners(plain: dict[str, Plain]) -> Iterator[Found]:
+    """Yield the organizations, teams and users that are named and do not exist."""
+    places: list[tuple[tuple[str | int, ...], Plain]] = [
+        (("keys", i), key) for i, key in enumerate(_sequence(plain.get("keys")))
+    ]
+    for section in ("teams", "users"):
+        places += [((section, n), s) for n, s in _mapping(plain.get(section)).items()]
+    for path, place in places:
+        for field in ("organization", "team", "user"):
+            name = _mapping(place).get(field)
+            known = _mapping(plain.get(f"{field}s"))
+            if isinstance(name, str) and name not in known:
+                message = f"there is no {field} {name!r} in {field}s"
+                yield (*path, field), message + suggestion(name, known)
+
+
+_NEEDS_STORE = (
+    "limits and budgets are kept in the memory of one worker: more workers need "
+    "accounting.store (redis://…)"
+)
+
+
 def _consistency(config: Config) -> Iterator[Found]:
     """Yield what only shows when all values are read."""
+    if config.workers > 1 and config.accounting.store is None and is_limited(config):
+        yield ("workers",), _NEEDS_STORE
     for name, model in config.models.items():
         yield from _list_of(name, model)
     if config.listen.port and config.listen.address == config.control.address:

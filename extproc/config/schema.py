@@ -13,15 +13,34 @@ from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     model_validator,
 )
 
 from extproc.config.endpoint import Endpoint, parse_endpoint, split_address
+from extproc.config.tenancy import (
+    AccountingConfig,
+    Allowed,
+    Budgets,
+    EndUserConfig,
+    KeyHolder,
+    Name,
+    OrganizationConfig,
+    RateLimits,
+    TeamConfig,
+    UserConfig,
+)
+from extproc.config.values import (
+    ByteCount,
+    Seconds,
+    Section,
+    Switch,
+    Text,
+    Whole,
+    read_seconds,
+)
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Provider
 from extproc.runtime import MAX_ATTEMPTS, glob_pattern
@@ -44,44 +63,6 @@ client's may reach a provider."""
 _MANAGED_HEADERS = frozenset(
     {*CREDENTIAL_HEADERS, "host", "content-length", "content-type", "accept-encoding"}
 ) | {"connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"}
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)\Z")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)\Z")
-_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str):
-        match = _DURATION.match(value)
-        if match is None:
-            raise ValueError("must be a time such as 90, 90s, 2m or 500ms")
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _bytes(value: object) -> object:
-    if isinstance(value, str) and not value.isdigit():
-        match = _SIZE.match(value)
-        if match is None:
-            raise ValueError("must be a size such as 1048576, 512KiB or 32MiB")
-        return int(match[1]) * _BYTES[match[2]]
-    return _whole(value)
-
-
-def _whole(value: object) -> object:
-    # A variable is always a string after it is expanded.
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
-        return int(value)
-    return value
-
-
-def _switch(value: object) -> object:
-    if isinstance(value, str):
-        if value not in {"true", "false"}:
-            raise ValueError("must be true or false")
-        return value == "true"
-    return value
 
 
 def _address(value: str) -> str:
@@ -122,21 +103,8 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-ByteCount = Annotated[int, BeforeValidator(_bytes)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
 Address = Annotated[str, AfterValidator(_address)]
 Credential = Annotated[SecretStr, AfterValidator(_credential)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """What every part of the file has in common."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
-    )
 
 
 class ListenerTls(Section):
@@ -212,7 +180,9 @@ class ProviderConfig(Section):
     """Of AWS: in the address where `base_url` does not say, and in signatures."""
     ca_file: Path | None = None
     """PEM bundle to verify the provider with; None: the public authorities."""
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default_factory=dict
+    )
     """Sent with every request. Not secret: Envoy's config dump shows them."""
     default_max_tokens: Annotated[Whole, Field(ge=1)] = 4096
     include_usage: Switch = True
@@ -250,7 +220,7 @@ class ProviderConfig(Section):
         return self
 
 
-class TargetConfig(Section):
+class TargetConfig(Allowed):
     """One provider and model that can serve a virtual model."""
 
     provider: Text
@@ -258,7 +228,7 @@ class TargetConfig(Section):
     """None: the name that the client asked for."""
 
 
-class ModelConfig(Section):
+class ModelConfig(Allowed):
     """A virtual model."""
 
     targets: Annotated[
@@ -270,14 +240,13 @@ class ModelConfig(Section):
     """Of a glob: the names that ``/v1/models`` shows."""
 
 
-class KeyConfig(Section):
+class KeyConfig(KeyHolder):
     """A key that applications may present."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Its name in logs and metrics."""
     key: Credential | None = None
     key_sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-    models: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
 
     @model_validator(mode="after")
     def _one_of(self) -> KeyConfig:
@@ -308,7 +277,9 @@ class TimeoutsConfig(Section):
     """Until the answer's headers, each attempt."""
     idle: Seconds = 600.0
     """Silence in the middle of an answer."""
-    drain: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 30.0
+    drain: Annotated[float, BeforeValidator(read_seconds), Field(ge=0, le=86_400)] = (
+        30.0
+    )
     """For open requests, when the gateway is told to stop."""
 
 
@@ -344,6 +315,16 @@ class Config(Section):
         Field(min_length=1),
     ]
     keys: tuple[KeyConfig, ...] = ()
+    organizations: dict[Name, OrganizationConfig] = Field(default_factory=dict)
+    teams: dict[Name, TeamConfig] = Field(default_factory=dict)
+    users: dict[Name, UserConfig] = Field(default_factory=dict)
+    end_users: dict[Text, EndUserConfig] = Field(default_factory=dict)
+    """By name, or by glob: then each that it matches has the limits for itself."""
+    rate_limits: RateLimits = RateLimits()
+    """Of all requests together, as `concurrency` and `budgets`."""
+    concurrency: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
+    budgets: Budgets = ()
+    accounting: AccountingConfig = AccountingConfig()
     limits: LimitsConfig = LimitsConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
 

@@ -98,7 +98,7 @@ class RequestHalf:
         self._tally.operation = operation.name
         if operation.kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
-        self._grant = grant = authenticate(runtime, headers)
+        self._grant = grant = authenticate(runtime, headers, at=self._tally.started)
         self._tally.key = grant.id
         match operation.kind:
             case Kind.MODELS:

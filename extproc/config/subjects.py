@@ -1,0 +1,135 @@
+"""Tenancy in ``gateway.yaml`` to what the data path knows: subjects, grants, zones."""
+
+from __future__ import annotations
+
+import hashlib
+import zoneinfo
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from extproc.config.schema import Config, KeyConfig
+from extproc.config.tenancy import Allowed, OwnerConfig
+from extproc.identity import Allowance, Grant, Kind, Subject, Zone
+
+ZONE_YEARS = 10
+"""How far ahead offsets are looked up; a snapshot is seldom older than days."""
+PREFIX_LENGTH = 7
+"""Of a key: ``sk-`` and four characters, enough to recognize it by."""
+
+
+def grant(config: Config, key: KeyConfig) -> Grant:
+    """Return what `key` may do; what it does not say of its owners, they say."""
+    prefix = ""
+    if key.key is not None:
+        secret = key.key.get_secret_value()
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        prefix = secret[:PREFIX_LENGTH] if len(secret) >= 4 * PREFIX_LENGTH else ""
+    else:
+        digest = (key.key_sha256 or "").lower()
+    user = config.users.get(key.user or "")
+    team_name = key.team or (user.team if user else None)
+    team = config.teams.get(team_name or "")
+    return Grant(
+        id=key.id,
+        sha256=digest,
+        models=key.models,
+        prefix=prefix,
+        organization=key.organization
+        or (user.organization if user else None)
+        or (team.organization if team else None),
+        team=team_name,
+        user=key.user,
+        role=key.role,
+        not_before=key.not_before,
+        expires=key.expires,
+        blocked=key.blocked,
+        endpoints=key.endpoints,
+        addresses=key.addresses,
+        metadata=key.metadata,
+        tags=key.tags,
+        allowance=key.allowance,
+        priority=key.priority,
+        cut_off=key.cut_off,
+    )
+
+
+def subjects(config: Config) -> tuple[Subject, ...]:
+    """Return everything but keys that has a limit on it."""
+    return tuple(_subjects(config))
+
+
+def is_limited(config: Config) -> bool:
+    """Say whether anything at all has a limit or a budget on it."""
+    return any(key.allowance for key in config.keys) or any(
+        subject.allowance for subject in subjects(config)
+    )
+
+
+def _subjects(config: Config) -> Iterator[Subject]:
+    everybody = Allowed(
+        rate_limits=config.rate_limits,
+        concurrency=config.concurrency,
+        budgets=config.budgets,
+    ).allowance
+    if everybody:
+        yield Subject("global", "", everybody)
+    owners: list[tuple[Kind, dict[str, OwnerConfig]]] = [
+        ("organization", {**config.organizations}),
+        ("team", {**config.teams}),
+        ("user", {**config.users}),
+    ]
+    for kind, named in owners:
+        for name, owner in named.items():
+            subject = Subject(kind, name, owner.allowance, owner.models, owner.blocked)
+            if subject != Subject(kind, name):
+                yield subject
+    for name, end_user in config.end_users.items():
+        yield Subject("end_user", name, end_user.allowance)
+    for name, model in config.models.items():
+        if model.allowance:
+            yield Subject("model", name, model.allowance)
+        for target in model.targets:
+            if target.allowance:
+                deployment = f"{target.provider}/{target.model or name}"
+                yield Subject("deployment", deployment, target.allowance)
+
+
+def zones(allowances: Iterable[Allowance], *, created: int) -> dict[str, Zone]:
+    """Return the time zones that budgets name, as offsets around `created`.
+
+    Args:
+        allowances: of every subject and key.
+        created: Unix seconds.
+    """
+    names = {budget.zone for allowance in allowances for budget in allowance.budgets}
+    return {name: zone(name, created=created) for name in sorted(names - {"UTC"})}
+
+
+def zone(name: str, *, created: int) -> Zone:
+    """Look up the offsets of the zone `name`: from the year of `created` on.
+
+    By the day and then by the second: no zone changes twice within a day.
+    """
+    info = zoneinfo.ZoneInfo(name)
+
+    def offset(at: int) -> int:
+        when = datetime.fromtimestamp(at, UTC).astimezone(info)
+        return int((when.utcoffset() or timedelta()).total_seconds())
+
+    start = int(
+        datetime(
+            datetime.fromtimestamp(created, UTC).year - 1, 1, 1, tzinfo=UTC
+        ).timestamp()
+    )
+    since, offsets = [start], [offset(start)]
+    for day in range(start, start + ZONE_YEARS * 366 * 86_400, 86_400):
+        if offset(day + 86_400) != offsets[-1]:
+            low, high = day, day + 86_400
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (
+                    (middle, high) if offset(middle) == offsets[-1] else (low, middle)
+                )
+            since.append(high)
+            offsets.append(offset(high))
+    return Zone(tuple(since), tuple(offsets))
