@@ -27,14 +27,10 @@ from extproc.errors import BadRequest
 from extproc.formats.anthropic import wire
 from extproc.formats.anthropic.models import Abilities
 from extproc.formats.base import Unsupported
+from extproc.formats.reasoning import SHARES
 
 MIN_BUDGET = 1024
 """The API's least ``budget_tokens``."""
-
-SHARES = {
-    "minimal": 0.0, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.9, "max": 0.95,
-}  # fmt: skip
-"""The part of ``max_tokens`` that an effort lets a budgeted model think."""
 
 DISPLAYS = {
     "summarized": "summarized", "omitted": "omitted",

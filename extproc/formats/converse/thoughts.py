@@ -2,7 +2,8 @@
 
 Claude's part is Anthropic's own (`claude.plan`). The others take an effort or nothing:
 
-- a budget of tokens is refused by name: they have none;
+- a budget of tokens, which they have not, is the effort that it is worth (`reasoning`), and
+  reported;
 - an effort that the model does not have is refused, but ``minimal`` is its ``low``;
 - on a model that does not think an effort is left out and reported, thinking asked for by
   name is refused;
@@ -21,8 +22,7 @@ from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
 from extproc.formats.converse.content import Drop
 from extproc.formats.converse.models import Family
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+from extproc.formats.reasoning import EFFORTS, effort_of
 
 
 class Thoughts(msgspec.Struct, frozen=True):
@@ -55,21 +55,21 @@ def plan(request: canonical.Request, family: Family, drop: Drop) -> Thoughts:
         )
     if asked.effort == "none" or asked.enabled is False:
         return Thoughts(limit, _off(family, name))
+    effort = asked.effort
     if asked.budget_tokens is not None:
-        raise Unsupported(
-            "This model takes no thinking budget; ask for an effort instead.",
-            param=f"{name}.budget_tokens",
-        )
-    wanted = asked.effort is not None or asked.enabled or asked.adaptive
+        effort = effort or effort_of(asked.budget_tokens)
+    wanted = effort is not None or asked.enabled or asked.adaptive
     if not family.effort or not wanted:
-        if asked.enabled or asked.adaptive:
+        if asked.enabled or asked.adaptive or asked.budget_tokens is not None:
             raise Unsupported("This model cannot think.", param=name)
         if asked.effort is not None:
             drop(name)
         return Thoughts(limit)
     if asked.display is not None:
         drop(f"{name}.display")
-    return Thoughts(limit, _on(asked.effort or "medium", family, name), on=True)
+    if asked.budget_tokens is not None:
+        drop(f"{name}.budget_tokens")
+    return Thoughts(limit, _on(effort or "medium", family, name), on=True)
 
 
 def _on(effort: str, family: Family, name: str) -> dict[str, Any]:

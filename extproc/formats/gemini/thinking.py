@@ -1,16 +1,15 @@
 """How much a Gemini model is to think: a budget up to 2.5, a level from 3 on.
 
-https://ai.google.dev/gemini-api/docs/thinking. An effort means what Google's own
-OpenAI-compatible API takes it for (https://ai.google.dev/gemini-api/docs/openai): `BUDGETS`,
-or the level of that name. Whoever asks for thinking is shown the thoughts, unless told
-otherwise. Where the two cannot meet:
+https://ai.google.dev/gemini-api/docs/thinking. What an effort is worth as a budget, and
+the other way round, is told in `reasoning`; an effort is the level of that name. Whoever
+asks for thinking is shown the thoughts, unless told otherwise. Where the two cannot meet:
 
 - a level that the model lacks is the next one above; above its highest there is none: 400;
 - no thinking, on a model whose least level is ``minimal``, is that level, and reported; on
   one that cannot do with so little, 400;
-- a budget on a model with levels is the least level that Google equates with it or more,
-  and reported; one above what a model may have is the most it may have, and reported:
-  both are upper limits; one below the least is a 400;
+- a budget on a model with levels is the level that it is worth, and reported; one above
+  what a model may have is the most it may have, and reported: it is an upper limit; one
+  below the least is a 400;
 - an effort beside a budget: the one that the model takes counts, the other is reported;
 - an effort on a model that cannot think is left out and reported; thinking asked for by
   name, 400.
@@ -26,12 +25,7 @@ from extproc.formats.base import Unsupported
 from extproc.formats.gemini import wire
 from extproc.formats.gemini.conversation import Drop
 from extproc.formats.gemini.models import ALL_LEVELS, Abilities
-
-BUDGETS: Mapping[str, int] = {
-    "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576,
-}  # fmt: skip
-
-EFFORTS = ("none", *ALL_LEVELS, "max")
+from extproc.formats.reasoning import BUDGETS, EFFORTS, effort_of
 
 AUTOMATIC = -1
 """A budget: the model decides."""
@@ -131,8 +125,7 @@ def _level(
     if budget is not None:
         drop(f"{name}.budget_tokens")
         if wanted is None and budget != AUTOMATIC:
-            enough = (word for word in ("low", "medium") if budget <= BUDGETS[word])
-            wanted = next(enough, "high")
+            wanted = effort_of(budget)
     if wanted is None:
         return None
     if wanted in ALL_LEVELS:

@@ -4,8 +4,9 @@ For clients of another format; OpenAI's own clients' bytes pass.
 
 What has no word here and no bearing on the answer's meaning is left out and reported:
 prompt cache breakpoints (caching is automatic), reasoning of earlier turns (no other
-provider can use it), ``is_error`` of tool results (their text says it), thinking budgets
-and ``top_k``. All else that cannot be said is refused.
+provider can use it), ``is_error`` of tool results (their text says it), the exact size of
+a thinking budget (it becomes an effort: `reasoning`), how thinking is to be shown (it is
+not), and ``top_k``. All else that cannot be said is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from extproc import canonical
+from extproc.formats import reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.openai_chat.message_writer import MessageWriter
 
@@ -77,7 +79,7 @@ def write_request(
         # We meter by it; the client sees it only if it asked.
         body["stream_options"] = {"include_usage": True}
     _write_service_tier(request, body)
-    _write_thinking(request, body, dropped)
+    _write_thinking(request, model, body, dropped)
     _write_extras(request, body)
     return Rendered(_encode(body), tuple(dropped))
 
@@ -95,14 +97,17 @@ def _write_service_tier(request: canonical.Request, body: dict[str, Any]) -> Non
 
 
 def _write_thinking(
-    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+    request: canonical.Request, model: str, body: dict[str, Any], dropped: list[str]
 ) -> None:
     thinking = request.thinking
     if thinking is not None:
-        if thinking.effort is not None:
-            body["reasoning_effort"] = thinking.effort
-        if thinking != canonical.Thinking(effort=thinking.effort):
-            dropped.append(request.name_of("thinking"))
+        name = request.name_of("thinking")
+        plan = reasoning.plan_openai(thinking, model, name)
+        if plan.effort is not None:
+            body["reasoning_effort"] = plan.effort
+        dropped += plan.dropped
+        if thinking.display not in {None, "omitted"} and name not in plan.dropped:
+            dropped.append(f"{name}.display")
     if request.top_k is not None:
         dropped.append(request.name_of("top_k"))
 

@@ -8,20 +8,19 @@ refuse that.
 What has no word here and no bearing on the answer's meaning is left out and reported:
 prompt cache breakpoints (caching is automatic), other providers' reasoning, ``is_error``
 of tool results (their text says it), seeds, penalties and biases, ``top_k``, the exact
-size of a thinking budget (it becomes an effort). All else that cannot be said is
-refused: stop sequences, several alternatives, sound.
+size of a thinking budget (it becomes an effort: `reasoning`). All else that cannot be said
+is refused: stop sequences, several alternatives, sound.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from extproc import canonical
-from extproc.formats import proofs
+from extproc.formats import proofs, reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_responses.item_writer import ItemWriter
@@ -68,16 +67,10 @@ _SAME = ("parallel_tool_calls", "temperature", "top_p", "max_output_tokens")
 _TUNING = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k")
 """What only tunes, and cannot be said here."""
 
-_BUDGETS = ((4096, "low"), (16384, "medium"))
-"""Up to how many tokens of thinking are which effort; more are ``high``."""
-
 _SUMMARIES = {
     "summarized": "auto", "auto": "auto", "concise": "concise", "detailed": "detailed",
 }  # fmt: skip
 """Ways to show thinking in Anthropic's words and in OpenAI's."""
-
-_REASONS = re.compile(r"(?:.*/)?(?:o\d|codex-|gpt-oss|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
-"""The models that reason, by their names."""
 
 
 def write_request(
@@ -116,7 +109,7 @@ def write_request(
         body["text"] = {"format": _write_output_format(request.output_format)}
     if request.service_tier is not None:
         body["service_tier"] = _write_service_tier(request)
-    _write_thinking(request, body, dropped)
+    _write_thinking(request, model, body, dropped)
     _write_include(request, model, body)
     _write_extras(request, body)
     return Rendered(_encode(body), tuple(dropped))
@@ -144,33 +137,29 @@ def _write_service_tier(request: canonical.Request) -> str:
 
 
 def _write_thinking(
-    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+    request: canonical.Request, model: str, body: dict[str, Any], dropped: list[str]
 ) -> None:
     thinking = request.thinking
     if thinking is None:
         return
     name = request.name_of("thinking")
-    reasoning = {}
-    effort = thinking.effort
-    if effort is None and thinking.enabled is False:
-        effort = "none"
-    if effort is None and thinking.budget_tokens is not None:
-        size = thinking.budget_tokens
-        effort = next((word for most, word in _BUDGETS if size <= most), "high")
-        dropped.append(f"{name}.budget_tokens")
-    if effort is not None:
-        reasoning["effort"] = effort
+    plan = reasoning.plan_openai(thinking, model, name)
+    dropped += plan.dropped
+    said = {} if plan.effort is None else {"effort": plan.effort}
     # Who switches thinking on elsewhere is shown it.
     display = thinking.display or ("summarized" if thinking.enabled else None)
-    if display is not None and display != "omitted":
+    reasons = reasoning.openai_efforts(model) != () and not (
+        thinking.enabled and name in plan.dropped and plan.effort is None
+    )
+    if display is not None and display != "omitted" and reasons:
         if display not in _SUMMARIES:
             raise Unsupported(
                 f"{display!r} is not a way to show thinking here.",
                 param=f"{name}.display",
             )
-        reasoning["summary"] = _SUMMARIES[display]
-    if reasoning:
-        body["reasoning"] = reasoning
+        said["summary"] = _SUMMARIES[display]
+    if said:
+        body["reasoning"] = said
 
 
 def _write_include(
@@ -178,7 +167,7 @@ def _write_include(
 ) -> None:
     include = []
     effort = body.get("reasoning", {}).get("effort", "none")
-    if effort != "none" or _REASONS.match(model) or _proven(request):
+    if effort != "none" or reasoning.openai_efforts(model) or _proven(request):
         include.append(ENCRYPTED_REASONING)
     if request.logprobs:
         include.append(LOGPROBS)

@@ -778,7 +778,11 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
             f"a budget where there is none, {model}",
             {"thinking": thinks(budget_tokens=2048)}, "thinking.budget_tokens", model,
         )
-        for model in ("anthropic.claude-opus-4-7", NOVA_2, LLAMA)
+        for model in ("anthropic.claude-opus-4-7",)
+    ),
+    (
+        "a budget for a model that cannot think",
+        {"thinking": thinks(budget_tokens=2048)}, "thinking", LLAMA,
     ),
     (
         "a budget too large",

@@ -592,6 +592,10 @@ THINKING = [
     (NEW, AUTO, SHOWN, ()),
     (
         NEW, c.Thinking(budget_tokens=2000, enabled=True),
+        {**SHOWN, "thinkingLevel": "LOW"}, ("thinking.budget_tokens",),
+    ),
+    (
+        NEW, c.Thinking(budget_tokens=10_000),
         {**SHOWN, "thinkingLevel": "MEDIUM"}, ("thinking.budget_tokens",),
     ),
     (
