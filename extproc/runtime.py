@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from extproc.deployment import ModelRouting, Placement, RoutingNumbers
 from extproc.formats.base import AnyClientFormat, Unsupported
 from extproc.identity import (
     NOBODY,
@@ -38,14 +39,14 @@ MAX_ATTEMPTS = 4
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
-    """One provider and model that can serve a virtual model."""
+    """One deployment that can serve a virtual model."""
 
     provider: str
     """The name in ``gateway.yaml``."""
     type: str
     """The key in `PROVIDERS`."""
     cluster: str
-    """The Envoy cluster, one for each configured provider."""
+    """The Envoy cluster, one for each key of a configured provider."""
     authority: str
     """The ``:authority`` that the provider expects."""
     base_path: str
@@ -58,14 +59,16 @@ class TargetSpec(msgspec.Struct, frozen=True):
     """Whether the provider understands ``stream_options.include_usage``."""
     only_main: bool = False
     """Whether the provider serves only the main one of its kind's APIs."""
+    placement: Placement = Placement()
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
-    """A virtual model: a name or a glob, and its targets in order of preference."""
+    """A virtual model: a name or a glob, and its targets."""
 
     name: str
     targets: tuple[TargetSpec, ...]
     owned_by: str = "extproc"
+    routing: ModelRouting = ModelRouting()
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -105,6 +108,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     accounting: Accounting = Accounting()
     trusted_hops: int = 0
     """Proxies of ours in front of Envoy, each with an entry in ``x-forwarded-for``."""
+    routing: RoutingNumbers = RoutingNumbers()
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -148,6 +152,22 @@ class VirtualModel(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]
     owned_by: str
+    routing: ModelRouting = ModelRouting()
+
+    def named(self, name: str) -> VirtualModel:
+        """Return it with `name` as the original model, whatever a client asked for."""
+        return msgspec.structs.replace(
+            self,
+            targets=tuple(
+                msgspec.structs.replace(
+                    target,
+                    spec=msgspec.structs.replace(
+                        target.spec, model=target.spec.model or name
+                    ),
+                )
+                for target in self.targets
+            ),
+        )
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -161,9 +181,12 @@ class Runtime(msgspec.Struct, frozen=True):
     zones: dict[str, Zone]
     trusted_hops: int
     _subjects: Subjects
+    routing: RoutingNumbers
     _grants: dict[bytes, Grant]
     _exact: dict[str, VirtualModel]
     _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
+    _groups: dict[str, VirtualModel]
+    """What `group` was asked for; as many as the configuration has names."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
@@ -172,8 +195,19 @@ class Runtime(msgspec.Struct, frozen=True):
         Raises:
             KeyError: a target names a provider type that this version does not have.
         """
+        given = frozenset(
+            name
+            for model in snapshot.models
+            for spec in model.targets
+            for name, _ in spec.placement.headers
+        )
         models = [
-            VirtualModel(spec.name, tuple(map(_target, spec.targets)), spec.owned_by)
+            VirtualModel(
+                spec.name,
+                tuple(_target(target, given) for target in spec.targets),
+                spec.owned_by,
+                spec.routing,
+            )
             for spec in snapshot.models
         ]
         globs = [model for model in models if "*" in model.name]
@@ -181,6 +215,9 @@ class Runtime(msgspec.Struct, frozen=True):
         globs.sort(key=lambda model: len(model.name), reverse=True)
         exact = {model.name: model for model in models if "*" not in model.name}
         subjects = Subjects.of(snapshot.subjects)
+        for model in tuple(exact.values()):
+            renamed = model.named(model.name)
+            exact.update(dict.fromkeys(model.routing.aliases, renamed))
         return cls(
             generation=snapshot.generation,
             limits=snapshot.limits,
@@ -194,8 +231,10 @@ class Runtime(msgspec.Struct, frozen=True):
                 bytes.fromhex(grant.sha256): subjects.bind(grant)
                 for grant in snapshot.grants
             },
+            routing=snapshot.routing,
             _exact=exact,
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
+            _groups={},
         )
 
     def grant(self, key: str) -> Grant | None:
@@ -226,12 +265,20 @@ class Runtime(msgspec.Struct, frozen=True):
                 return model
         return None
 
+    def group(self, name: str) -> VirtualModel | None:
+        """Return the virtual model that is asked as `name` in another one's place."""
+        found = self._groups.get(name)
+        if found is None and (model := self.model(name)) is not None:
+            found = self._groups[name] = model.named(name)
+        return found
+
 
 # The worker has decoded the body; the accounts are those of the gateway's own keys.
 _CLIENTS_OWN = {"content-encoding", "openai-organization", "openai-project"}
 
 
-def _target(spec: TargetSpec) -> Target:
+def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
+    """Look up `spec`; `given` are the headers that any target is configured to be sent."""
     provider = PROVIDERS[spec.type]
     headers = {
         "content-type": "application/json",
@@ -239,6 +286,7 @@ def _target(spec: TargetSpec) -> Target:
         # understood too.
         "accept-encoding": "identity",
         **provider.headers,
+        **dict(spec.placement.headers),
     }
     # Upstream filters edit the one header map that all attempts share: what the attempt
     # before this one set is still there.
@@ -252,5 +300,5 @@ def _target(spec: TargetSpec) -> Target:
         spec,
         provider,
         set_headers=tuple(headers.items()),
-        delete_headers=tuple(sorted((others | _CLIENTS_OWN) - own)),
+        delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - own)),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.config import subjects
-from extproc.config.schema import Config, TargetConfig
+from extproc.config import placement, subjects
+from extproc.config.schema import Config, ModelConfig, TargetConfig
+from extproc.deployment import Placement
 from extproc.runtime import (
     MAX_ATTEMPTS,
     Grant,
@@ -43,8 +44,9 @@ def build(
         models=tuple(
             ModelSpec(
                 name=name,
-                targets=tuple(_target(config, target) for target in model.targets),
+                targets=_targets(config, model),
                 owned_by=model.owned_by,
+                routing=placement.model_routing(model),
             )
             for name, model in config.models.items()
         ),
@@ -55,6 +57,19 @@ def build(
         zones=subjects.zones(allowances, created=created),
         accounting=config.accounting.accounting(),
         trusted_hops=config.listen.xff_num_trusted_hops,
+        routing=placement.routing_numbers(config.routing),
+    )
+
+
+def _targets(config: Config, model: ModelConfig) -> tuple[TargetSpec, ...]:
+    """Return the model's deployments: one for each key of each target."""
+    scale = placement.scale(model, config.providers)
+    return tuple(
+        _target(config, target, cluster, place)
+        for target, tier in zip(model.targets, placement.tiers(model), strict=True)
+        for cluster, place in placement.placements(
+            target, tier, config.providers[target.provider], scale=scale
+        ).items()
     )
 
 
@@ -74,17 +89,20 @@ def limits(config: Config) -> Limits:
     )
 
 
-def _target(config: Config, target: TargetConfig) -> TargetSpec:
+def _target(
+    config: Config, target: TargetConfig, cluster: str, place: Placement
+) -> TargetSpec:
     provider = config.providers[target.provider]
     endpoint = provider.endpoint
     return TargetSpec(
         provider=target.provider,
         type=provider.type,
-        cluster=target.provider,
+        cluster=cluster,
         authority=endpoint.authority,
         base_path=endpoint.path,
         model=target.model,
         default_max_tokens=provider.default_max_tokens,
         include_usage=provider.include_usage,
         only_main=not provider.responses,
+        placement=place,
     )

@@ -18,6 +18,7 @@ from extproc.config.problems import (
     explain,
     suggestion,
 )
+from extproc.config.references import check_references
 from extproc.config.schema import Config, ModelConfig, unlisted
 from extproc.config.subjects import is_limited
 from extproc.providers import PROVIDERS
@@ -247,6 +248,7 @@ def _consistency(config: Config) -> Iterator[Found]:
         yield ("workers",), _NEEDS_STORE
     for name, model in config.models.items():
         yield from _list_of(name, model)
+    yield from check_references(config)
     if config.listen.port and config.listen.address == config.control.address:
         yield ("control", "address"), "the same as listen.address"
     tls = config.listen.tls

@@ -15,14 +15,13 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    SecretStr,
     model_validator,
 )
 
 from extproc.config.endpoint import Endpoint, parse_endpoint, split_address
+from extproc.config.models import ModelConfig, RoutingConfig, TargetConfig
 from extproc.config.tenancy import (
     AccountingConfig,
-    Allowed,
     Budgets,
     EndUserConfig,
     KeyHolder,
@@ -33,7 +32,10 @@ from extproc.config.tenancy import (
     UserConfig,
 )
 from extproc.config.values import (
+    CREDENTIAL_HEADERS,
     ByteCount,
+    Credential,
+    Headers,
     Seconds,
     Section,
     Switch,
@@ -43,39 +45,22 @@ from extproc.config.values import (
 )
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Provider
-from extproc.runtime import MAX_ATTEMPTS, glob_pattern
+from extproc.runtime import glob_pattern
+
+__all__ = [
+    "CREDENTIAL_HEADERS",
+    "Config",
+    "ModelConfig",
+    "ProviderConfig",
+    "TargetConfig",
+]
 
 RESERVED_NAMES = frozenset({"sidecar", "none"})
 """Envoy clusters of our own; a provider's cluster has the provider's name."""
 
-CREDENTIAL_HEADERS = (
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "x-amz-security-token",
-    "cookie",
-)
-"""Headers in which some provider or client puts what authenticates it. None of a
-client's may reach a provider."""
-
-_MANAGED_HEADERS = frozenset(
-    {*CREDENTIAL_HEADERS, "host", "content-length", "content-type", "accept-encoding"}
-) | {"connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"}
-
 
 def _address(value: str) -> str:
     split_address(value)
-    return value
-
-
-def _credential(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    if not secret:
-        raise ValueError("is empty")
-    if not re.fullmatch(r"[\x21-\x7e]+", secret):
-        raise ValueError("has a blank, a line break or a character outside ASCII in it")
     return value
 
 
@@ -90,21 +75,7 @@ def _type(value: str) -> str:
     return value
 
 
-def _headers(value: dict[str, str]) -> dict[str, str]:
-    for name, text in value.items():
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-            raise ValueError(f"{name!r} is not a header name in lower case")
-        if name in _MANAGED_HEADERS or name.startswith(("x-envoy-", "x-gw-")):
-            raise ValueError(f"{name} is set by the gateway (credentials: api_key)")
-        if not re.fullmatch(r"[\x20-\x7e]*", text):
-            raise ValueError(f"{name} has a character that no header may have")
-        if "%" in text:
-            raise ValueError(f"{name} has a %, which Envoy would read as a variable")
-    return value
-
-
 Address = Annotated[str, AfterValidator(_address)]
-Credential = Annotated[SecretStr, AfterValidator(_credential)]
 
 
 class ListenerTls(Section):
@@ -166,12 +137,28 @@ class ProviderTimeouts(Section):
     front of the providers (AWS: 350 s, Cloudflare: 400 s), so that we close first."""
 
 
+class ProbeConfig(Section):
+    """Asking whether a provider is there, without a credential and at no cost.
+
+    Any answer below 500 counts, a refusal too. A provider that stays silent or away is
+    passed over at once, where a request would have had to wait for its timeout.
+    """
+
+    interval: Seconds = 30.0
+    timeout: Seconds = 5.0
+    path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$")] | None = None
+    """None: that of the base URL."""
+
+
 class ProviderConfig(Section):
     """One account at one provider: one Envoy cluster."""
 
     type: Annotated[str, AfterValidator(_type)]
     """A key of `PROVIDERS`."""
     api_key: Credential | None = None
+    api_keys: Annotated[tuple[Credential, ...], Field(max_length=64)] = ()
+    """Several, in place of one: the load is spread over them, and one that is limited or
+    refused is left alone."""
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     """None: the type's own. With the version part of the path."""
     allow_plaintext: Switch = False
@@ -180,9 +167,7 @@ class ProviderConfig(Section):
     """Of AWS: in the address where `base_url` does not say, and in signatures."""
     ca_file: Path | None = None
     """PEM bundle to verify the provider with; None: the public authorities."""
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict
-    )
+    headers: Headers = Field(default_factory=dict)
     """Sent with every request. Not secret: Envoy's config dump shows them."""
     default_max_tokens: Annotated[Whole, Field(ge=1)] = 4096
     include_usage: Switch = True
@@ -191,6 +176,8 @@ class ProviderConfig(Section):
     """Whether a server of OpenAI's chat API has ``/responses`` too; where it has not,
     requests for it are translated to chat."""
     timeouts: ProviderTimeouts = ProviderTimeouts()
+    probe: ProbeConfig | None = None
+    """None: nothing is sent that no application asked for."""
 
     @property
     def kind(self) -> Provider:
@@ -213,31 +200,16 @@ class ProviderConfig(Section):
             )
         if there.tls and there.host == "localhost" and self.ca_file is None:
             raise ValueError("https://localhost needs a ca_file: no public one has it")
-        if self.api_key is None and self.base_url is None and not self.kind.aws_service:
+        if self.api_key is not None and self.api_keys:
+            raise ValueError("needs either api_key or api_keys, and not both")
+        if len({key.get_secret_value() for key in self.api_keys}) < len(self.api_keys):
+            raise ValueError("api_keys has the same key twice")
+        keyless = self.api_key is None and not self.api_keys
+        if keyless and self.base_url is None and not self.kind.aws_service:
             raise ValueError(
                 f"api_key is missing (usually ${{{self.kind.key_variable}}})"
             )
         return self
-
-
-class TargetConfig(Allowed):
-    """One provider and model that can serve a virtual model."""
-
-    provider: Text
-    model: Text | None = None
-    """None: the name that the client asked for."""
-
-
-class ModelConfig(Allowed):
-    """A virtual model."""
-
-    targets: Annotated[
-        tuple[TargetConfig, ...], Field(min_length=1, max_length=MAX_ATTEMPTS)
-    ]
-    """In order of preference."""
-    owned_by: Text = "extproc"
-    listed: tuple[Text, ...] = ()
-    """Of a glob: the names that ``/v1/models`` shows."""
 
 
 class KeyConfig(KeyHolder):
@@ -327,6 +299,7 @@ class Config(Section):
     accounting: AccountingConfig = AccountingConfig()
     limits: LimitsConfig = LimitsConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    routing: RoutingConfig = RoutingConfig()
 
 
 def unlisted(name: str, model: ModelConfig) -> list[str]:

@@ -5,7 +5,30 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
+
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+    "cookie",
+)
+"""Headers in which some provider or client puts what authenticates it. None of a
+client's may reach a provider."""
+
+_MANAGED_HEADERS = frozenset(
+    {*CREDENTIAL_HEADERS, "host", "content-length", "content-type", "accept-encoding"}
+) | {"connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"}
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -47,10 +70,34 @@ def _switch(value: object) -> object:
     return value
 
 
+def _credential(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret:
+        raise ValueError("is empty")
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise ValueError("has a blank, a line break or a character outside ASCII in it")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+            raise ValueError(f"{name!r} is not a header name in lower case")
+        if name in _MANAGED_HEADERS or name.startswith(("x-envoy-", "x-gw-")):
+            raise ValueError(f"{name} is set by the gateway (credentials: api_key)")
+        if not re.fullmatch(r"[\x20-\x7e]*", text):
+            raise ValueError(f"{name} has a character that no header may have")
+        if "%" in text:
+            raise ValueError(f"{name} has a %, which Envoy would read as a variable")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(read_seconds), Field(gt=0, le=86_400)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 ByteCount = Annotated[int, BeforeValidator(_bytes)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
+Credential = Annotated[SecretStr, AfterValidator(_credential)]
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Text = Annotated[str, Field(min_length=1)]
 
 

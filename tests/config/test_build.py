@@ -7,6 +7,7 @@ from pathlib import Path
 
 from extproc.config.build import build
 from extproc.config.load import autoconfig, loads
+from extproc.deployment import Placement
 from extproc.providers import PROVIDERS
 from extproc.runtime import MAX_ATTEMPTS, Grant, Runtime, TargetSpec
 
@@ -32,6 +33,10 @@ limits: {{body_bytes: 1MiB, answer_bytes: 2MiB}}
 """
 
 
+def fingerprint(key):
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
 def snapshot(grants=()):
     config = loads(TEXT, {}, source="g.yaml", folder=Path("/"))
     return build(config, grants=grants, generation=7, created=1_700_000_000)
@@ -45,6 +50,7 @@ def test_targets_say_where_and_what():
         cluster="openai",
         authority="api.openai.com",
         base_path="/v1",
+        placement=Placement(credential=fingerprint("sk-one")),
     )
     assert second == TargetSpec(
         provider="near",
@@ -55,6 +61,7 @@ def test_targets_say_where_and_what():
         model="claude-x",
         default_max_tokens=99,
         include_usage=False,
+        placement=Placement(credential=fingerprint("sk-two"), tier=1),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.config.load import ConfigError, load, loads
+from extproc.deployment import STRATEGIES
 from extproc.providers import PROVIDERS
 
 GOOD = """\
@@ -226,10 +227,35 @@ CHANGES = {
         "    owned_by: me\n",
         "g.yaml:5: models.gpt-4o.targets: is missing",
     ),
-    "a fifth target": (
+    "a target too many": (
         "      - provider: openai\n",
-        "".join(f"      - {{provider: openai, model: m{n}}}\n" for n in range(4)),
-        "g.yaml:6: models.gpt-4o.targets: may have at most 4",
+        "".join(f"      - {{provider: openai, model: m{n}}}\n" for n in range(64)),
+        "g.yaml:6: models.gpt-4o.targets: may have at most 64",
+    ),
+    "two ways to say a key": (
+        "type: openai, api_key: sk-one",
+        "type: openai, api_key: sk-one, api_keys: [sk-two]",
+        "g.yaml:2: providers.openai: needs either api_key or api_keys, and not both",
+    ),
+    "a provider's key twice": (
+        "type: openai, api_key: sk-one",
+        "type: openai, api_keys: [sk-x, sk-x]",
+        "g.yaml:2: providers.openai: api_keys has the same key twice",
+    ),
+    "no strategy": (
+        "  gpt-4o:\n",
+        "  gpt-4o:\n    strategy: fastest\n",
+        "g.yaml:6: models.gpt-4o.strategy: is not a strategy: " + ", ".join(STRATEGIES),
+    ),
+    "a body that is ours": (
+        "{provider: claude, model: claude-sonnet-4-5}",
+        "{provider: claude, model: x, body: {set: {stream: true}}}",
+        ("g.yaml:8: models.gpt-4o.targets[1].body: stream is the gateway's to write"),
+    ),
+    "a rule to nowhere": (
+        "  gpt-4o:\n",
+        "  gpt-4o:\n    rules: [{when: {tags: [eu]}}]\n",
+        "g.yaml:6: models.gpt-4o.rules[0]: needs either model or split, and not both",
     ),
     "one target twice": (
         "      - provider: openai\n",

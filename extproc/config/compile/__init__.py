@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.bootstrap import gateway_bootstrap
 from extproc.config.compile.clusters import provider_cluster
@@ -58,8 +59,8 @@ def compile_envoy(config: Config, layout: Layout) -> EnvoyFiles:
         rds=wire.discovery([routes(config)]),
         cds=wire.discovery(
             [
-                provider_cluster(name, provider, layout)
-                for name, provider in sorted(config.providers.items())
+                provider_cluster(cluster, name, account, layout)
+                for cluster, (name, account) in sorted(accounts(config).items())
             ]
         ),
         secrets=secret_files(config),

@@ -138,12 +138,12 @@ NOT_FOR_CLIENTS_PREFIXES = (
 
 
 def upstream_filters(
-    name: str, provider: ProviderConfig, layout: Layout
+    cluster: str, name: str, provider: ProviderConfig, layout: Layout
 ) -> list[hcm.HttpFilter]:
-    """Compile the upstream chain of the provider `name`."""
+    """Compile the upstream chain of one account at the provider `name`."""
     chain = [_rendering(), _hygiene(name, provider)]
     if provider.api_key is not None:
-        chain.append(_credential(name, provider, layout))
+        chain.append(_credential(cluster, provider, layout))
     elif provider.kind.aws_service:
         chain.append(_signature(provider))
     return [
@@ -250,7 +250,9 @@ def _signature(provider: ProviderConfig) -> hcm.HttpFilter:
     )
 
 
-def _credential(name: str, provider: ProviderConfig, layout: Layout) -> hcm.HttpFilter:
+def _credential(
+    cluster: str, provider: ProviderConfig, layout: Layout
+) -> hcm.HttpFilter:
     kind = provider.kind
     return wire.http_filter(
         "credential_injector",
@@ -262,7 +264,7 @@ def _credential(name: str, provider: ProviderConfig, layout: Layout) -> hcm.Http
                     name="envoy.http.injected_credentials.generic",
                     typed_config=wire.pack(
                         generic.Generic(
-                            credential=credential_source(layout, name),
+                            credential=credential_source(layout, cluster),
                             header=kind.credential_header,
                             header_value_prefix=kind.credential_prefix,
                         )

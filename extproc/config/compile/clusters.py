@@ -120,9 +120,9 @@ def empty_cluster() -> cluster.Cluster:
 
 
 def provider_cluster(
-    name: str, provider: ProviderConfig, layout: Layout
+    name: str, provider_name: str, provider: ProviderConfig, layout: Layout
 ) -> cluster.Cluster:
-    """Compile the cluster of the provider `name`."""
+    """Compile the cluster `name`: one account at a provider."""
     there = provider.endpoint
     return cluster.Cluster(
         name=name,
@@ -143,7 +143,9 @@ def provider_cluster(
                     explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
                         http_protocol_options=core.Http1ProtocolOptions()
                     ),
-                    http_filters=upstream_filters(name, provider, layout),
+                    http_filters=upstream_filters(
+                        name, provider_name, provider, layout
+                    ),
                 )
             )
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 
+from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
 from extproc.config.schema import Config, ListenerTls
@@ -15,30 +16,30 @@ from extproc.config.schema import Config, ListenerTls
 LISTENER_SECRET = "listener"  # noqa: S105  a name
 
 
-def secret_name(provider: str) -> str:
-    """Return the SDS name of a provider's credential."""
-    return f"credential-{provider}"
+def secret_name(cluster: str) -> str:
+    """Return the SDS name of a cluster's credential."""
+    return f"credential-{cluster}"
 
 
-def secret_file(provider: str) -> str:
-    """Return the file name of a provider's credential.
+def secret_file(cluster: str) -> str:
+    """Return the file name of a cluster's credential.
 
-    No provider's can be the listener's: that one has a dot where names have none.
+    None can be the listener's: that one has a dot where these have a hyphen.
     """
-    return f"sds-{provider}.json"
+    return f"sds-{cluster}.json"
 
 
 LISTENER_FILE = "sds.listener.json"
 
 
 def secret_files(config: Config) -> dict[str, bytes]:
-    """Compile one file for each provider that has a credential, and the listener's."""
+    """Compile one file for each key of a provider, and the listener's."""
     files = {
-        secret_file(name): wire.discovery(
-            [_credential(name, provider.api_key.get_secret_value())]
+        secret_file(cluster): wire.discovery(
+            [_credential(cluster, account.api_key.get_secret_value())]
         )
-        for name, provider in config.providers.items()
-        if provider.api_key is not None
+        for cluster, (_, account) in accounts(config).items()
+        if account.api_key is not None
     }
     if config.listen.tls is not None:
         files[LISTENER_FILE] = wire.discovery([_certificate(config.listen.tls)])
