@@ -247,6 +247,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The client's own names of fields that it calls otherwise, by the names here, such
     as ``max_output_tokens`` to ``max_tokens``; an error names what the client wrote."""
 
+    echo: dict[str, msgspec.Raw] = {}
+    """What the client's own API repeats of the request in its answers, by its names;
+    copies, which do not hold the request's body."""
+
     def name_of(self, field: str) -> str:
         """Return what the client calls `field`."""
         return self.names.get(field, field)

@@ -7,6 +7,7 @@ from extproc.formats.openai_errors import read_error, write_error
 from extproc.formats.openai_models import write_model, write_models
 from extproc.formats.openai_responses.answer_reader import overview, read_answer
 from extproc.formats.openai_responses.answer_writer import write_answer
+from extproc.formats.openai_responses.echo import keep
 from extproc.formats.openai_responses.errors import write_error_event
 from extproc.formats.openai_responses.event_reader import EventReader
 from extproc.formats.openai_responses.event_writer import EventWriter
@@ -17,6 +18,7 @@ from extproc.formats.openai_responses.request_writer import write_request
 CLIENT = ClientFormat(
     name="openai_responses",
     read_request=read_request,
+    keep=keep,
     write_answer=write_answer,
     stream_writer=EventWriter,
     write_error=write_error,

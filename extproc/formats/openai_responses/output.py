@@ -1,8 +1,7 @@
 """The shapes of what is answered: the response, its items and their parts.
 
 https://platform.openai.com/docs/api-reference/responses/object. Members that repeat the
-request have the values of a request that leaves everything out, since the request is
-not at hand any more when its answer is written.
+request come from `echo`, with the values of one that leaves everything out behind them.
 """
 
 from __future__ import annotations
@@ -91,6 +90,8 @@ def response(
         "usage": None if usage is None else write_usage(usage),
         "user": None,
     }
+    if isinstance(context.kept, dict):
+        made |= context.kept
     if service_tier in _SERVICE_TIERS:
         made["service_tier"] = _SERVICE_TIERS[service_tier]
     return made

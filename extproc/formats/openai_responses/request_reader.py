@@ -19,6 +19,7 @@ import msgspec
 from extproc import canonical
 from extproc.formats.base import Members, Unsupported
 from extproc.formats.openai_responses import wire
+from extproc.formats.openai_responses.echo import read_echo
 from extproc.formats.openai_responses.item_reader import Conversation
 from extproc.formats.openai_responses.tool_reader import read_tool_choice, read_tools
 from extproc.formats.openai_responses.validation import decode
@@ -98,6 +99,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         include_usage=True,
         extras={**extras, **conversation.unsaid},
         names=dict(NAMES),
+        echo=read_echo(members),
     )
 
 
