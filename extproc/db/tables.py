@@ -45,12 +45,14 @@ class Base(DeclarativeBase):
     }
 
 
-class _Entry:
+class Entry(Base):
     """What organizations, teams, users, end users and keys have in common.
 
     Its id is what ``gateway.yaml`` would call it; nothing in the database may have the
     id of something in the file.
     """
+
+    __abstract__ = True
 
     id: Mapped[str] = mapped_column(_NAME, primary_key=True)
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -65,13 +67,13 @@ def _owner() -> Mapped[str | None]:
     return mapped_column(_NAME, index=True)
 
 
-class Organization(_Entry, Base):
+class Organization(Entry):
     """The outermost payer."""
 
     __tablename__ = "organizations"
 
 
-class Team(_Entry, Base):
+class Team(Entry):
     """A part of an organization."""
 
     __tablename__ = "teams"
@@ -79,7 +81,7 @@ class Team(_Entry, Base):
     organization: Mapped[str | None] = _owner()
 
 
-class User(_Entry, Base):
+class User(Entry):
     """A person or a service."""
 
     __tablename__ = "users"
@@ -88,13 +90,13 @@ class User(_Entry, Base):
     organization: Mapped[str | None] = _owner()
 
 
-class EndUser(_Entry, Base):
+class EndUser(Entry):
     """Somebody behind an application, by the id that it sends for them."""
 
     __tablename__ = "end_users"
 
 
-class Key(_Entry, Base):
+class Key(Entry):
     """A virtual key; of the key itself only its SHA-256 is here."""
 
     __tablename__ = "keys"

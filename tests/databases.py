@@ -1,0 +1,89 @@
+"""Every test of the database runs over both: a SQLite file, and a real Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from extproc.db.database import Database
+from extproc.db.tables import Base
+from tests.harness import Process, wait_for
+
+
+def _binary(name: str) -> str:
+    """Debian keeps the servers of several versions out of the PATH."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join(map(str, folders))) or shutil.which(
+        name
+    )
+    assert found, f"{name} is missing (Debian package: postgresql)"
+    return found
+
+
+def _as_nobody_special(folder: Path) -> list[str]:
+    """Postgres refuses to be run by root."""
+    if os.getuid() != 0:
+        return []
+    user = pwd.getpwnam("postgres")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a Postgres that listens on a unix socket only."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    folder.chmod(0o755)
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    _as_nobody_special(folder)
+    user = _as_nobody_special(data)
+    subprocess.run(
+        [*user, _binary("initdb"), "-D", data, "-U", "extproc", "-A", "trust",
+         "--no-sync", "-E", "UTF8", "--locale=C"],
+        check=True, capture_output=True, cwd="/",
+    )  # fmt: skip
+    server = Process(
+        *user, _binary("postgres"), "-D", str(data), "-k", str(folder),
+        "-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB",
+        log=folder.parent / f"{folder.name}.log",
+    )  # fmt: skip
+    url = f"postgresql+psycopg://extproc@/postgres?host={folder}"
+
+    def answers() -> bool | None:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with contextlib.suppress(sa.exc.OperationalError), engine.connect():
+            return True
+        return None
+
+    try:
+        wait_for(answers, server.output)
+        yield url
+    finally:
+        server.stop()
+        server.log.unlink()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with its tables."""
+    if request.param == "sqlite":
+        database = Database.in_folder(tmp_path / "state")
+    else:
+        database = Database(request.getfixturevalue("postgres"))
+    database.migrate()
+    yield database
+    with database.write() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(sa.delete(table))
+    database.close()
