@@ -162,11 +162,11 @@ def conformance(
     from rich.console import Console  # noqa: PLC0415
 
     from extproc.local.conformance import play, tables  # noqa: PLC0415
-    from extproc.providers import PROVIDERS  # noqa: PLC0415
+    from extproc.providers import NATIVE  # noqa: PLC0415
 
-    if provider is not None and provider not in PROVIDERS:
-        fail(f"There is no provider {provider!r}; there are {', '.join(PROVIDERS)}.")
-    rows = play([provider] if provider else tuple(PROVIDERS))
+    if provider is not None and provider not in NATIVE:
+        fail(f"There is no provider {provider!r}; there are {', '.join(NATIVE)}.")
+    rows = play([provider] if provider else tuple(NATIVE))
     if json:
         print("\n".join(msgspec.json.encode(row).decode() for row in rows))
     else:

@@ -28,6 +28,7 @@ from extproc.identity import (
 )
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
+from extproc.providers.quirks import with_quirks
 
 __all__ = [
     "MAX_ATTEMPTS", "NOBODY", "Grant", "Limits", "ModelSpec", "Runtime", "Snapshot",
@@ -53,6 +54,10 @@ class TargetSpec(msgspec.Struct, frozen=True):
     """The path of the base URL, such as ``/v1``; the provider's own follow it."""
     model: str | None = None
     """The request model; None passes the original model on."""
+    strip: str = ""
+    """What is taken off the front of an original model that is passed on."""
+    quirks: tuple[str, ...] | None = None
+    """Manners of the server, in place of those that its type is known for."""
     default_max_tokens: int = 4096
     """For providers that require a limit, when the client gave none."""
     include_usage: bool = True
@@ -139,6 +144,13 @@ class Target(msgspec.Struct, frozen=True):
                 code="unsupported_operation",
             )
         return found
+
+    def request_model(self, original: str) -> str:
+        """Return the model to ask for where the client asked for `original`."""
+        spec = self.spec
+        return spec.model or (
+            original.removeprefix(spec.strip) if spec.strip else original
+        )
 
     def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""
@@ -280,6 +292,8 @@ _CLIENTS_OWN = {"content-encoding", "openai-organization", "openai-project"}
 def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
     """Look up `spec`; `given` are the headers that any target is configured to be sent."""
     provider = PROVIDERS[spec.type]
+    if spec.quirks is not None:
+        provider = with_quirks(provider, spec.quirks, spec.provider)
     headers = {
         "content-type": "application/json",
         # What we read must not be compressed; a provider that does it all the same is

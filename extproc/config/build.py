@@ -44,7 +44,7 @@ def build(
         models=tuple(
             ModelSpec(
                 name=name,
-                targets=_targets(config, model),
+                targets=_targets(config, name, model),
                 owned_by=model.owned_by,
                 routing=placement.model_routing(model),
             )
@@ -61,11 +61,11 @@ def build(
     )
 
 
-def _targets(config: Config, model: ModelConfig) -> tuple[TargetSpec, ...]:
+def _targets(config: Config, name: str, model: ModelConfig) -> tuple[TargetSpec, ...]:
     """Return the model's deployments: one for each key of each target."""
     scale = placement.scale(model, config.providers)
     return tuple(
-        _target(config, target, cluster, place)
+        _target(config, name, target, cluster, place)
         for target, tier in zip(model.targets, placement.tiers(model), strict=True)
         for cluster, place in placement.placements(
             target, tier, config.providers[target.provider], scale=scale
@@ -90,9 +90,11 @@ def limits(config: Config) -> Limits:
 
 
 def _target(
-    config: Config, target: TargetConfig, cluster: str, place: Placement
+    config: Config, name: str, target: TargetConfig, cluster: str, place: Placement
 ) -> TargetSpec:
     provider = config.providers[target.provider]
+    # The rest of the name that the client asked for: what the glob's star stands for.
+    strips = target.model == "*"
     endpoint = provider.endpoint
     return TargetSpec(
         provider=target.provider,
@@ -100,7 +102,9 @@ def _target(
         cluster=cluster,
         authority=endpoint.authority,
         base_path=endpoint.path,
-        model=target.model,
+        model=None if strips else target.model,
+        strip=name.removesuffix("*") if strips else "",
+        quirks=provider.quirks,
         default_max_tokens=provider.default_max_tokens,
         include_usage=provider.include_usage,
         only_main=not provider.responses,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,9 @@ from extproc.config.problems import (
 from extproc.config.references import check_references
 from extproc.config.schema import Config, ModelConfig, unlisted
 from extproc.config.subjects import is_limited
-from extproc.providers import PROVIDERS
+from extproc.providers import NATIVE, PROVIDERS
 from extproc.providers.base import Provider
+from extproc.providers.environment import best_known_variables, find_all
 from extproc.runtime import glob_pattern
 
 __all__ = ["ConfigError", "Problem", "autoconfig", "load", "loads"]
@@ -87,11 +88,11 @@ def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
     Raises:
         ConfigError: there is neither a key nor a mock, or a key cannot be one.
     """
-    live = {
-        name: {"type": name, "api_key": environ[provider.key_variable]}
-        for name, provider in PROVIDERS.items()
-        if environ.get(provider.key_variable)
-    }
+    live: dict[str, dict[str, Plain]] = {}
+    for name, found in find_all(environ).items():
+        live[name] = {"type": name, "api_key": found.api_key}
+        if found.base_url is not None:
+            live[name]["base_url"] = found.base_url
     if not live and mock_url is not None:
         live = {
             name: {
@@ -100,25 +101,22 @@ def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
                 # The mocks share one port: each is under its name, then as in life.
                 "base_url": mock_url + f"/{name}" + urlsplit(provider.base_url).path,
             }
-            for name, provider in PROVIDERS.items()
+            for name, provider in NATIVE.items()
         }
     if not live:
-        wanted = ", ".join(provider.key_variable for provider in PROVIDERS.values())
+        wanted = ", ".join(best_known_variables())
         raise ConfigError(
-            [Problem("environment", None, "", f"no provider's key is set: {wanted}")]
+            [
+                Problem(
+                    "environment",
+                    None,
+                    "",
+                    f"no provider's key is set: {wanted}, "
+                    "or another of `extproc providers`",
+                )
+            ]
         )
-    plain = {
-        "providers": live,
-        "models": {
-            pattern: {
-                "targets": [{"provider": name}],
-                "owned_by": name,
-                "listed": listed,
-            }
-            for name in live
-            for pattern, listed in _listed(PROVIDERS[name]).items()
-        },
-    }
+    plain = {"providers": live, "models": _models(live)}
     config, problems = _validate(plain, Path.cwd())
     if config is None:
         raise ConfigError(
@@ -126,6 +124,31 @@ def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
             for path, message in problems
         )
     return config
+
+
+def _models(live: Iterable[str]) -> dict[str, Plain]:
+    """Return the virtual models of these providers, the first of which come first.
+
+    Every model of every provider is there as ``<provider>/<model>``. Its bare name is
+    the first provider's that surely serves it, whatever the order of the environment.
+    """
+    out: dict[str, Plain] = {}
+    for name in live:
+        for pattern, listed in _listed(PROVIDERS[name]).items():
+            out.setdefault(
+                pattern,
+                {
+                    "targets": [{"provider": name}],
+                    "owned_by": name,
+                    "listed": [*listed],
+                },
+            )
+    for name in live:
+        out[f"{name}/*"] = {
+            "targets": [{"provider": name, "model": "*"}],
+            "owned_by": name,
+        }
+    return out
 
 
 def _listed(provider: Provider) -> dict[str, list[str]]:

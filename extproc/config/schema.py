@@ -43,6 +43,7 @@ from extproc.config.values import (
     Whole,
     read_seconds,
 )
+from extproc.formats.openai_chat.quirks import find_kind
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Provider
 from extproc.runtime import glob_pattern
@@ -71,7 +72,16 @@ def _base_url(value: str) -> str:
 
 def _type(value: str) -> str:
     if value not in PROVIDERS:
-        raise ValueError(f"is not a type of provider: {', '.join(PROVIDERS)}")
+        raise ValueError("is not a type of provider: `extproc providers` lists them")
+    return value
+
+
+def _quirks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if find_kind(name) is None:
+            raise ValueError(f"{name!r} is not a kind of quirk: see docs/providers.md")
+    if len(set(value)) < len(value):
+        raise ValueError("names a kind twice")
     return value
 
 
@@ -175,6 +185,9 @@ class ProviderConfig(Section):
     responses: Switch = True
     """Whether a server of OpenAI's chat API has ``/responses`` too; where it has not,
     requests for it are translated to chat."""
+    quirks: Annotated[tuple[str, ...], AfterValidator(_quirks)] | None = None
+    """How a server of OpenAI's chat API differs from OpenAI's, in place of what its type
+    is known for: the kinds in ``docs/providers.md``."""
     timeouts: ProviderTimeouts = ProviderTimeouts()
     probe: ProbeConfig | None = None
     """None: nothing is sent that no application asked for."""
@@ -188,6 +201,8 @@ class ProviderConfig(Section):
     def endpoint(self) -> Endpoint:
         """Where it is."""
         own = self.kind.base_url.replace("{region}", self.region)
+        if self.base_url is None and "{" in own:
+            raise ValueError(f"base_url is missing: {own}")
         return parse_endpoint(self.base_url or own)
 
     @model_validator(mode="after")
@@ -204,11 +219,21 @@ class ProviderConfig(Section):
             raise ValueError("needs either api_key or api_keys, and not both")
         if len({key.get_secret_value() for key in self.api_keys}) < len(self.api_keys):
             raise ValueError("api_keys has the same key twice")
-        keyless = self.api_key is None and not self.api_keys
-        if keyless and self.base_url is None and not self.kind.aws_service:
-            raise ValueError(
-                f"api_key is missing (usually ${{{self.kind.key_variable}}})"
-            )
+        kind = self.kind
+        if not (
+            self.api_key
+            or self.api_keys
+            or self.base_url
+            or kind.aws_service
+            or kind.keyless
+        ):
+            raise ValueError(f"api_key is missing (usually ${{{kind.key_variable}}})")
+        return self
+
+    @model_validator(mode="after")
+    def _chat(self) -> ProviderConfig:
+        if self.quirks is not None and self.kind.format.name != "openai_chat":
+            raise ValueError("quirks are those of servers of OpenAI's chat API")
         return self
 
 

@@ -11,8 +11,8 @@ from extproc.errors import BadRequest, ClientError
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
-from extproc.formats.base import AnyProviderFormat
-from extproc.framing.members import Members, patch
+from extproc.formats.base import Adapted, AnyProviderFormat
+from extproc.framing.members import Members, patch, remove
 from extproc.providers.base import Dialect
 from extproc.runtime import Target
 
@@ -92,7 +92,7 @@ def render(
 
 def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
     """Leave the client's bytes as they are, but for what must change."""
-    model = target.spec.model or asked.model
+    model = target.request_model(asked.model)
     changes: dict[str, bytes] = {}
     if model != asked.model:
         changes["model"] = msgspec.json.encode(model)
@@ -100,7 +100,12 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
     if asked.stream and target.spec.include_usage:
         asks = dialect.format.usage_request(asked.members)
         changes |= asks
-    body = patch(asked.body, asked.members, changes) if changes else asked.body
+    body, members = asked.body, asked.members
+    dropped: tuple[str, ...] = ()
+    if dialect.format.adapt is not None:
+        adapted = dialect.format.adapt(members)
+        body, members, dropped = _adapt(asked, adapted, changes)
+    body = patch(body, members, changes) if changes else body
     headers = _own_headers(asked, target, dialect)
     return Leg(
         target=target,
@@ -108,7 +113,7 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
         model=model,
         translated=False,
         show_usage=not asks,
-        dropped=(),
+        dropped=dropped,
         kept=None,
         attempt=_attempt(
             asked, target, dialect, model=model, body=body, set_headers=headers
@@ -116,8 +121,22 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
     )
 
 
+def _adapt(
+    asked: Asked, adapted: Adapted, changes: dict[str, bytes]
+) -> tuple[bytes, Members, tuple[str, ...]]:
+    """Leave out what the server cannot read, and add to `changes` what it reads."""
+    gone = {name for name, value in adapted.changes.items() if value is None}
+    for name, value in adapted.changes.items():
+        if value is not None:
+            changes[name] = value
+        else:
+            changes.pop(name, None)
+    left = {name: raw for name, raw in asked.members.items() if name not in gone}
+    return remove(asked.body, asked.members, gone), left, adapted.dropped
+
+
 def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) -> Leg:
-    model = target.spec.model or asked.model
+    model = target.request_model(asked.model)
     rendered = dialect.format.write_request(
         request, model, target.spec.default_max_tokens
     )

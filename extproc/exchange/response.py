@@ -265,6 +265,7 @@ class ResponseHalf:
         body = self._decode(raw) if self._decoder else raw
         if self._status >= 400:
             raise form.read_error(self._status, body)
+        changed: tuple[str, ...] = ()
         if leg.translated:
             answer = form.read_answer(body)
             if leg.answer_tool:
@@ -276,13 +277,16 @@ class ResponseHalf:
                 set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING
             )
         else:
+            if form.rewrite_answer is not None:
+                raw = body = form.rewrite_answer(body)
+                changed = _LENGTH_AND_CODING
             seen = form.overview(body)
             if seen.model is None and not is_json_object(body):
                 # The client's SDK could only fail on it, and would not ask again.
                 raise BadUpstreamAnswer("The provider's answer is not valid JSON.")
             self._tally.usage = seen.usage
             self._tally.response_model = seen.model
-            head = AnswerHeaders(set_headers=self._report())
+            head = AnswerHeaders(set_headers=self._report(), delete_headers=changed)
         self._tally.estimated = self._tally.usage is None
         self.state = State.DONE
         if trailers:

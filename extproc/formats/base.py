@@ -78,6 +78,15 @@ class Rendered(msgspec.Struct, frozen=True):
     """The tool whose call is the answer's text, if there is one: see `answer_tool`."""
 
 
+class Adapted(msgspec.Struct, frozen=True):
+    """What a server with manners of its own needs changed in a request that passes."""
+
+    changes: Mapping[str, bytes | None]
+    """Top-level members set to other JSON, or None: left out."""
+    dropped: tuple[str, ...] = ()
+    """What the client is told was left out."""
+
+
 class StreamReader(Protocol):
     """Upstream frames in, canonical events out."""
 
@@ -110,11 +119,17 @@ class Passage(Protocol):
     usage is read.
     """
 
-    usage: Usage | None
-    model: str | None
-    """The response model, once it has been said."""
-    error: GatewayError | None
-    """What the provider said went wrong in the middle of its stream."""
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has said so far."""
+
+    @property
+    def model(self) -> str | None:
+        """The response model, once it has been said."""
+
+    @property
+    def error(self) -> GatewayError | None:
+        """What the provider said went wrong in the middle of its stream."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what of `data`, and of what was kept before, may pass now."""
@@ -229,6 +244,11 @@ class ProviderFormat(Generic[Q, A]):
     usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
     """What to change in the top-level members of a request that passes, so that its
     stream reports its usage; nothing when it does anyway."""
+    adapt: Callable[[Members], Adapted] | None = None
+    """What else a request that passes needs for a server with manners of its own; None:
+    nothing, ever. Raises Unsupported for what cannot be kept."""
+    rewrite_answer: Callable[[bytes], bytes] | None = None
+    """Makes a whole answer that passes one that the format's clients expect."""
 
 
 AnyClientFormat = ClientFormat[Any, Any]

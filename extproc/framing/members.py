@@ -10,7 +10,7 @@ on one could be passed with the other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -58,6 +58,28 @@ def is_json_object(body: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
     return True
+
+
+def remove(body: bytes, members: Members, names: Collection[str]) -> bytes:
+    """Return `body` without the members in `names`; the others keep their bytes.
+
+    `members` is what `read_members` gave for `body`.
+    """
+    spans = _spans(body, members)
+    gone = spans.keys() & names
+    if not gone:
+        return body
+    pieces = []
+    position = body.index(b"{") + 1
+    opening, first = body[:position], True
+    for name, (_, end) in spans.items():
+        # From the end of the member before: its comma, and whatever blanks there are.
+        piece, position = body[position:end], end
+        if name in gone:
+            continue
+        pieces.append(piece.lstrip(b", \t\n\r") if first else piece)
+        first = False
+    return b"".join((opening, *pieces, body[position:]))
 
 
 def patch(body: bytes, members: Members, changes: Mapping[str, bytes]) -> bytes:

@@ -96,11 +96,18 @@ class Launch:
         )
 
 
-def provider_variables() -> tuple[str, ...]:
-    """Return the environment variables that hold providers' keys."""
-    from extproc.providers import PROVIDERS  # noqa: PLC0415  the formats come with it
+def has_provider(environ: Mapping[str, str]) -> bool:
+    """Say whether the environment has a provider's key, or a server's address."""
+    from extproc.providers.environment import find_all  # noqa: PLC0415  the formats
 
-    return tuple(provider.key_variable for provider in PROVIDERS.values())
+    return bool(find_all(environ))
+
+
+def provider_variables() -> tuple[str, ...]:
+    """Return the best-known environment variables that hold providers' keys."""
+    from extproc.providers.environment import best_known_variables  # noqa: PLC0415
+
+    return best_known_variables()
 
 
 def visible(
@@ -114,8 +121,15 @@ def visible(
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without provider keys: a worker has no use for them."""
-    return {k: v for k, v in environ.items() if not k.endswith("_API_KEY")}
+    """Return `environ` without what configures a provider: a worker has no use for it."""
+    from extproc.providers.environment import variables  # noqa: PLC0415
+
+    keys = variables()
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in keys and not name.endswith("_API_KEY")
+    }
 
 
 def control_address(options: Options) -> str | None:

@@ -26,6 +26,7 @@ from extproc.local.greeting import Greeting, KeySource
 from extproc.local.launch import (
     Launch,
     Options,
+    has_provider,
     provider_variables,
     reachable,
     threads,
@@ -140,7 +141,7 @@ class Supervisor:
 
     def _start_mock(self, tasks: asyncio.TaskGroup, before: Compiled | None) -> None:
         options = self._launch.options
-        live = any(self._environ.get(name) for name in provider_variables())
+        live = has_provider(self._environ)
         if not options.mock and (options.config is not None or live):
             return
         # The port of the last start, so that what was compiled then is still right.

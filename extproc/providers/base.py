@@ -62,6 +62,18 @@ class Provider:
     """Sent with every request."""
     key_variable: str = ""
     """The environment variable that its SDK reads the key from."""
+    url_variable: str = ""
+    """The environment variable that says where a server of one's own is."""
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What stands in braces in `base_url`, and the environment variable of each."""
+    keyless: bool = False
+    """A server of one's own, which may do without a credential."""
+    title: str = ""
+    """What it calls itself."""
+    quirks: tuple[str, ...] = ()
+    """The manners that `format` has been given: `formats.openai_chat.quirks.KINDS`."""
+    source: str = ""
+    """Where its documentation says all this."""
     model_patterns: tuple[str, ...] = ()
     """Globs of the models that are surely its own, for a start without configuration."""
     models: tuple[str, ...] = ()

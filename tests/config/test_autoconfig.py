@@ -4,21 +4,60 @@ from __future__ import annotations
 
 import pytest
 
+from extproc.config.build import build
 from extproc.config.load import ConfigError, autoconfig
-from extproc.providers import PROVIDERS
+from extproc.providers import NATIVE, PROVIDERS
+from extproc.runtime import Runtime
+
+
+def everything() -> dict[str, str]:
+    """Return an environment with all that any provider is configured by."""
+    environ = {}
+    for provider in PROVIDERS.values():
+        environ[provider.key_variable] = "sk-a"
+        if provider.url_variable:
+            environ[provider.url_variable] = "http://127.0.0.1:1/v1"
+        environ |= dict.fromkeys(provider.variables.values(), "acme.example.com")
+    return environ
 
 
 def test_every_provider_whose_key_is_set_is_configured():
-    keys = {provider.key_variable: "sk-a" for provider in PROVIDERS.values()}
-    config = autoconfig(keys, mock_url="http://127.0.0.1:9")
-    assert set(config.providers) == set(PROVIDERS)
+    config = autoconfig(everything(), mock_url="http://127.0.0.1:9")
+    assert list(config.providers) == list(PROVIDERS)
     assert config.providers["openai"].endpoint.host == "api.openai.com"
     for name, provider in PROVIDERS.items():
         for pattern in provider.model_patterns:
-            assert config.models[pattern].targets[0].provider == name
-    listed = [name for model in config.models.values() for name in model.listed]
-    expected = [name for provider in PROVIDERS.values() for name in provider.models]
-    assert sorted(listed) == sorted(expected)
+            first = next(n for n, p in PROVIDERS.items() if pattern in p.model_patterns)
+            assert config.models[pattern].targets[0].provider == first
+        (target,) = config.models[f"{name}/*"].targets
+        assert (target.provider, target.model) == (name, "*")
+    listed = {name for model in config.models.values() for name in model.listed}
+    assert listed == {name for p in PROVIDERS.values() for name in p.models}
+
+
+def test_the_order_of_the_environment_changes_nothing():
+    environ = everything()
+    backwards = dict(reversed(environ.items()))
+    assert autoconfig(environ, mock_url=None) == autoconfig(backwards, mock_url=None)
+
+
+def test_a_model_is_asked_for_by_the_name_that_its_provider_knows():
+    config = autoconfig({"GROQ_API_KEY": "gsk"}, mock_url=None)
+    runtime = Runtime.of(build(config, grants=(), generation=1, created=0))
+    model = runtime.model("groq/meta-llama/llama-4-scout")
+    assert model is not None
+    (target,) = model.targets
+    name = target.request_model("groq/meta-llama/llama-4-scout")
+    assert name == "meta-llama/llama-4-scout"
+
+
+def test_a_server_of_ones_own_needs_an_address_and_no_key():
+    config = autoconfig({"OLLAMA_BASE_URL": "http://127.0.0.1:11434/v1"}, mock_url=None)
+    ollama = config.providers["ollama"]
+    assert ollama.api_key is None
+    assert ollama.endpoint.port == 11434
+    with pytest.raises(ConfigError):
+        autoconfig({"OLLAMA_API_KEY": "k"}, mock_url=None)
 
 
 def test_one_key_configures_one_provider_and_no_mock():
@@ -28,7 +67,7 @@ def test_one_key_configures_one_provider_and_no_mock():
 
 def test_without_keys_the_mocks_serve():
     config = autoconfig({"OPENAI_API_KEY": ""}, mock_url="http://127.0.0.1:9")
-    assert set(config.providers) == set(PROVIDERS)
+    assert set(config.providers) == set(NATIVE)
     assert config.providers["openai"].base_url == "http://127.0.0.1:9/openai/v1"
     assert config.providers["gemini"].base_url == "http://127.0.0.1:9/gemini/v1beta"
     assert config.providers["bedrock"].base_url == "http://127.0.0.1:9/bedrock"

@@ -8,7 +8,7 @@ from pathlib import Path
 from extproc.config.build import build
 from extproc.config.load import autoconfig, loads
 from extproc.deployment import Placement
-from extproc.providers import PROVIDERS
+from extproc.providers import NATIVE
 from extproc.runtime import MAX_ATTEMPTS, Grant, Runtime, TargetSpec
 
 HASH = "ab" * 32
@@ -110,7 +110,7 @@ def test_the_snapshot_makes_a_runtime():
 def test_a_start_without_configuration_serves_every_well_known_model():
     config = autoconfig({}, mock_url="http://127.0.0.1:9")
     runtime = Runtime.of(build(config, grants=(), generation=1, created=0))
-    for name, provider in PROVIDERS.items():
+    for name, provider in NATIVE.items():
         for known in provider.models:
             model = runtime.model(known)
             assert model is not None

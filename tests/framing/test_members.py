@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.errors import BadRequest
-from extproc.framing.members import patch, read_members
+from extproc.framing.members import patch, read_members, remove
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=9),
@@ -52,6 +52,33 @@ def test_a_patch_leaves_every_other_byte_alone():
         b' {"a" : [1,  2.50] ,"model":"other" , "z":1e2}\n'
     )
     assert patch(body, read_members(body), {}) == body
+
+
+@given(
+    value=OBJECTS,
+    spelling=st.sampled_from(SPELLINGS),
+    names=st.sets(st.text(max_size=2)),
+    data=st.data(),
+)
+def test_what_is_removed_is_gone_and_the_rest_keeps_its_bytes(
+    value, spelling, names, data
+):
+    body = json.dumps(value, **spelling).encode()
+    gone = names | data.draw(st.sets(st.sampled_from(sorted(value) or [""])))
+    members = read_members(body)
+    left = read_members(remove(body, members, gone))
+    assert left == {k: raw for k, raw in members.items() if k not in gone}
+    assert list(left) == [k for k in members if k not in gone]
+
+
+def test_a_removed_member_takes_its_comma_with_it():
+    body = b' {"a" : [1,  2.50] ,"b":"x" , "c":1e2}\n'
+    members = read_members(body)
+    assert remove(body, members, {"a"}) == b' {"b":"x" , "c":1e2}\n'
+    assert remove(body, members, {"b"}) == b' {"a" : [1,  2.50] , "c":1e2}\n'
+    assert remove(body, members, {"c", "d"}) == b' {"a" : [1,  2.50] ,"b":"x"}\n'
+    assert remove(body, members, {"a", "b", "c"}) == b" {}\n"
+    assert remove(body, members, {"d"}) is body
 
 
 @given(value=OBJECTS.filter(bool), spelling=st.sampled_from(SPELLINGS), data=st.data())

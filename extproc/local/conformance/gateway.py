@@ -37,7 +37,7 @@ from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
 from extproc.local.mock.state import Memory
-from extproc.providers import PROVIDERS
+from extproc.providers import NATIVE
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 
 _KEY: Final = "sk-conformance"
@@ -81,12 +81,12 @@ class Gateway:
                     models=(ModelSpec("*", (_target(name),)),),
                 )
             )
-            for name in PROVIDERS
+            for name in NATIVE
         }
 
     def provider_format(self, client: str, provider: str) -> str:
         """Return the format in which `provider` is asked for a client of this format."""
-        found = PROVIDERS[provider].dialect(client)
+        found = NATIVE[provider].dialect(client)
         return found.format.name if found else ""
 
     def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
@@ -117,7 +117,7 @@ class Gateway:
     def _answer(
         self, provider: str, attempt: Attempt, client: Mapping[str, str]
     ) -> Iterator[events.ResponseHeaders | events.ResponseBody]:
-        kind = PROVIDERS[provider]
+        kind = NATIVE[provider]
         sent = {
             name: value
             for name, value in client.items()
@@ -150,7 +150,7 @@ class Gateway:
 
 
 def _target(name: str) -> TargetSpec:
-    base = urllib.parse.urlsplit(PROVIDERS[name].base_url)
+    base = urllib.parse.urlsplit(NATIVE[name].base_url)
     return TargetSpec(
         provider=name,
         type=name,

@@ -20,7 +20,7 @@ from extproc.local.conformance.features import FEATURES, Feature
 from extproc.local.conformance.gateway import Gateway, Refused
 from extproc.local.conformance.heard import Heard
 from extproc.local.conformance.prompts import Prompt
-from extproc.providers import PROVIDERS
+from extproc.providers import NATIVE
 
 DIALECTS: Final = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic.DIALECT)
 
@@ -52,7 +52,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def play(providers: Sequence[str] = tuple(PROVIDERS)) -> list[Row]:
+def play(providers: Sequence[str] = tuple(NATIVE)) -> list[Row]:
     """Return the rows of these providers; a client's API that has no words has no row."""
     return list(_rows(providers))
 

@@ -1,0 +1,132 @@
+"""Kinds of manners that show in the messages of a request."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from extproc.formats.openai_chat.quirks.draft import (
+    Draft,
+    Object,
+    raw,
+    read_objects,
+    read_text,
+)
+
+
+def no_developer_role(draft: Draft) -> None:
+    """Call a developer message a system message: the same to every older model."""
+    for _, message in draft.messages("developer"):
+        message["role"] = raw("system")
+        draft.touch("messages")
+
+
+def no_names(draft: Draft) -> None:
+    """Leave the names of participants out."""
+    for path, message in draft.messages():
+        if message.pop("name", None) is not None:
+            draft.touch("messages")
+            draft.report(f"{path}.name")
+
+
+def string_content(draft: Draft) -> None:
+    """Join a list of texts to one string; anything else in it cannot be said."""
+    for path, message in draft.messages():
+        parts = read_objects(message.get("content"))
+        if parts is None:
+            continue
+        texts = []
+        for i, part in enumerate(parts):
+            text = read_text(part.get("text"))
+            if read_text(part.get("type")) != "text" or text is None:
+                raise draft.refuse(f"{path}.content[{i}]", "reads text only.")
+            texts.append(text)
+        # Parts are lines of their own to servers that join them themselves.
+        message["content"] = raw("\n".join(texts))
+        draft.touch("messages")
+
+
+def reasoning_back(draft: Draft) -> None:
+    """Give thoughts of earlier turns back under the name that the server gave them."""
+    for _, message in draft.messages("assistant"):
+        thought = message.pop("reasoning_content", None)
+        if thought is not None:
+            message.setdefault("reasoning", thought)
+            draft.touch("messages")
+
+
+def no_reasoning_back(draft: Draft) -> None:
+    """Leave thoughts of earlier turns out, which the server refuses or ignores."""
+    for path, message in draft.messages("assistant"):
+        for name in ("reasoning_content", "reasoning", "thinking_blocks"):
+            if message.pop(name, None) is not None:
+                draft.touch("messages")
+                draft.report(f"{path}.{name}")
+
+
+# ---------------------------------------------------------------- Mistral
+
+
+def thinking_back(draft: Draft) -> None:
+    """Give thoughts of earlier turns back as the chunks that they came in."""
+    for _, message in draft.messages("assistant"):
+        thought = read_text(message.pop("reasoning_content", None))
+        if not thought:
+            continue
+        text = read_text(message.get("content"))
+        chunks = [
+            raw({"type": "thinking", "thinking": [{"type": "text", "text": thought}]})
+        ]
+        if text is not None:
+            chunks += [raw({"type": "text", "text": text})] if text else []
+        else:
+            chunks += [raw(part) for part in read_objects(message.get("content")) or ()]
+        message["content"] = raw(chunks)
+        draft.touch("messages")
+
+
+def prefix(draft: Draft) -> None:
+    """Mark an assistant message that stands last as the beginning of the answer."""
+    messages = draft.objects("messages")
+    last = messages[-1] if messages else {}
+    if read_text(last.get("role")) == "assistant" and "tool_calls" not in last:
+        last.setdefault("prefix", raw(True))
+        draft.touch("messages")
+
+
+_NINE = re.compile(r"[A-Za-z0-9]{9}\Z")
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def nine_characters(call_id: str) -> str:
+    """Return an id of nine letters and digits for `call_id`, always the same one."""
+    if _NINE.match(call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()
+    number = int.from_bytes(digest[:8], "big")
+    out = []
+    for _ in range(9):
+        number, place = divmod(number, len(_ALPHABET))
+        out.append(_ALPHABET[place])
+    return "".join(out)
+
+
+def tool_ids(draft: Draft) -> None:
+    """Write the ids of calls and of their results in nine letters and digits."""
+    for _, message in draft.messages("assistant", "tool"):
+        if (own := read_text(message.get("tool_call_id"))) is not None:
+            _rename(draft, message, "tool_call_id", own)
+        calls = read_objects(message.get("tool_calls"))
+        if not calls:
+            continue
+        for call in calls:
+            if (given := read_text(call.get("id"))) is not None:
+                _rename(draft, call, "id", given)
+        message["tool_calls"] = raw(calls)
+
+
+def _rename(draft: Draft, holder: Object, key: str, given: str) -> None:
+    short = nine_characters(given)
+    if short != given:
+        holder[key] = raw(short)
+        draft.touch("messages")

@@ -1,0 +1,9 @@
+"""Model makers and clouds of Asia."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from extproc.providers.presets.preset import Preset
+
+PRESETS: Mapping[str, Preset] = {}
