@@ -26,6 +26,7 @@ from extproc.identity import (
     Zone,
     glob_pattern,
 )
+from extproc.pricing import PriceRow, PriceTable
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
 from extproc.providers.quirks import with_quirks
@@ -111,6 +112,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     zones: dict[str, Zone] = {}
     """The time zones that budgets name."""
     accounting: Accounting = Accounting()
+    prices: tuple[PriceRow, ...] = ()
+    """What models cost."""
     trusted_hops: int = 0
     """Proxies of ours in front of Envoy, each with an entry in ``x-forwarded-for``."""
     routing: RoutingNumbers = RoutingNumbers()
@@ -191,6 +194,7 @@ class Runtime(msgspec.Struct, frozen=True):
     listed: tuple[str, ...]
     accounting: Accounting
     zones: dict[str, Zone]
+    prices: PriceTable
     trusted_hops: int
     _subjects: Subjects
     routing: RoutingNumbers
@@ -237,6 +241,7 @@ class Runtime(msgspec.Struct, frozen=True):
             listed=tuple(dict.fromkeys((*exact, *snapshot.listed))),
             accounting=snapshot.accounting,
             zones=snapshot.zones,
+            prices=PriceTable.of(snapshot.prices),
             trusted_hops=snapshot.trusted_hops,
             _subjects=subjects,
             _grants={

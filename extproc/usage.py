@@ -23,6 +23,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """The part of ``input_tokens`` that was written to a prompt cache."""
     reasoning_output_tokens: int = 0
     """The part of ``output_tokens`` that was reasoning."""
+    audio_input_tokens: int = 0
+    """The part of ``input_tokens`` that was heard, and not read from a cache."""
+    audio_output_tokens: int = 0
+    """The part of ``output_tokens`` that is spoken."""
+    cache_creation_1h_input_tokens: int = 0
+    """The part of ``cache_creation_input_tokens`` that is kept for an hour."""
 
     @property
     def total_tokens(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.config import placement, subjects
+from extproc.config.prices import price_rows
 from extproc.config.schema import Config, ModelConfig, TargetConfig
 from extproc.deployment import Placement
 from extproc.runtime import (
@@ -57,6 +58,12 @@ def build(
         zones=subjects.zones(allowances, created=created),
         accounting=config.accounting.accounting(),
         trusted_hops=config.listen.xff_num_trusted_hops,
+        prices=price_rows(
+            (provider.type for provider in config.providers.values()),
+            config.providers,
+            config.prices,
+            created=created,
+        ),
         routing=placement.routing_numbers(config.routing),
     )
 

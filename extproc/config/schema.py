@@ -20,6 +20,7 @@ from pydantic import (
 
 from extproc.config.endpoint import Endpoint, parse_endpoint, split_address
 from extproc.config.models import ModelConfig, RoutingConfig, TargetConfig
+from extproc.config.prices import PriceConfig
 from extproc.config.tenancy import (
     AccountingConfig,
     Budgets,
@@ -322,6 +323,9 @@ class Config(Section):
     concurrency: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
     budgets: Budgets = ()
     accounting: AccountingConfig = AccountingConfig()
+    prices: dict[Text, PriceConfig] = Field(default_factory=dict)
+    """Dollars for a million tokens, by model or ``provider/model``, either may be a glob;
+    what is not here is as in ``genai-prices``."""
     limits: LimitsConfig = LimitsConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
     routing: RoutingConfig = RoutingConfig()

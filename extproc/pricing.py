@@ -1,0 +1,203 @@
+"""Usage and a price to exact money.
+
+Prices are nano-dollars for a million tokens, costs nano-dollars: integers, so that sums
+are the same in whatever order they are made. Control compiles the table (from
+``genai-prices`` and from the configuration); workers only look things up in it.
+
+A price has *levels*: where the prompt is longer than one of them begins, all tokens of
+the request, not only those above it, cost what that level says
+(https://ai.google.dev/gemini-api/docs/pricing, "prompts > 200k tokens").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Self
+
+import msgspec
+
+from extproc.identity import NANOS
+from extproc.usage import Usage
+
+PER = 1_000_000
+"""Tokens that a price is for."""
+
+
+class Level(msgspec.Struct, frozen=True):
+    """What tokens cost from a length of the prompt on; nano-dollars per million.
+
+    A kind of token without a price of its own costs what the wider kind does.
+    """
+
+    over: int = 0
+    """The prompt has more tokens than this."""
+    input: int = 0
+    output: int = 0
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What one model costs at one provider."""
+
+    levels: tuple[Level, ...]
+    """Ascending by `Level.over`; the first is over 0."""
+    request: int = 0
+    """Nano-dollars for each request, whatever its tokens."""
+    variants: dict[str, tuple[Level, ...]] = {}
+    """What the same costs by OpenAI's ``service_tier`` (``flex``, ``priority``), and as a
+    ``batch``."""
+
+
+class PriceRow(msgspec.Struct, frozen=True):
+    """A price, and the models that have it."""
+
+    provider: str
+    """The type of the provider; or, of a price from the configuration, its name or
+    ``*``."""
+    price: Price
+    names: tuple[str, ...] = ()
+    """In lower case."""
+    pattern: str | None = None
+    """A regular expression that is searched for in the name in lower case."""
+
+
+class PriceTable:
+    """All prices, found by provider and request model. What was found is remembered."""
+
+    __slots__ = ("_found", "_names", "_patterns")
+
+    def __init__(
+        self,
+        names: dict[tuple[str, str], Price],
+        patterns: dict[str, tuple[tuple[re.Pattern[str], Price], ...]],
+    ) -> None:
+        self._names = names
+        self._patterns = patterns
+        self._found: dict[tuple[str, str, str], Price | None] = {}
+
+    @classmethod
+    def of(cls, rows: Iterable[PriceRow]) -> Self:
+        """Index `rows`; of two that have the same model the first counts."""
+        names: dict[tuple[str, str], Price] = {}
+        patterns: dict[str, list[tuple[re.Pattern[str], Price]]] = {}
+        for row in rows:
+            for name in row.names:
+                names.setdefault((row.provider, name), row.price)
+            if row.pattern is not None:
+                pattern = re.compile(row.pattern)
+                patterns.setdefault(row.provider, []).append((pattern, row.price))
+        return cls(names, {key: tuple(found) for key, found in patterns.items()})
+
+    def find(self, provider: str, type: str, model: str) -> Price | None:  # noqa: A002
+        """Return the price of `model` at the provider of this name and type.
+
+        None: nobody knows it.
+        """
+        key = (provider, type, model)
+        try:
+            return self._found[key]
+        except KeyError:
+            pass
+        if len(self._found) > _REMEMBERED:
+            self._found.clear()  # a client can name models as it likes
+        found = self._found[key] = self._look_up(key)
+        return found
+
+    def _look_up(self, key: tuple[str, str, str]) -> Price | None:
+        model = key[2].lower()
+        # The configuration's own word comes first: by the provider's name, then for any.
+        for source in (f"={key[0]}", "=*", key[1]):
+            price = self._names.get((source, model))
+            if price is not None:
+                return price
+            for pattern, candidate in self._patterns.get(source, ()):
+                if pattern.search(model):
+                    return candidate
+        return None
+
+
+_REMEMBERED = 10_000
+
+
+def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
+    """Return what `usage` costs, in nano-dollars.
+
+    Less than a nano is rounded up, once a request. A kind of token that the provider
+    counts wrongly (more cached than there are) never makes another cheaper than nothing.
+    """
+    levels = price.variants.get(tier or "", price.levels)
+    level = levels[0]
+    for candidate in levels[1:]:
+        if usage.input_tokens > candidate.over:
+            level = candidate
+    read = level.input if level.cache_read is None else level.cache_read
+    write = level.input if level.cache_write is None else level.cache_write
+    longer = write if level.cache_write_1h is None else level.cache_write_1h
+    heard = level.input if level.input_audio is None else level.input_audio
+    spoken = level.output if level.output_audio is None else level.output_audio
+    thought = level.output if level.reasoning is None else level.reasoning
+    hour = min(usage.cache_creation_1h_input_tokens, usage.cache_creation_input_tokens)
+    millionths = (
+        level.input
+        * max(
+            0,
+            usage.input_tokens
+            - usage.cache_read_input_tokens
+            - usage.cache_creation_input_tokens
+            - usage.audio_input_tokens,
+        )
+        + read * usage.cache_read_input_tokens
+        + write * (usage.cache_creation_input_tokens - hour)
+        + longer * hour
+        + heard * usage.audio_input_tokens
+        + level.output
+        * max(
+            0,
+            usage.output_tokens
+            - usage.reasoning_output_tokens
+            - usage.audio_output_tokens,
+        )
+        + thought * usage.reasoning_output_tokens
+        + spoken * usage.audio_output_tokens
+    )
+    return price.request + -(-millionths // PER)
+
+
+def dearest(price: Price, *, input_tokens: int, output_tokens: int) -> int:
+    """Return the most that a request of these lengths can cost, in nano-dollars.
+
+    A prompt can turn out to be all written to a cache, an answer all spoken; and a tier
+    may be dearer than the standard one.
+    """
+    most = 0
+    for levels in (price.levels, *price.variants.values()):
+        for level in levels:
+            if level.over and input_tokens <= level.over:
+                continue
+            prompt = max(
+                level.input,
+                level.cache_write or 0,
+                level.cache_write_1h or 0,
+                level.input_audio or 0,
+            )
+            answer = max(level.output, level.reasoning or 0, level.output_audio or 0)
+            most = max(most, prompt * input_tokens + answer * output_tokens)
+    return price.request + -(-most // PER)
+
+
+def dollars(nanos: int) -> Decimal:
+    """Return nano-dollars as dollars, exactly."""
+    return Decimal(nanos) / NANOS
+
+
+def show(nanos: int) -> str:
+    """Write nano-dollars as dollars, without an exponent: ``0.000123``."""
+    text = f"{nanos // NANOS}.{nanos % NANOS:09d}".rstrip("0")
+    return text.removesuffix(".")
