@@ -158,7 +158,9 @@ class Target(msgspec.Struct, frozen=True):
     def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""
         own = dialect.stream_path if stream else None
-        return self.spec.base_path + fill_path(own or dialect.path, model)
+        return self.spec.base_path + fill_path(
+            own or dialect.path, dialect.path_model(model)
+        )
 
 
 class VirtualModel(msgspec.Struct, frozen=True):

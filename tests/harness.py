@@ -240,6 +240,7 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
             "gemini": gemini,
             # Without a key Envoy signs, with the credentials of its environment.
             "bedrock": {"type": "bedrock", "base_url": url, "region": "eu-west-1"},
+            "vllm": {**openai, "base_url": f"{url}/vllm/v1"},
         },
         "models": {
             "gpt-4o": {"targets": [{"provider": "openai"}]},
@@ -261,6 +262,9 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
             "*.anthropic.*": {"targets": [{"provider": "bedrock"}]},
             "amazon.*": {"targets": [{"provider": "bedrock"}]},
             "o3*": {"targets": [{"provider": "openai"}]},
+            "text-embedding-*": {"targets": [{"provider": "openai"}]},
+            "cohere.*": {"targets": [{"provider": "bedrock"}]},
+            "bge-*": {"targets": [{"provider": "vllm"}]},
         },
         **more,
     }

@@ -18,6 +18,9 @@ from extproc.formats import (
 )
 from extproc.formats.anthropic import count_tokens
 from extproc.formats.base import AnyClientFormat
+from extproc.formats.embeddings import openai as openai_embeddings
+from extproc.formats.openai_responses import input_tokens
+from extproc.formats.rerank import clients as rerank
 from extproc.routing.pick import visible_models
 from extproc.runtime import Grant, Runtime
 
@@ -53,6 +56,10 @@ _RENDERED: dict[str, AnyClientFormat] = {
     "/v1/chat/completions": openai_chat.CLIENT,
     "/v1/completions": openai_completions.CLIENT,
     "/v1/responses": openai_responses.CLIENT,
+    "/v1/responses/input_tokens": input_tokens.CLIENT,
+    "/v1/embeddings": openai_embeddings.CLIENT,
+    "/v1/rerank": rerank.JINA_CLIENT,
+    "/v2/rerank": rerank.COHERE_CLIENT,
     "/v1/messages": anthropic.CLIENT,
     "/v1/messages/count_tokens": count_tokens.CLIENT,
 }

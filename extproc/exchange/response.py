@@ -15,6 +15,8 @@ import enum
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 from extproc.errors import (
     BadUpstreamAnswer,
     ClientError,
@@ -142,6 +144,7 @@ class ResponseHalf:
         tally.attempts = event.attempts
         tally.status = self._status = event.status
         self._bodiless = event.end
+        self._headers = event.headers
         tally.failed_attempts = tuple(
             f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
         )
@@ -270,6 +273,9 @@ class ResponseHalf:
             answer = form.read_answer(body)
             if leg.answer_tool:
                 answer = unwrap(answer, leg.answer_tool)
+            if answer.usage is None:
+                told = form.header_usage(self._headers)
+                answer = msgspec.structs.replace(answer, usage=told)
             self._tally.usage = answer.usage
             self._tally.response_model = answer.model or None
             raw = self._client.write_answer(answer, self._context())

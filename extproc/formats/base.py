@@ -169,6 +169,20 @@ def no_stream_reader() -> StreamReader:
     raise BadUpstreamAnswer("The provider sent a stream where it was asked for none.")
 
 
+def no_passage(show_usage: bool) -> Passage:  # noqa: ARG001
+    """Refuse the stream of a provider that was asked for none.
+
+    Raises:
+        BadUpstreamAnswer: always.
+    """
+    raise BadUpstreamAnswer("The provider sent a stream where it was asked for none.")
+
+
+def no_header_usage(headers: Mapping[str, str]) -> Usage | None:  # noqa: ARG001
+    """Find no usage in an answer's headers: the format has it in the body."""
+    return None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WriterContext:
     """What a writer needs and may not make up: ids and clocks come from outside."""
@@ -236,8 +250,10 @@ class ProviderFormat(Generic[Q, A]):
     that the client caused."""
     overview: Callable[[bytes], Overview]
     """Reads a whole answer that passes untouched; never raises."""
-    passage: Callable[[bool], Passage]
+    passage: Callable[[bool], Passage] = no_passage
     """(the client asked for usage) -> a stream that passes untouched."""
+    header_usage: Callable[[Mapping[str, str]], Usage | None] = no_header_usage
+    """The usage that an answer's headers tell, where its body does not."""
     headers: frozenset[str] = frozenset()
     """Request headers that are part of the format: a client of the same format has its
     own word in them, and no provider of another one sees them."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from extproc.formats.base import CHAT, AnyProviderFormat
 from extproc.framing.base import SSE, Framing
+
+
+def as_it_is(model: str) -> str:
+    """Name a model in a path as it is named everywhere."""
+    return model
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +26,9 @@ class Dialect:
     families: tuple[str, ...] = ()
     """What the names of the models that speak it have in them, such as ``titan-embed``,
     where a provider has several APIs for one operation; empty: all models."""
+
+    path_model: Callable[[str], str] = as_it_is
+    """How the path names the request model, where it may not be named in full."""
 
     def serves(self, model: str) -> bool:
         """Say whether the request model `model` speaks it."""

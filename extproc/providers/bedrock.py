@@ -7,8 +7,13 @@ configuration has one.
 from __future__ import annotations
 
 from extproc.formats import converse
+from extproc.formats.converse import count_tokens
+from extproc.formats.embeddings import cohere, titan
+from extproc.formats.rerank import providers as rerank
 from extproc.framing.eventstream import EVENT_STREAM
-from extproc.providers.base import Provider
+from extproc.providers.base import Dialect, Provider
+
+_INVOKE = "/model/{model}/invoke"
 
 PROVIDER = Provider(
     name="aws.bedrock",
@@ -16,6 +21,17 @@ PROVIDER = Provider(
     base_url="https://bedrock-runtime.{region}.amazonaws.com",
     chat_path="/model/{model}/converse",
     stream_path="/model/{model}/converse-stream",
+    others=(
+        Dialect(
+            count_tokens.PROVIDER,
+            "/model/{model}/count-tokens",
+            path_model=count_tokens.foundation_model,
+        ),
+        Dialect(titan.PROVIDER, _INVOKE, families=("titan-embed-text",)),
+        Dialect(cohere.BEDROCK, _INVOKE, families=("cohere.embed",)),
+        Dialect(rerank.BEDROCK_COHERE, _INVOKE, families=("cohere.rerank",)),
+        Dialect(rerank.BEDROCK_AMAZON, _INVOKE, families=("amazon.rerank",)),
+    ),
     framing=EVENT_STREAM,
     request_id_header="x-amzn-requestid",
     credential_header="authorization",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from extproc.formats import gemini
-from extproc.providers.base import Provider
+from extproc.formats.embeddings import google
+from extproc.formats.gemini import count_tokens
+from extproc.providers.base import Dialect, Provider
 
 PROVIDER = Provider(
     name="gcp.gemini",
@@ -11,6 +13,10 @@ PROVIDER = Provider(
     base_url="https://generativelanguage.googleapis.com/v1beta",
     chat_path="/models/{model}:generateContent",
     stream_path="/models/{model}:streamGenerateContent?alt=sse",
+    others=(
+        Dialect(google.GEMINI, "/models/{model}:batchEmbedContents"),
+        Dialect(count_tokens.PROVIDER, "/models/{model}:countTokens"),
+    ),
     credential_header="x-goog-api-key",
     key_variable="GEMINI_API_KEY",
     model_patterns=("gemini-*",),

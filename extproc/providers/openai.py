@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from extproc.formats import openai_chat, openai_responses
+from extproc.formats.embeddings import openai as openai_embeddings
+from extproc.formats.openai_responses import input_tokens
+from extproc.formats.rerank import providers as rerank
 from extproc.providers.base import Dialect, Provider
 
 PROVIDER = Provider(
@@ -10,7 +13,13 @@ PROVIDER = Provider(
     format=openai_chat.PROVIDER,
     base_url="https://api.openai.com/v1",
     chat_path="/chat/completions",
-    others=(Dialect(openai_responses.PROVIDER, "/responses"),),
+    others=(
+        Dialect(openai_responses.PROVIDER, "/responses"),
+        Dialect(input_tokens.PROVIDER, "/responses/input_tokens"),
+        Dialect(openai_embeddings.PROVIDER, "/embeddings"),
+        # Not of OpenAI itself, but of the servers that speak its API, such as vLLM.
+        Dialect(rerank.JINA, "/rerank"),
+    ),
     request_id_header="x-request-id",
     credential_header="authorization",
     credential_prefix="Bearer ",

@@ -65,6 +65,10 @@ def routes(config: Config) -> route.RouteConfiguration:
                     *_served(config, "chat", "/v1/chat/completions", "POST"),
                     *_served(config, "completions", "/v1/completions", "POST"),
                     *_served(config, "responses", "/v1/responses", "POST"),
+                    *_served(config, "count", "/v1/responses/input_tokens", "POST"),
+                    *_served(config, "embeddings", "/v1/embeddings", "POST"),
+                    *_served(config, "rerank", "/v1/rerank", "POST"),
+                    *_served(config, "rerank", "/v2/rerank", "POST"),
                     *_served(config, MESSAGES_ROUTE, "/v1/messages", "POST"),
                     *_served(
                         config, MESSAGES_ROUTE, "/v1/messages/count_tokens", "POST"

@@ -7,12 +7,15 @@ with them, so nothing here may use the gateway's own formats.
 
 Paths: `/v1/chat/completions`, `/v1/responses` (what was stored can be gone on from and
 fetched; background, conversations and prompts are refused as `mock_unserved`),
-`/v1/models` (OpenAI); `/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
-`/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini);
-`/model/…/converse` and `/converse-stream` (Bedrock); the same under `/openai`,
+`/v1/embeddings`, `/v1/responses/input_tokens`, `/v1/models` (OpenAI); `/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
+`/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini),
+with `:batchEmbedContents`, `:embedContent` and `:countTokens`;
+`/model/…/converse` and `/converse-stream` (Bedrock), `/invoke` of vectors and rankings,
+`/count-tokens`; the same under `/openai`,
 `/anthropic`, `/gemini` and `/bedrock`. A key that begins with `sk-mock` is accepted,
 unless it names another provider (`sk-mock-openai…` at Anthropic). Bedrock's requests may
-be signed instead (AWS signature version 4), by an account in `bedrock.signing`.
+be signed instead (AWS signature version 4), by an account in `bedrock.signing`. Smaller
+services are under their names (`/cohere/v2/rerank`); `services.py` lists them.
 
 What the model says
     It repeats the last user text. Naming a tool in that text calls it (two names: two

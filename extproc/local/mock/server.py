@@ -19,10 +19,14 @@ import msgspec
 
 from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.bedrock.api import Bedrock
+from extproc.local.mock.bedrock.invoke import Invoke
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
+from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.openai.api import OpenAI
+from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
+from extproc.local.mock.services import Services
 from extproc.local.mock.state import Memory
 
 DEFAULT_PACE: Final = 0.002
@@ -43,10 +47,13 @@ class MockServer:
         self,
         providers: Sequence[Provider],
         *,
+        parts: Sequence[Provider] = (),
         pace: float,
         memory: Memory,
     ) -> None:
         self._providers = providers
+        self._parts = parts
+        """Providers of a few paths; asked before the others."""
         self._pace = pace
         self._listener: asyncio.Server | None = None
         self._scheme = "http"
@@ -116,7 +123,8 @@ class MockServer:
         if request.route.startswith("/_mock/"):
             return self._own(request)
         self.requests.append(request)
-        owners = [one for one in self._providers if one.owns(request)]
+        every = (*self._parts, *self._providers)
+        owners = [one for one in every if one.owns(request)]
         try:
             return (owners or self._providers)[0].respond(request)
         except Exception as exc:  # noqa: BLE001 - a test must learn of our bug
@@ -178,8 +186,20 @@ async def serve(
         "gemini": lambda: Gemini(memory, keys),
         "bedrock": lambda: Bedrock(memory, keys),
     }
+    # The narrower claims first. They answer only what they own.
+    parts: dict[str, Provider] = {
+        "openai": Embeddings(memory, keys),
+        "gemini": Counts(memory, keys),
+        "bedrock": Invoke(memory, keys),
+    }
     server = MockServer(
-        [makers[name]() for name in providers], pace=pace, memory=memory
+        [makers[name]() for name in providers],
+        parts=[
+            *(parts[name] for name in providers if name in parts),
+            Services(memory, keys),
+        ],
+        pace=pace,
+        memory=memory,
     )
     await server.listen(host, port, tls)
     return server
