@@ -1,0 +1,136 @@
+"""The admin API, ``/admin/v1``: entries, spend, the usage log, the audit log.
+
+OpenAPI 3.1 at ``/admin/v1/openapi.json``, shown at ``/admin/docs``. The caller is who the
+key in ``authorization: Bearer`` or ``x-api-key`` says; there are no cookies, so no page
+elsewhere can ask in somebody's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, Response
+from pydantic.json_schema import models_json_schema
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from extproc import __version__
+from extproc.admin import routes
+from extproc.admin.entries import KINDS
+from extproc.admin.errors import AdminError, Invalid, TooMany, Unknown
+from extproc.admin.http import Admin, json
+
+
+def make_app(admin: Admin, extra: Iterable[APIRouter] = ()) -> FastAPI:
+    """Return the application, to be mounted at ``/``: its paths are whole."""
+    app = FastAPI(
+        title="extproc admin",
+        version=__version__,
+        openapi_url="/admin/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    for kind in KINDS.values():
+        app.include_router(routes.entries(admin, kind))
+    app.include_router(routes.books(admin))
+    app.include_router(routes.gateway(admin))
+    app.include_router(_docs(app))
+    for router in extra:
+        app.include_router(router)
+    app.add_exception_handler(AdminError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_unserved)
+    app.add_exception_handler(OperationalError, _answer_away)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _docs(app: FastAPI) -> APIRouter:
+    router = APIRouter(prefix="/admin/docs", include_in_schema=False)
+    # The page and all that it loads come from here: operators may have no internet.
+    assets = resources.files("fastapi_swagger") / "resources"
+    types = {
+        "swagger-ui-bundle.js": "text/javascript",
+        "swagger-ui.css": "text/css",
+        "favicon-32x32.png": "image/png",
+    }
+
+    @router.get("")
+    def page() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=app.openapi_url or "",
+            title=app.title,
+            swagger_js_url="/admin/docs/swagger-ui-bundle.js",
+            swagger_css_url="/admin/docs/swagger-ui.css",
+            swagger_favicon_url="/admin/docs/favicon-32x32.png",
+        )
+
+    @router.get("/{name}")
+    def asset(name: str) -> Response:
+        if name not in types:
+            return Response(status_code=404)
+        return Response((assets / name).read_bytes(), media_type=types[name])
+
+    return router
+
+
+def _said(status: int, type_: str, message: str, param: str | None = None) -> Response:
+    content = {"message": message, "type": type_, "param": param, "code": None}
+    return json({"error": content}, status)
+
+
+def _answer_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    assert isinstance(error, AdminError)  # noqa: S101  what it is registered for
+    response = _said(error.status, error.type, error.message, error.param)
+    if isinstance(error, TooMany):
+        response.headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, Unknown):
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def _answer_invalid(request: Request, error: Exception) -> Response:
+    """Answer for a parameter that FastAPI cannot read."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return _answer_error(request, Invalid(f"{param}: {first['msg']}.", param=param))
+
+
+def _answer_unserved(request: Request, error: Exception) -> Response:
+    """Answer for a path or a method that nothing serves."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    what = f"{request.method} {request.url.path[:200]}"
+    return _said(error.status_code, "not_found_error", f"Nothing serves {what}.")
+
+
+def _answer_away(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    # Its text may have the database's address and user in it.
+    message = "The database cannot be reached; the gateway serves on without it."
+    return _said(503, "api_error", message)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            routes=app.routes,
+            description="What operators change while the gateway runs.",
+        )
+        _, forms = models_json_schema(
+            [(kind.form, "validation") for kind in KINDS.values()],
+            ref_template="#/components/schemas/{model}",
+        )
+        components = schema.setdefault("components", {})
+        components.setdefault("schemas", {}).update(forms["$defs"])
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,143 @@
+"""How the admin API is asked and answers: who asks, JSON in, JSON and CSV out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import Depends, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from extproc.admin import spending
+from extproc.admin.access import Action, Actor, Doorkeeper
+from extproc.admin.directory import Directory
+from extproc.admin.errors import Invalid, Unknown
+from extproc.db.database import Database
+from extproc.errors import GatewayError
+from extproc.policy.admit import authenticate
+from extproc.runtime import Runtime
+
+MAX_BODY_BYTES: Final = 16 << 20
+"""An import of 50,000 keys."""
+
+_CREDENTIALS: Final = {"authorization", "x-api-key"}
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Admin:
+    """What the routes share.
+
+    Args:
+        directory: the entries.
+        database: the books.
+        runtime: returns what the data path serves now; None before the first.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        database: Database,
+        *,
+        runtime: Callable[[], Runtime | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.directory = directory
+        self.database = database
+        self._runtime = runtime
+        self._clock = clock
+        self._doorkeeper = Doorkeeper(clock)
+
+    def actor(self, request: Request) -> Actor:
+        """Return who asks.
+
+        Raises:
+            Unknown: the key is nobody's, or not good now.
+            TooMany: this address has tried too many.
+        """
+        address = request.client.host if request.client else ""
+        self._doorkeeper.admit(address)
+        runtime = self._runtime()
+        if runtime is None:
+            raise Unknown("There is no configuration yet.")
+        headers = {
+            **request.headers,
+            ":path": request.url.path,
+            # Nobody stands between: what a caller says of itself is not believed.
+            "x-forwarded-for": ",".join([address] * (runtime.trusted_hops + 1)),
+        }
+        try:
+            grant = authenticate(runtime, headers, at=self._clock())
+        except GatewayError as error:
+            # Who shows no key does not try to guess one.
+            if error.status == 401 and _CREDENTIALS & headers.keys():
+                self._doorkeeper.refused(address)
+            raise Unknown(str(error)) from None
+        return Actor(grant.id, grant.role)
+
+
+def allowed(admin: Admin, action: Action) -> Any:  # noqa: ANN401  FastAPI's own type
+    """Return what a route depends on, so that only who may do `action` gets there."""
+
+    def check(request: Request) -> Actor:
+        actor = admin.actor(request)
+        actor.must(action)
+        return actor
+
+    return Depends(check)
+
+
+def json(content: object, status: int = 200) -> Response:
+    """Answer with `content`; nothing of the admin API is to be kept by a cache."""
+    return Response(
+        spending.encoder.encode(content),
+        status,
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
+
+
+async def body(request: Request) -> Any:  # noqa: ANN401  any JSON
+    """Read a JSON body.
+
+    Raises:
+        Invalid: it is none, or too large.
+    """
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            raise Invalid(f"The body is over the limit of {MAX_BODY_BYTES} bytes.")
+    try:
+        return msgspec.json.decode(bytes(data) or b"{}")
+    except msgspec.DecodeError as exc:
+        raise Invalid(f"The body is not valid JSON: {exc}.") from None
+
+
+async def object_body(request: Request) -> dict[str, Any]:
+    """Read a body that is a JSON object.
+
+    Raises:
+        Invalid: it is something else.
+    """
+    content = await body(request)
+    if not isinstance(content, dict):
+        raise Invalid("The body must be a JSON object.")
+    return content
+
+
+JsonObject = Annotated[dict[str, Any], Depends(object_body)]
+
+
+def csv(name: str, lines: Iterable[str]) -> Response:
+    """Answer with a CSV file, as it is made."""
+    return StreamingResponse(
+        lines,
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "content-disposition": f'attachment; filename="{name}"',
+            "cache-control": "no-store",
+        },
+    )

@@ -1,0 +1,292 @@
+"""The admin API as a program asks it: every route, every role, every wrong request."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from starlette.testclient import TestClient
+
+from extproc.admin.access import FREE_FAILURES, MATRIX, WAIT_SECONDS, Action
+from extproc.admin.api import make_app
+from extproc.admin.entries import KINDS
+from extproc.admin.http import Admin
+from extproc.db import usage
+from extproc.db.database import Database
+from tests.admin.test_directory import FILE, OWNER, Office
+from tests.db.test_usage import DAY, row
+
+ROLES = ("owner", "admin", "viewer", "member")
+KEYS = {role: f"sk-{role}-0123456789abcdef0123456789" for role in ROLES}
+STAFF = FILE + "".join(
+    f"  - {{id: {role}, key: {key}, role: {role}}}\n" for role, key in KEYS.items()
+)
+
+
+class Api:
+    """The application over an office."""
+
+    def __init__(self, database: Any) -> None:
+        self.office = Office(database, STAFF)
+        admin = Admin(
+            self.office.directory,
+            database,
+            runtime=self.office.runtime,
+            clock=self.office.clock,
+        )
+        self.app = make_app(admin)
+        self.http = TestClient(self.app, raise_server_exceptions=False)
+
+    def ask(
+        self, method: str, path: str, role: str | None = "owner", **more: Any
+    ) -> Any:
+        headers = {"authorization": f"Bearer {KEYS[role]}"} if role else {}
+        return self.http.request(method, path, headers=headers, **more)
+
+
+@pytest.fixture
+def api(tmp_path) -> Iterator[Api]:
+    """SQLite will do: what both databases must do alike is tried in `tests.db`."""
+    database = Database.in_folder(tmp_path)
+    database.migrate()
+    yield Api(database)
+    database.close()
+
+
+def test_an_entry_lives_from_post_to_delete(api):
+    made = api.ask("POST", "/admin/v1/keys", json={"id": "ci", "models": ["gpt-*"]})
+    assert made.status_code == 201
+    assert made.headers["cache-control"] == "no-store"
+    key = made.json()["key"]
+    shown = api.ask("GET", "/admin/v1/keys/ci").json()
+    assert shown["models"] == ["gpt-*"]
+    assert "key" not in shown
+    changed = api.ask("PATCH", "/admin/v1/keys/ci", json={"tags": ["x"]})
+    assert changed.json()["tags"] == ["x"]
+    rotated = api.ask("POST", "/admin/v1/keys/ci/rotate", json={"grace": 10})
+    assert rotated.json()["key"] != key
+    listed = api.ask("GET", "/admin/v1/keys", params={"tag": "x"}).json()
+    assert [entry["id"] for entry in listed["data"]] == ["ci"]
+    assert listed["next"] is None
+    assert api.ask("DELETE", "/admin/v1/keys/ci").status_code == 204
+    assert api.ask("GET", "/admin/v1/keys/ci").status_code == 404
+    log = api.ask("GET", "/admin/v1/audit", params={"subject": "ci"}).json()["data"]
+    assert [entry["action"] for entry in log] == [
+        "delete", "rotate", "update", "create",
+    ]  # fmt: skip
+
+
+def test_an_id_with_a_slash_is_one_id(api):
+    made = api.ask("POST", "/admin/v1/end_users", json={"id": "crm/42 ü"})
+    assert made.status_code == 201
+    shown = api.ask("GET", "/admin/v1/end_users/crm%2F42%20%C3%BC")
+    assert shown.json()["id"] == "crm/42 ü"
+
+
+# Route, body, and the least action that it needs.
+ROUTES: list[tuple[str, str, Any, Action]] = [
+    *(("GET", f"/admin/v1/{section}", None, "read") for section in KINDS),
+    *(("GET", f"/admin/v1/{section}/x", None, "read") for section in KINDS),
+    *(("POST", f"/admin/v1/{section}", {"id": "n"}, "change") for section in KINDS),
+    *(("PATCH", f"/admin/v1/{section}/x", {}, "change") for section in KINDS),
+    *(("DELETE", f"/admin/v1/{section}/x", None, "change") for section in KINDS),
+    *(("POST", f"/admin/v1/{section}/bulk", [], "change") for section in KINDS),
+    ("POST", "/admin/v1/keys/x/rotate", {}, "change_keys"),
+    ("POST", "/admin/v1/keys", {"role": "viewer"}, "change_staff"),
+    ("GET", "/admin/v1/spend", None, "read"),
+    ("GET", "/admin/v1/usage", None, "read"),
+    ("GET", "/admin/v1/audit", None, "read_audit"),
+    ("GET", "/admin/v1/export", None, "export"),
+    ("POST", "/admin/v1/import", {}, "import"),
+]
+
+
+@pytest.mark.parametrize("role", [*ROLES, None])
+def test_every_route_asks_for_the_role_that_the_matrix_says(api, role):
+    for section in KINDS:
+        api.office.directory.create(section, {}, OWNER, id_="x")
+    for method, path, body, action in ROUTES:
+        if method == "DELETE":
+            continue  # after all others
+        said = api.ask(method, path, role, json=body)
+        wanted = 401 if role is None else 403
+        if role is not None and action in MATRIX[role]:
+            wanted = 201 if method == "POST" and path.count("/") == 3 else 200
+        if path.endswith("import") and wanted == 201:
+            wanted = 200
+        assert said.status_code == wanted, (method, path, said.text)
+    for method, path, body, action in ROUTES:
+        if method == "DELETE":
+            said = api.ask(method, path, role, json=body)
+            allowed = role is not None and action in MATRIX[role]
+            assert said.status_code == (204 if allowed else 401 if not role else 403)
+
+
+def test_no_route_is_missing_from_the_matrix(api):
+    tried = {
+        (method, path.replace("/x", "/{id}").replace("/{id}/", "/{id}/"))
+        for method, path, _, _ in ROUTES
+    } | {("GET", "/admin/v1/me")}
+    schema = api.http.get("/admin/v1/openapi.json").json()
+    served = {
+        (method.upper(), path)
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+    assert served == tried
+
+
+def test_everybody_may_ask_who_they_are(api):
+    for role in ROLES:
+        assert api.ask("GET", "/admin/v1/me", role).json() == {"id": role, "role": role}
+
+
+WRONG = [
+    ("POST", "/admin/v1/keys", {"content": b"{"}, 400, None),
+    ("POST", "/admin/v1/keys", {"content": b"[]"}, 400, None),
+    ("POST", "/admin/v1/keys", {"content": b"\xff"}, 400, None),
+    ("POST", "/admin/v1/keys", {"json": {"id": 5}}, 400, "id"),
+    ("POST", "/admin/v1/keys", {"json": {"modles": []}}, 400, "modles"),
+    ("POST", "/admin/v1/keys/bulk", {"json": {}}, 400, None),
+    ("POST", "/admin/v1/keys/bulk", {"json": [1]}, 400, None),
+    ("POST", "/admin/v1/keys/fixed/rotate", {"json": {"grace": "x"}}, 400, "grace"),
+    ("POST", "/admin/v1/keys/fixed/rotate", {"json": {}}, 409, None),
+    ("GET", "/admin/v1/keys?limit=0", {}, 400, "limit"),
+    ("GET", "/admin/v1/keys?blocked=maybe", {}, 400, "blocked"),
+    ("GET", "/admin/v1/spend?by=colour", {}, 400, "by"),
+    ("GET", "/admin/v1/spend?by=day,day", {}, 400, "by"),
+    ("GET", "/admin/v1/spend?since=yesterday", {}, 400, "since"),
+    ("GET", "/admin/v1/spend?format=xls", {}, 400, "format"),
+    ("GET", "/admin/v1/usage?after=here", {}, 400, "after"),
+    ("GET", "/admin/v1/usage?after=x~y", {}, 400, "after"),
+    ("GET", "/admin/v1/nothing", {}, 404, None),
+    ("PUT", "/admin/v1/keys", {}, 405, None),
+    ("GET", "/admin/docs/../../etc/passwd", {}, 404, None),
+    ("GET", "/admin/docs/main.py", {}, 404, None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "more", "status", "param"), WRONG)
+def test_a_wrong_request_is_told_what_is_wrong_with_it(
+    api, method, path, more, status, param
+):
+    said = api.ask(method, path, **more)
+    assert said.status_code == status
+    if path.startswith("/admin/v1"):
+        error = said.json()["error"]
+        assert error["message"]
+        assert error["param"] == param
+
+
+def test_wrong_keys_are_slowed_and_right_ones_elsewhere_are_not(api):
+    wrong = {"authorization": "Bearer sk-wrong-0123456789abcdef"}
+    for _ in range(FREE_FAILURES):
+        said = api.http.get("/admin/v1/keys", headers=wrong)
+        assert said.status_code == 401
+        assert said.headers["www-authenticate"] == "Bearer"
+    said = api.ask("GET", "/admin/v1/keys")  # a right key, from the same address
+    assert said.status_code == 429
+    assert int(said.headers["retry-after"]) >= WAIT_SECONDS
+    elsewhere = TestClient(api.app, client=("192.0.2.1", 1))
+    right = {"x-api-key": KEYS["viewer"]}
+    assert elsewhere.get("/admin/v1/keys", headers=right).status_code == 200
+    api.office.clock.now += WAIT_SECONDS + 1
+    assert api.ask("GET", "/admin/v1/keys").status_code == 200
+
+
+def test_a_blocked_staff_key_opens_nothing(api):
+    made = api.ask("POST", "/admin/v1/keys", json={"id": "v", "role": "viewer"})
+    key = {"x-api-key": made.json()["key"]}
+    assert api.http.get("/admin/v1/me", headers=key).status_code == 200
+    api.ask("PATCH", "/admin/v1/keys/v", json={"blocked": True})
+    assert api.http.get("/admin/v1/me", headers=key).status_code == 401
+
+
+def test_spend_is_grouped_exact_and_dated(api):
+    with api.office.database.write() as session:
+        usage.add(
+            session,
+            [
+                row("a", cost=1_500_000_001, key="ci"),
+                row("b", cost=2, key="ci", started_at=11 * DAY),
+                row("c", cost=None, key=None, started_at=11 * DAY),
+            ],
+        )
+    said = api.ask("GET", "/admin/v1/spend", params={"by": "key,day"})
+    assert '"cost_usd":1.500000001' in said.text
+    assert said.json()["data"] == [
+        {"key": "ci", "day": "1970-01-11", "requests": 1, "input_tokens": 10,
+         "output_tokens": 5, "cost_usd": 1.500000001, "unpriced_requests": 0},
+        {"key": "ci", "day": "1970-01-12", "requests": 1, "input_tokens": 10,
+         "output_tokens": 5, "cost_usd": 2e-9, "unpriced_requests": 0},
+        {"key": None, "day": "1970-01-12", "requests": 1, "input_tokens": 10,
+         "output_tokens": 5, "cost_usd": 0, "unpriced_requests": 1},
+    ]  # fmt: skip
+    since = api.ask("GET", "/admin/v1/spend", params={"since": "1970-01-12"})
+    assert [group["requests"] for group in since.json()["data"]] == [2]
+
+
+def test_the_usage_log_has_pages_and_filters(api):
+    with api.office.database.write() as session:
+        usage.add(session, [row(f"r{n}", started_at=float(n)) for n in range(5)])
+    first = api.ask("GET", "/admin/v1/usage", params={"limit": 3}).json()
+    second = api.ask(
+        "GET", "/admin/v1/usage", params={"limit": 3, "after": first["next"]}
+    ).json()
+    assert [entry["id"] for entry in first["data"] + second["data"]] == [
+        "r4", "r3", "r2", "r1", "r0",
+    ]  # fmt: skip
+    assert second["next"] is None
+    none = api.ask("GET", "/admin/v1/usage", params={"until": "0"}).json()
+    assert none["data"] == []
+
+
+def test_csv_has_every_row_and_no_cell_that_runs(api):
+    rows = [row(f"r{n:04}", started_at=float(n), end_user="=1+1") for n in range(1_203)]
+    with api.office.database.write() as session:
+        usage.add(session, rows)
+    said = api.ask("GET", "/admin/v1/usage", params={"format": "csv"})
+    assert said.headers["content-type"] == "text/csv; charset=utf-8"
+    read = list(csv.DictReader(io.StringIO(said.text)))
+    assert [line["id"] for line in read] == [f"r{n:04}" for n in range(1_202, -1, -1)]
+    assert read[0]["end_user"] == "'=1+1"
+    assert read[0]["cost_usd"] in {"1E-7", "0.0000001"}
+    spend = api.ask("GET", "/admin/v1/spend", params={"format": "csv", "by": "model"})
+    assert spend.text.splitlines()[1].startswith("gpt-4o,1203,")
+
+
+def test_the_schema_is_openapi_3_1_and_names_every_form(api):
+    schema = api.http.get("/admin/v1/openapi.json").json()
+    assert schema["openapi"].startswith("3.1")
+    for kind in KINDS.values():
+        form = schema["components"]["schemas"][kind.form.__name__]
+        assert set(form["properties"]) == set(kind.form.model_fields)
+    operations = [
+        operation for path in schema["paths"].values() for operation in path.values()
+    ]
+    assert all(operation["summary"] for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(
+        operations
+    )
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(api):
+    page = api.http.get("/admin/docs").text
+    assert "https://" not in page.replace("https://fastapi.tiangolo.com", "")
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f"/admin/docs/{name}" in page
+        assert len(api.http.get(f"/admin/docs/{name}").content) > 100_000
+
+
+def test_a_database_that_is_away_is_a_503_without_its_address(api, monkeypatch):
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("host db.internal is down"))
+
+    monkeypatch.setattr(api.office.directory, "page", away)
+    said = api.ask("GET", "/admin/v1/keys")
+    assert said.status_code == 503
+    assert "db.internal" not in said.text
