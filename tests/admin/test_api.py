@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
@@ -17,6 +18,7 @@ from extproc.admin.entries import KINDS
 from extproc.admin.http import Admin
 from extproc.db import usage
 from extproc.db.database import Database
+from extproc.db.tables import Base
 from tests.admin.test_directory import FILE, OWNER, Office
 from tests.db.test_usage import DAY, row
 
@@ -48,13 +50,23 @@ class Api:
         return self.http.request(method, path, headers=headers, **more)
 
 
-@pytest.fixture
-def api(tmp_path) -> Iterator[Api]:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """SQLite will do: what both databases must do alike is tried in `tests.db`."""
-    database = Database.in_folder(tmp_path)
+    database = Database.in_folder(tmp_path_factory.mktemp("admin"))
     database.migrate()
     yield Api(database)
     database.close()
+
+
+@pytest.fixture
+def api(served: Api) -> Iterator[Api]:
+    """The application, empty, and forgiving what the test before did."""
+    yield served
+    with served.office.database.write() as session:
+        for table in Base.metadata.sorted_tables:
+            session.execute(sa.delete(table))
+    served.office.clock.now += 2 * WAIT_SECONDS
 
 
 def test_an_entry_lives_from_post_to_delete(api):
