@@ -339,6 +339,9 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     index: int
     text: str
     choice: int = 0
+    logprobs: msgspec.Raw | None = None
+    """An array of tokens as in OpenAI's ``logprobs.content``; the text may be empty then,
+    since a token can be a part of a character."""
 
 
 class SignatureDelta(msgspec.Struct, frozen=True, gc=False):

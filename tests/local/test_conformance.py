@@ -79,7 +79,7 @@ def test_a_field_is_named_as_the_clients_api_spells_it():
     assert names == {
         ("openai", ""),
         ("anthropic", "include"),
-        ("gemini", "include"),
+        ("gemini", ""),
         ("bedrock", "include"),
     }
 

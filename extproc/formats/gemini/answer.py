@@ -7,8 +7,7 @@ form cannot say them: safety ratings, grounding and citation metadata.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -18,6 +17,7 @@ from extproc.formats.base import Overview
 from extproc.formats.gemini import wire
 from extproc.formats.gemini.choice_reader import ChoiceReader
 from extproc.formats.gemini.errors import error_of
+from extproc.formats.gemini.logprobs import write_tokens
 from extproc.usage import Usage
 
 
@@ -50,9 +50,12 @@ def _choice(said: wire.Candidate, index: int, answer_id: str) -> canonical.Choic
     parts = said.content.parts if said.content else None
     events = [*reader.read(parts or ()), *reader.finish(said.finish_reason or "STOP")]
     choice = _fold(events)
-    if said.logprobs_result is None:
+    scores = said.logprobs_result
+    tokens = None if scores is None else write_tokens(scores)
+    if tokens is None:
         return choice
-    return msgspec.structs.replace(choice, logprobs=_logprobs(said.logprobs_result))
+    whole = b'{"content":%b,"refusal":null}' % bytes(tokens)
+    return msgspec.structs.replace(choice, logprobs=msgspec.Raw(whole))
 
 
 class _Open(msgspec.Struct):
@@ -94,42 +97,6 @@ def _fold(events: Iterable[canonical.Event]) -> canonical.Choice:
             case _:
                 pass  # the ends of parts
     return canonical.Choice(tuple(one.part() for one in parts), finish)
-
-
-# ---------------------------------------------------------------- log probabilities
-
-
-class _Likely(msgspec.Struct):
-    """A token in OpenAI's words, which are the canonical ones."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class _Chosen(_Likely):
-    top_logprobs: list[_Likely]
-
-
-def _logprobs(said: wire.LogprobsResult) -> msgspec.Raw:
-    chosen = list(_chosen(said))
-    return msgspec.Raw(msgspec.json.encode({"content": chosen, "refusal": None}))
-
-
-def _chosen(said: wire.LogprobsResult) -> Iterator[_Chosen]:
-    tops = said.top_candidates or []
-    for i, one in enumerate(said.chosen_candidates or ()):
-        others = tops[i].candidates if i < len(tops) else None
-        yield _Chosen(
-            one.token,
-            one.log_probability,
-            list(one.token.encode()),
-            [
-                _Likely(other.token, other.log_probability, list(other.token.encode()))
-                for other in others or ()
-                if math.isfinite(other.log_probability)
-            ],
-        )
 
 
 # ---------------------------------------------------------------- shared with streams

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.gemini import wire
@@ -64,8 +66,12 @@ class ChoiceReader:
         self.finished = False
         self.skipped = 0
 
-    def read(self, parts: Iterable[wire.AnsweredPart]) -> Iterator[canonical.Event]:
-        """Yield what `parts` amount to.
+    def read(
+        self,
+        parts: Iterable[wire.AnsweredPart],
+        logprobs: msgspec.Raw | None = None,
+    ) -> Iterator[canonical.Event]:
+        """Yield what `parts` amount to, the first of whose texts has `logprobs`.
 
         Raises:
             ProtocolViolation: there are words or calls behind the end.
@@ -79,13 +85,16 @@ class ChoiceReader:
                 yield from self._call(part.function_call, part.thought_signature)
                 continue
             if part.text:
-                yield from self._text(
-                    "reasoning" if part.thought else "text", part.text
-                )
+                kind: canonical.PartKind = "reasoning" if part.thought else "text"
+                scores = logprobs if kind == "text" else None
+                logprobs = logprobs if scores is None else None
+                yield from self._text(kind, part.text, scores)
             elif part.text is None and part.thought_signature is None:
                 self.skipped += 1
             if part.thought_signature:
                 yield from self._prove(part.thought_signature)
+        if logprobs is not None and self._kind == "text" and not self.finished:
+            yield from self._text("text", "", logprobs)
 
     def refuse(self, words: str) -> Iterator[canonical.Event]:
         """Yield a refusal in `words`, and the end."""
@@ -103,11 +112,16 @@ class ChoiceReader:
             finish = "tool_calls"
         yield canonical.Finished(finish, choice=self._index)
 
-    def _text(self, kind: canonical.PartKind, text: str) -> Iterator[canonical.Event]:
+    def _text(
+        self,
+        kind: canonical.PartKind,
+        text: str,
+        logprobs: msgspec.Raw | None = None,
+    ) -> Iterator[canonical.Event]:
         if self._kind != kind:
             yield from self._end()
             yield self._begin(kind)
-        yield canonical.Delta(self._parts - 1, text, self._index)
+        yield canonical.Delta(self._parts - 1, text, self._index, logprobs)
 
     def _begin(
         self, kind: canonical.PartKind, call_id: str = "", name: str = ""

@@ -9,8 +9,7 @@ what cannot be said is either
   functions, a JSON answer beside tools where the model has not both; or
 - left out and reported, when it tunes or labels and Google's own OpenAI-compatible API
   ignores it too: `DROPPED`, ``logit_bias``, the end user, a service tier that Google does
-  not sell, sampling and penalties on models that no longer have them, log probabilities of
-  a stream, which no canonical event can say.
+  not sell, sampling and penalties on models that no longer have them.
 
 ``safety_settings``, a list as in Gemini's API, passes. How much to think is told in
 `thinking`, how messages become contents in `conversation`, tools in `tools`.
@@ -146,20 +145,10 @@ def _config(
             drop("presence_penalty")
         if request.frequency_penalty:
             drop("frequency_penalty")
-    _ask_logprobs(request, config, drop)
+    if request.logprobs:
+        config.response_logprobs = True
+        config.logprobs = request.top_logprobs or None
     return config
-
-
-def _ask_logprobs(
-    request: canonical.Request, config: wire.GenerationConfig, drop: Drop
-) -> None:
-    if not request.logprobs:
-        return
-    if request.stream:
-        drop(request.name_of("logprobs"))
-        return
-    config.response_logprobs = True
-    config.logprobs = request.top_logprobs or None
 
 
 def _safety_settings(request: canonical.Request) -> msgspec.Raw | None:

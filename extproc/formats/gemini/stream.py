@@ -5,7 +5,7 @@ no last frame by name. A stream is whole when every candidate that it has begun 
 why it stopped, or the prompt was refused; that another candidate was still to come cannot
 be told. Every frame counts the tokens so far: they are reported behind the last word, and
 again if they change after that. A finish reason that we do not know is a ``stop``, counted
-in `unknown`. Log probabilities have no event.
+in `unknown`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from extproc.formats.gemini import wire
 from extproc.formats.gemini.answer import block_message, usage_of
 from extproc.formats.gemini.choice_reader import FINISH, ChoiceReader
 from extproc.formats.gemini.errors import stream_error_of
+from extproc.formats.gemini.logprobs import write_tokens
 from extproc.framing.sse import Frame
 from extproc.usage import Usage
 
@@ -93,8 +94,12 @@ class ChunkStream(TableStream[wire.Event]):
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = ChoiceReader(index, self._id or "")
+        scores = said.logprobs_result
+        tokens = None if scores is None else write_tokens(scores)
         if said.content is not None and said.content.parts:
-            yield from choice.read(said.content.parts)
+            yield from choice.read(said.content.parts, tokens)
+        elif tokens:
+            yield from choice.read((), tokens)
         if said.finish_reason:
             self.unknown += said.finish_reason not in FINISH
             yield from choice.finish(said.finish_reason)

@@ -120,12 +120,20 @@ class Completion(Struct, frozen=True):
 # ---------------------------------------------------------------- the streamed answer
 
 
+class Logprobs(Struct, frozen=True):
+    """The log probabilities of a delta: arrays of tokens."""
+
+    content: Raw = ABSENT
+    refusal: Raw = ABSENT
+
+
 class ChunkChoice(Struct, frozen=True):
     """What a chunk says of one alternative."""
 
     index: int = 0
     delta: AnsweredMessage | None = None
     finish_reason: str | None = None
+    logprobs: Logprobs | None = None
 
 
 class Chunk(Struct, frozen=True):

@@ -20,6 +20,10 @@ from extproc.formats.openai_chat.finish import read_finish
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+_UNSCORED = answer_wire.Logprobs()
+_NONE = (wire.ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
+"""No log probabilities, in three spellings."""
+
 
 @dataclasses.dataclass(slots=True)
 class _Call:
@@ -58,8 +62,12 @@ class ChoiceReader:
         self._refused = False
         self.finished = False
 
-    def read(self, delta: answer_wire.AnsweredMessage) -> Iterator[canonical.Event]:
-        """Yield what `delta` amounts to.
+    def read(
+        self,
+        delta: answer_wire.AnsweredMessage,
+        logprobs: answer_wire.Logprobs | None = None,
+    ) -> Iterator[canonical.Event]:
+        """Yield what `delta`, whose tokens `logprobs` are, amounts to.
 
         Raises:
             ProtocolViolation: it brings content after the end, or a call without name.
@@ -74,11 +82,12 @@ class ChoiceReader:
                 yield from self._read_thinking(block)
         elif thought := delta.reasoning_content or delta.reasoning:
             yield from self._text("reasoning", thought)
-        if delta.content:
-            yield from self._text("text", delta.content)
-        if delta.refusal:
+        scored = logprobs or _UNSCORED
+        if delta.content or scored.content not in _NONE:
+            yield from self._text("text", delta.content or "", scored.content)
+        if delta.refusal or scored.refusal not in _NONE:
             self._refused = True
-            yield from self._text("refusal", delta.refusal)
+            yield from self._text("refusal", delta.refusal or "", scored.refusal)
         for call in delta.tool_calls or ():
             yield from self._read_call(call)
         if delta.function_call is not None:
@@ -121,13 +130,16 @@ class ChoiceReader:
 
     # ------------------------------------------------------------ words and thoughts
 
-    def _text(self, kind: canonical.PartKind, text: str) -> Iterator[canonical.Event]:
+    def _text(
+        self, kind: canonical.PartKind, text: str, scores: msgspec.Raw = wire.ABSENT
+    ) -> Iterator[canonical.Event]:
         if self._kind != kind:
             yield from self._end_text()
             yield from self._end_whole_calls()
             yield self._begin(kind)
-        if text:
-            yield canonical.Delta(self._open_text(), text, choice=self._index)
+        logprobs = None if scores in _NONE else scores
+        if text or logprobs is not None:
+            yield canonical.Delta(self._open_text(), text, self._index, logprobs)
 
     def _open_text(self) -> int:
         return self._parts - 1

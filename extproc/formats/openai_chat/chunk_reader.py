@@ -4,7 +4,7 @@ OpenAI's own chunks are regular; others leave out the index of tool calls, repea
 ids, give usage in a chunk with choices, finish twice, or end without ``[DONE]``. All that
 has one meaning only is read.
 
-Dropped, having no canonical event: ``logprobs`` and ``audio`` of chunks.
+Dropped, having no canonical event: the ``audio`` of chunks.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class ChunkReader(TableStream[answer_wire.Event]):
                 choice = ChoiceReader(said.index, self._id)
                 self._choices[said.index] = choice
             if said.delta is not None:
-                yield from choice.read(said.delta)
+                yield from choice.read(said.delta, said.logprobs)
             if said.finish_reason:
                 yield from choice.finish(said.finish_reason)
         usage = read_usage(chunk.usage)

@@ -68,6 +68,8 @@ class _Part:
     """What a part is given that ends without text: arguments that are JSON."""
     place: int = 0
     """Its index among the tool calls or thinking blocks of its choice."""
+    scored: bytes = b""
+    """What stands around the log probabilities of its deltas, where it may have them."""
 
 
 class _Choice:
@@ -108,6 +110,9 @@ class ChunkWriter:
                 break
             if isinstance(event, canonical.Delta):
                 part = self._parts[event.choice, event.index]
+                if event.logprobs is not None and part.scored:
+                    self._write_scored(event, event.logprobs, part, out)
+                    continue
                 if not event.text:
                     continue
                 text = _encode(event.text)
@@ -173,9 +178,15 @@ class ChunkWriter:
             part = self._start_call(event, choice, out)
         elif event.kind == "refusal":
             choice.refused = True
-            part = _Part(choice.head + b'{"refusal":', b"}" + self._tail)
+            part = _Part(
+                choice.head + b'{"refusal":', b"}" + self._tail,
+                scored=b'},"logprobs":{"content":null,"refusal":%b},"finish_reason":null',
+            )  # fmt: skip
         else:
-            part = _Part(choice.head + b'{"content":', b"}" + self._tail)
+            part = _Part(
+                choice.head + b'{"content":', b"}" + self._tail,
+                scored=b'},"logprobs":{"content":%b,"refusal":null},"finish_reason":null',
+            )  # fmt: skip
         self._parts[event.choice, event.index] = part
 
     def _start_reasoning(
@@ -218,6 +229,16 @@ class ChunkWriter:
         # Clients parse the arguments, and "" is not JSON.
         empty = b"" if event.custom else before + b'"{}"' + after
         return _Part(before, after, end_empty=empty, place=place)
+
+    def _write_scored(
+        self,
+        event: canonical.Delta,
+        logprobs: msgspec.Raw,
+        part: _Part,
+        out: list[bytes],
+    ) -> None:
+        after = part.scored % bytes(logprobs)
+        out += (part.before, _encode(event.text), after, self._close)
 
     def _write_signature(
         self, event: canonical.SignatureDelta, out: list[bytes]

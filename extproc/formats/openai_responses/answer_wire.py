@@ -146,6 +146,7 @@ class TextDelta(Event, tag="response.output_text.delta", frozen=True):
     output_index: int
     delta: str
     content_index: int = 0
+    logprobs: Raw = ABSENT
 
 
 class RefusalDelta(Event, tag="response.refusal.delta", frozen=True):

@@ -13,20 +13,15 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
-from extproc.formats.openai_responses import output
+from extproc.formats.openai_responses import output, wire
+from extproc.formats.openai_responses.logprobs import Token, read_tokens
+from extproc.formats.openai_responses.wire import present
 
 _encode = msgspec.json.Encoder().encode
 
 
-class _Token(msgspec.Struct, frozen=True):
-    token: str
-    logprob: float
-    bytes: list[int] | None = None
-    top_logprobs: list[_Token] = []
-
-
 class _Logprobs(msgspec.Struct, frozen=True):
-    content: list[_Token] | None = None
+    content: msgspec.Raw = wire.ABSENT
 
 
 _LOGPROBS = msgspec.json.Decoder(_Logprobs)
@@ -103,27 +98,12 @@ def _write_call(
     return items
 
 
-def _write_logprobs(said: msgspec.Raw | None) -> list[Any] | None:
-    """Return log probabilities as they are spelled here: always with bytes."""
+def _write_logprobs(said: msgspec.Raw | None) -> list[Token] | None:
+    """Return log probabilities as they are spelled here."""
     if said is None:
         return None
     try:
-        tokens = _LOGPROBS.decode(said).content
+        tokens = present(_LOGPROBS.decode(said).content)
     except msgspec.DecodeError:
         return None
-    return [_write_token(token) for token in tokens or ()]
-
-
-def _write_token(said: _Token) -> output.Json:
-    return {
-        **_bare_token(said),
-        "top_logprobs": [_bare_token(other) for other in said.top_logprobs],
-    }
-
-
-def _bare_token(said: _Token) -> output.Json:
-    return {
-        "token": said.token,
-        "bytes": list(said.token.encode()) if said.bytes is None else said.bytes,
-        "logprob": said.logprob,
-    }
+    return read_tokens(tokens)

@@ -31,12 +31,14 @@ from extproc.formats.openai_responses.answer_reader import (
     thought_of,
 )
 from extproc.formats.openai_responses.errors import read_error_event, read_failure
+from extproc.formats.openai_responses.logprobs import Token, read_tokens
 from extproc.formats.openai_responses.usage import read_usage
-from extproc.formats.openai_responses.wire import present
+from extproc.formats.openai_responses.wire import ABSENT, present, raw as raw_of
 from extproc.framing.sse import Frame
 
 _EVENT: msgspec.json.Decoder[wire.AnyEvent] = msgspec.json.Decoder(wire.AnyEvent)
 _GLANCE = msgspec.json.Decoder(wire.Glance)
+_NO_TOKENS = (ABSENT, msgspec.Raw(b"[]"), msgspec.Raw(b"null"))
 
 _PIECES = (
     wire.ItemAdded, wire.ItemDone, wire.PartAdded, wire.PartDone, wire.TextDelta,
@@ -97,8 +99,9 @@ class EventReader(TableStream[wire.StreamEvent]):
     def translate(self, event: wire.StreamEvent) -> Iterable[canonical.Event]:
         """Yield what a legal event amounts to; see `TableStream.translate`."""
         match event:
-            case wire.TextDelta(index, delta, place):
-                yield from self._say(index, "text", delta, place)
+            case wire.TextDelta(index, delta, place, logprobs):
+                tokens = None if logprobs in _NO_TOKENS else read_tokens(logprobs)
+                yield from self._say(index, "text", delta, place, tokens)
             case wire.ArgumentsDelta(index, delta) | wire.InputDelta(index, delta):
                 yield from self._say(index, "tool_call", delta)
             case wire.SummaryDelta(index, delta) | wire.ReasoningDelta(index, delta):
@@ -276,7 +279,12 @@ class EventReader(TableStream[wire.StreamEvent]):
         )
 
     def _say(
-        self, index: int, kind: canonical.PartKind, text: str, place: int = 0
+        self,
+        index: int,
+        kind: canonical.PartKind,
+        text: str,
+        place: int = 0,
+        tokens: list[Token] | None = None,
     ) -> Iterator[canonical.Event]:
         """Yield `text` as a piece of an item's part, which may begin with it."""
         item = self._item(index)
@@ -288,9 +296,10 @@ class EventReader(TableStream[wire.StreamEvent]):
             item.seen.add(place)
             self._refused = self._refused or kind == "refusal"
             yield canonical.PartStarted(part, kind)
-        if text:
+        if text or tokens:
             item.spoken = True
-            yield canonical.Delta(part, text)
+            logprobs = raw_of(tokens) if tokens else None
+            yield canonical.Delta(part, text, logprobs=logprobs)
 
     def _end_part(self, item: _Item, place: int) -> Iterator[canonical.Event]:
         part = item.open.pop(place, None)

@@ -17,7 +17,6 @@ sequence that a stop came from, and alternatives but the first.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,7 +27,9 @@ from extproc.errors import GatewayError
 from extproc.formats.base import WriterContext
 from extproc.formats.openai_responses import output
 from extproc.formats.openai_responses.errors import failure_of, write_error_event
+from extproc.formats.openai_responses.logprobs import read_tokens
 from extproc.formats.openai_responses.output import OpenItem
+from extproc.formats.openai_responses.parts import DELTAS, OpenPart
 from extproc.framing.sse import encode_frame
 from extproc.usage import Usage
 
@@ -38,30 +39,6 @@ KEEP_ALIVE = b": keep-alive\n\n"
 """A comment: every reader of server-sent events skips it."""
 
 _END = b"}\n\n"
-
-
-@dataclasses.dataclass(slots=True)
-class _Part:
-    """An open part."""
-
-    item: OpenItem
-    kind: canonical.PartKind
-    place: int
-    """Its index in the message's content."""
-    head: bytes
-    """What stands before the sequence number of its pieces."""
-    middle: bytes
-    """What stands between that and the text."""
-    texts: list[str] = dataclasses.field(default_factory=list)
-    announced: bool = True
-    """The summary has been opened; one without text never is."""
-
-
-_DELTAS = {
-    "text": "response.output_text.delta",
-    "refusal": "response.refusal.delta",
-    "reasoning": "response.reasoning_summary_text.delta",
-}
 
 
 class EventWriter:
@@ -85,7 +62,7 @@ class EventWriter:
         """Those that are not done, in order."""
         self._last: OpenItem | None = None
         """The message to which text that comes next belongs."""
-        self._parts: dict[int, _Part] = {}
+        self._parts: dict[int, OpenPart] = {}
         self._output: dict[int, msgspec.Raw] = {}
         """The items that are done, by their index."""
         self._usage: Usage | None = None
@@ -99,9 +76,12 @@ class EventWriter:
             if self._ended:
                 break
             if isinstance(event, canonical.Delta):
-                if event.choice or not event.text:
+                if event.choice or not (event.text or event.logprobs):
                     continue
                 part = self._parts[event.index]
+                if event.logprobs is not None:
+                    self._write_scored(event, event.logprobs, part, out)
+                    continue
                 if not part.announced:
                     self._announce(part, out)
                 part.texts.append(event.text)
@@ -263,7 +243,7 @@ class EventWriter:
         part.item.open += 1
         self._parts[event.index] = part
 
-    def _start_text(self, kind: canonical.PartKind, out: list[bytes]) -> _Part:
+    def _start_text(self, kind: canonical.PartKind, out: list[bytes]) -> OpenPart:
         self._refused = self._refused or kind == "refusal"
         item = self._last
         if item is None:
@@ -282,45 +262,53 @@ class EventWriter:
         )
         logprobs = b"" if kind == "refusal" else b'"logprobs":[],'
         middle = b'"content_index":%d,%b"delta":' % (place, logprobs)
-        return self._part(item, kind, _DELTAS[kind], middle, place)
+        return OpenPart.begin(item, kind, middle, place)
 
-    def _start_reasoning(self, event: canonical.PartStarted, out: list[bytes]) -> _Part:
+    def _start_reasoning(
+        self, event: canonical.PartStarted, out: list[bytes]
+    ) -> OpenPart:
         item = self._begin_item("reasoning", "rs")
         item.encrypted = event.encrypted
         item.id = output.thought(
             item.id, canonical.Reasoning(encrypted=event.encrypted)
         )[0]
         self._add_item(item, out)
-        part = self._part(
-            item, "reasoning", _DELTAS["reasoning"], b'"summary_index":0,"delta":', 0
-        )
+        part = OpenPart.begin(item, "reasoning", b'"summary_index":0,"delta":')
         part.announced = False
         return part
 
-    def _start_call(self, event: canonical.PartStarted, out: list[bytes]) -> _Part:
+    def _start_call(self, event: canonical.PartStarted, out: list[bytes]) -> OpenPart:
         item = self._begin_item("tool_call", "ctc" if event.custom else "fc")
         item.call = event
         self._add_item(item, out)
-        name = "custom_tool_call_input" if event.custom else "function_call_arguments"
-        return self._part(item, "tool_call", f"response.{name}.delta", b'"delta":', 0)
+        return OpenPart.begin(item, "tool_call", b'"delta":')
 
-    def _part(
+    def _write_scored(
         self,
-        item: OpenItem,
-        kind: canonical.PartKind,
-        name: str,
-        tail: bytes,
-        place: int,
-    ) -> _Part:
-        head = b'event: %b\ndata: {"type":"%b","sequence_number":' % (
-            name.encode(), name.encode(),
-        )  # fmt: skip
-        middle = b',"item_id":%b,"output_index":%d,%b' % (
-            _encode(item.id), item.index, tail,
-        )  # fmt: skip
-        return _Part(item, kind, place, head, middle)
+        event: canonical.Delta,
+        logprobs: msgspec.Raw,
+        part: OpenPart,
+        out: list[bytes],
+    ) -> None:
+        """Write a piece of text with its log probabilities."""
+        if part.kind != "text":
+            # A refusal has no place for them; other parts have none.
+            out.append(self.write([canonical.Delta(event.index, event.text)]))
+            return
+        tokens = read_tokens(logprobs)
+        part.tokens += tokens
+        part.texts.append(event.text)
+        self._event(
+            DELTAS["text"],
+            out,
+            item_id=part.item.id,
+            output_index=part.item.index,
+            content_index=part.place,
+            logprobs=tokens,
+            delta=event.text,
+        )
 
-    def _announce(self, part: _Part, out: list[bytes]) -> None:
+    def _announce(self, part: OpenPart, out: list[bytes]) -> None:
         part.announced = True
         self._event(
             "response.reasoning_summary_part.added",
@@ -354,15 +342,19 @@ class EventWriter:
                     whole = output.refusal_part(text)
                     self._event("response.refusal.done", out, **at, refusal=text)
                 else:
-                    whole = output.text_part(text)
+                    whole = output.text_part(text, part.tokens)
                     self._event(
-                        "response.output_text.done", out, **at, logprobs=[], text=text
+                        "response.output_text.done",
+                        out,
+                        **at,
+                        logprobs=part.tokens,
+                        text=text,
                     )
                 item.content[part.place] = raw = msgspec.Raw(_encode(whole))
                 self._event("response.content_part.done", out, **at, part=raw)
 
     def _end_call(
-        self, item: OpenItem, part: _Part, text: str, out: list[bytes]
+        self, item: OpenItem, part: OpenPart, text: str, out: list[bytes]
     ) -> None:
         custom = item.call is not None and item.call.custom
         if not text and not custom:

@@ -7,7 +7,7 @@ request come from `echo`, with the values of one that leaves everything out behi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from extproc import canonical
 from extproc.formats import proofs
 from extproc.formats.base import WriterContext
 from extproc.formats.openai_responses.envelope import Envelope, seal
+from extproc.formats.openai_responses.logprobs import Token
 from extproc.formats.openai_responses.usage import write_usage
 from extproc.usage import Usage
 
@@ -136,7 +137,7 @@ def item_id(prefix: str, context: WriterContext, index: int) -> str:
     return f"{prefix}_{context.id}_{index}"
 
 
-def text_part(text: str, logprobs: list[Any] | None = None) -> Json:
+def text_part(text: str, logprobs: Sequence[Token] | None = None) -> Json:
     """Return a part of a message."""
     return {
         "type": "output_text",

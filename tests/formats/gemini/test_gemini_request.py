@@ -483,8 +483,9 @@ TUNING_CASES = [
         ("user", "logit_bias", *sorted(DROPPED), "service_tier"),
     ),
     Case(
-        "a stream has no log probabilities",
-        {"stream": True, "logprobs": True, "top_logprobs": 2}, {}, ("logprobs",),
+        "log probabilities of a stream",
+        {"stream": True, "logprobs": True, "top_logprobs": 2},
+        {"generationConfig": {"responseLogprobs": True, "logprobs": 2}},
     ),
     Case(
         "safety settings and a modality of text pass",

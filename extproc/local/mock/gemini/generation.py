@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -185,7 +185,7 @@ class Generation:
                 candidate["content"] = {"parts": parts, "role": "model"}
             if self._config.get("responseLogprobs"):
                 candidate["logprobsResult"] = _logprobs(
-                    said, self._config.get("logprobs", 0)
+                    said.pieces, self._config.get("logprobs", 0)
                 )
             candidates.append(candidate)
         return {"candidates": candidates, **self._usage(answers), **self._head()}
@@ -202,9 +202,16 @@ class Generation:
             return
         for i, said in enumerate(answers):
             parts = self._parts(said, i) or [{"text": ""}]
+            pieces = [part for part in parts if _is_said(part)]
             for place, part in enumerate(parts):
                 last = place == len(parts) - 1
                 candidate: Json = {"content": {"parts": [part], "role": "model"}}
+                if self._config.get("responseLogprobs") and _is_said(part):
+                    candidate["logprobsResult"] = _logprobs(
+                        [part["text"]],
+                        self._config.get("logprobs", 0),
+                        pieces.index(part),
+                    )
                 if last:
                     candidate["finishReason"] = self._reason(said)
                 candidate["index"] = i
@@ -231,10 +238,14 @@ def _merged(parts: list[Json]) -> list[Json]:
     return merged
 
 
-def _logprobs(said: Answer, tops: int) -> Json:
+def _is_said(part: Json) -> bool:
+    return bool(part.get("text")) and not part.get("thought")
+
+
+def _logprobs(pieces: Iterable[str], tops: int, first: int = 0) -> Json:
     chosen = [
         {"token": piece, "tokenId": i, "logProbability": -0.25}
-        for i, piece in enumerate(said.pieces)
+        for i, piece in enumerate(pieces, first)
     ]
     result: Json = {"chosenCandidates": chosen}
     if tops:
