@@ -72,7 +72,7 @@ bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff
-	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly $(wildcard tests/config tests/cases) tests/local/test_conformance.py
+	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly $(wildcard tests/config tests/cases) tests/local/test_conformance.py tests/local/providers/test_catalogue.py
 
 .PHONY: protos
 protos: $(VENV)/.dev ## Compile protos/ into extproc/_pb

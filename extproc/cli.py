@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from extproc.config.compile import EnvoyFiles
+    from extproc.config.schema import Config
     from extproc.runtime import Snapshot
 
 app = typer.Typer(
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="The key made at first start.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+providers = typer.Typer(help="Which providers there are, and whether one works.")
+app.add_typer(providers, name="providers")
 
 INSTALLED = Path("/var/lib/extproc")
 """Where the container images keep state and sockets."""
@@ -174,6 +177,30 @@ def conformance(
     raise typer.Exit(any(row.outcome == "fail" for row in rows))
 
 
+@providers.callback(invoke_without_command=True)
+def list_providers(
+    context: typer.Context,
+    *,
+    config: ConfigOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="entries instead of a table")
+    ] = False,
+) -> None:
+    """List the providers that are configured, and those that could be."""
+    if context.invoked_subcommand is not None:
+        return
+    import msgspec  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from extproc.local.providers.catalogue import catalogue, table  # noqa: PLC0415
+
+    entries = catalogue(_loaded(config) if config else None, os.environ)
+    if json:
+        print(msgspec.json.format(msgspec.json.encode(entries)).decode())
+    else:
+        Console().print(table(entries))
+
+
 @keys.command()
 def reset(
     config: ConfigOption = None, listen: ListenOption = None, state: StateOption = None
@@ -194,22 +221,27 @@ def reset(
         print(f"While {MASTER_VARIABLE} is set, only that is a key.", file=sys.stderr)
 
 
+def _loaded(file: Path | None) -> Config:
+    """Read a file, or the environment."""
+    from extproc.config.load import ConfigError, autoconfig, load  # noqa: PLC0415
+
+    try:
+        if file is None:
+            return autoconfig(os.environ, mock_url=None)
+        return load(file, os.environ)
+    except ConfigError as error:
+        fail("\n".join(map(str, error.problems)))
+
+
 def _compiled(
     file: Path | None, folder: Path, ca_bundle: Path
 ) -> tuple[EnvoyFiles, Snapshot]:
     """Compile a file or the environment, for an Envoy that finds things in `folder`."""
     from extproc.config.build import build  # noqa: PLC0415
     from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
-    from extproc.config.load import ConfigError, autoconfig, load  # noqa: PLC0415
     from extproc.server.keys import read_grants  # noqa: PLC0415
 
-    try:
-        if file is None:
-            config = autoconfig(os.environ, mock_url=None)
-        else:
-            config = load(file, os.environ)
-    except ConfigError as error:
-        fail("\n".join(map(str, error.problems)))
+    config = _loaded(file)
     layout = Layout(
         xds=folder / "xds",
         admin=folder / "admin.sock",

@@ -40,12 +40,20 @@ def find(environ: Mapping[str, str], provider: Provider) -> Found | None:
 
 
 def find_all(environ: Mapping[str, str]) -> dict[str, Found]:
-    """Return all that are configured, in the order of `PROVIDERS`."""
-    return {
-        name: found
-        for name, provider in PROVIDERS.items()
-        if (found := find(environ, provider)) is not None
-    }
+    """Return all that are configured, in the order of `PROVIDERS`.
+
+    A key that opens two APIs of one service stands for the first; the other one is
+    there for configurations that name it.
+    """
+    out: dict[str, Found] = {}
+    taken: set[str] = set()
+    for name, provider in PROVIDERS.items():
+        found = find(environ, provider)
+        if found is None or (provider.key_variable in taken and not found.base_url):
+            continue
+        taken.add(provider.key_variable)
+        out[name] = found
+    return out
 
 
 def variables() -> frozenset[str]:

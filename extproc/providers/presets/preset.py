@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from extproc.formats import openai_chat
+from extproc.formats import openai_chat, openai_responses
 from extproc.formats.openai_chat.quirks import quirky
 from extproc.providers.base import Provider
 
@@ -26,7 +26,8 @@ class Preset:
     """``gen_ai.provider.name``; empty: its type, as OpenTelemetry has no name for it."""
     header: str = "authorization"
     prefix: str = "Bearer "
-    path: str = "/chat/completions"
+    responses: bool = False
+    """It serves OpenAI's Responses and not its chat."""
     url: str = ""
     """The environment variable that says where a server of one's own is."""
     variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -42,12 +43,13 @@ class Preset:
 
     def provider(self, type_: str) -> Provider:
         """Return the provider that a configuration names `type_`."""
+        chat = quirky(openai_chat.PROVIDER, tuple(self.quirks), self.title)
         return Provider(
             name=self.name or type_,
             title=self.title,
-            format=quirky(openai_chat.PROVIDER, tuple(self.quirks), self.title),
+            format=openai_responses.PROVIDER if self.responses else chat,
             base_url=self.base_url,
-            chat_path=self.path,
+            chat_path="/responses" if self.responses else "/chat/completions",
             credential_header=self.header,
             credential_prefix=self.prefix,
             key_variable=self.key,

@@ -141,6 +141,41 @@ def _names_a_function(call: Object) -> bool:
     return bool(function and read_text(function.get("name")))
 
 
+class CallsFinish:
+    """Says ``tool_calls`` where a stream that has called ends in ``stop``."""
+
+    marks = (b'"tool_calls"', b'"stop"')
+    usage: Usage | None = None
+
+    def __init__(self) -> None:
+        self._called: set[int] = set()
+
+    def change(self, payload: bytes) -> Iterable[bytes]:
+        """See `ChunkKind.change`."""
+        chunk = read_object(payload)
+        choices = read_objects(chunk.get("choices")) if chunk else None
+        if not chunk or not choices:
+            return (payload,)
+        changed = False
+        for place, choice in enumerate(choices):
+            index = _index(choice, place)
+            delta = read_object(choice.get("delta"))
+            if delta and read_objects(delta.get("tool_calls")):
+                self._called.add(index)
+            ended = read_text(choice.get("finish_reason")) == "stop"
+            if ended and index in self._called:
+                choice["finish_reason"] = raw("tool_calls")
+                changed = True
+        if not changed:
+            return (payload,)
+        chunk["choices"] = raw(choices)
+        return (_encode(chunk),)
+
+    def close(self) -> Iterable[bytes]:
+        """See `ChunkKind.close`."""
+        return ()
+
+
 # ---------------------------------------------------------------- reasoning
 
 

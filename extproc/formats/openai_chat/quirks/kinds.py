@@ -136,6 +136,9 @@ KINDS: Mapping[str, Kind] = {
         "leaves the `index` of tool calls out of its streams",
         stream=chunks.tool_index,
     ),
+    "stop_for_tool_calls": Kind(
+        "ends a stream that calls tools with `stop`", stream=chunks.CallsFinish
+    ),
     "usage_in_every_chunk": Kind(
         "repeats the usage in many chunks: clients get it once, at the end",
         stream=chunks.UsageOnce,

@@ -1,0 +1,1 @@
+"""Which providers are known, which are configured, and whether one works."""
