@@ -1,0 +1,3 @@
+"""What is counted between requests: limits, budgets, reservations."""
+
+from __future__ import annotations

@@ -1,0 +1,270 @@
+"""The store of one worker: its own memory. Nothing is awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import TypeVar
+
+from extproc.policy.claims import (
+    NOTHING,
+    Admission,
+    Admitted,
+    Claim,
+    Denied,
+    Left,
+    Spent,
+    Verdict,
+)
+from extproc.policy.rate import Window, seconds_until, slot_at
+from extproc.state.base import Balance
+
+REMEMBERED = 10_000
+"""Settled ids that are known as such: a repeated settlement comes at once or never."""
+KEPT_SECONDS = 7 * 86_400
+"""How long a budget is kept after its period, for settlements that come late."""
+CORRECTABLE_SECONDS = 86_400
+"""How long an expired hold is kept, for the settlement that may still come."""
+
+
+SWEPT_AT_ONCE = 1_000
+"""Entries of each table that one `expire` looks at: some 0.5 ms."""
+
+V = TypeVar("V")
+
+
+class _Hold:
+    """What is reserved for one id."""
+
+    __slots__ = ("admission", "amounts", "expires", "slots")
+
+    def __init__(
+        self, admission: Admission, amounts: list[int], slots: list[int], expires: float
+    ) -> None:
+        self.admission = admission
+        self.amounts = amounts
+        self.slots = slots
+        self.expires = expires
+
+
+class _Account:
+    """One budget's money."""
+
+    __slots__ = ("ends", "held", "spent")
+
+    def __init__(self, ends: int) -> None:
+        self.spent = 0
+        self.held = 0
+        self.ends = ends
+
+
+class MemoryStore:
+    """See `Store`; of one process and one thread."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, Window] = {}
+        self._accounts: dict[str, _Account] = {}
+        self._running: dict[str, int] = {}
+        # Both in the order in which they expire: all are held equally long.
+        self._holds: dict[str, _Hold] = {}
+        self._expired: dict[str, _Hold] = {}
+        self._settled: dict[str, None] = {}
+
+    def admit(self, admission: Admission, *, now: float, expires: float) -> Verdict:
+        """See `Store.admit`."""
+        known = (
+            admission.id in self._holds
+            or admission.id in self._settled
+            or admission.id in self._expired
+        )
+        left, slots = [], []
+        for index, claim in enumerate(admission.claims):
+            amount = 0 if known else claim.amount
+            slot = 0
+            if claim.seconds:
+                slot = slot_at(claim.seconds, now)
+                window = self._window(claim)
+                window.advance(slot)
+                used = window.total
+                reset = seconds_until(claim.seconds, max(window.last, slot), now)
+            elif claim.counts == "nanos":
+                account = self._account(claim)
+                used = account.spent + account.held
+                reset = claim.ends - now
+            else:
+                used, reset = self._running.get(claim.meter, 0), 0.0
+            remaining = claim.limit - used - amount
+            if remaining < 0 and amount:
+                standing = Left(max(0, claim.limit - used), reset)
+                return Denied(index, standing, self._wait(claim, now))
+            left.append(Left(max(0, remaining), reset))
+            slots.append(slot)
+        if not known:
+            self._reserve(admission, slots, expires)
+        return Admitted(tuple(left))
+
+    def settle(self, admission: Admission, spent: Spent, *, now: float) -> bool:
+        """See `Store.settle`."""
+        if admission.id in self._settled:
+            return False
+        hold = self._holds.pop(admission.id, None)
+        active = hold is not None
+        hold = hold or self._expired.pop(admission.id, None)
+        for index, claim in enumerate(admission.claims):
+            used = spent.of(claim.counts)
+            held = hold.amounts[index] if hold else 0
+            if claim.seconds:
+                now_slot = slot_at(claim.seconds, now)
+                window = self._window(claim)
+                slot = hold.slots[index] if hold else now_slot
+                if used != held:
+                    window.correct(slot, used - held, now_slot)
+            elif claim.counts == "nanos":
+                account = self._account(claim)
+                if active:
+                    account.held -= held
+                    account.spent += used
+                else:
+                    account.spent += used - held
+            elif active:
+                self._running[claim.meter] -= held
+        self._remember(admission.id)
+        return True
+
+    def release(self, admission: Admission, *, now: float) -> bool:
+        """See `Store.release`."""
+        return self.settle(admission, NOTHING, now=now)
+
+    def top_up(
+        self,
+        admission: Admission,
+        nanos: int,
+        *,
+        now: float,  # noqa: ARG002  the protocol's
+        expires: float,
+    ) -> bool:
+        """See `Store.top_up`."""
+        hold = self._holds.get(admission.id)
+        if hold is None:
+            return False
+        budgets = [
+            (index, claim, self._account(claim))
+            for index, claim in enumerate(admission.claims)
+            if claim.counts == "nanos"
+        ]
+        if nanos and any(
+            account.spent + account.held + nanos > claim.limit
+            for _, claim, account in budgets
+        ):
+            return False
+        for index, _, account in budgets:
+            account.held += nanos
+            hold.amounts[index] += nanos
+        hold.expires = expires
+        self._holds[admission.id] = self._holds.pop(admission.id)  # now the last
+        return True
+
+    def expire(self, *, now: float) -> int:
+        """See `Store.expire`; forgets what no longer counts, too."""
+        due = _due(self._holds, now)
+        for hold in due:
+            self._charge(hold)
+            hold.expires = now + CORRECTABLE_SECONDS
+            self._expired[hold.admission.id] = self._holds.pop(hold.admission.id)
+        for hold in _due(self._expired, now):
+            del self._expired[hold.admission.id]
+        self._forget(now)
+        return len(due)
+
+    def seed(self, balances: Mapping[str, Balance], *, now: float) -> None:
+        """See `Store.seed`."""
+        for meter, balance in balances.items():
+            if balance.ends + KEPT_SECONDS > now:
+                account = self._accounts.setdefault(meter, _Account(balance.ends))
+                account.spent = max(account.spent, balance.nanos)
+
+    def spent(self, meters: tuple[str, ...]) -> tuple[int, ...]:
+        """See `Store.spent`."""
+        accounts = [self._accounts.get(meter) for meter in meters]
+        return tuple(a.spent + a.held if a is not None else 0 for a in accounts)
+
+    def _account(self, claim: Claim) -> _Account:
+        account = self._accounts.get(claim.meter)
+        if account is None:
+            account = self._accounts[claim.meter] = _Account(claim.ends)
+        return account
+
+    def _window(self, claim: Claim) -> Window:
+        window = self._windows.get(claim.meter)
+        if window is None:
+            window = self._windows[claim.meter] = Window(claim.seconds)
+        return window
+
+    def _reserve(self, admission: Admission, slots: list[int], expires: float) -> None:
+        amounts = []
+        for claim, slot in zip(admission.claims, slots, strict=True):
+            amount = claim.amount
+            amounts.append(amount)
+            if claim.seconds:
+                self._windows[claim.meter].take(slot, amount)
+            elif claim.counts == "nanos":
+                self._accounts[claim.meter].held += amount
+            else:
+                self._running[claim.meter] = self._running.get(claim.meter, 0) + amount
+        self._holds[admission.id] = _Hold(admission, amounts, slots, expires)
+
+    def _wait(self, claim: Claim, now: float) -> float | None:
+        """Return when a claim that is refused could be met."""
+        if claim.amount > claim.limit:
+            return None
+        if claim.seconds:
+            slot = self._windows[claim.meter].free_from(claim.amount, claim.limit)
+            return None if slot is None else seconds_until(claim.seconds, slot, now)
+        return max(0.0, claim.ends - now) if claim.counts == "nanos" else 1.0
+
+    def _charge(self, hold: _Hold) -> None:
+        for claim, amount in zip(hold.admission.claims, hold.amounts, strict=True):
+            if claim.counts == "nanos":
+                account = self._account(claim)
+                account.held -= amount
+                account.spent += amount
+            elif claim.counts == "running":
+                self._running[claim.meter] -= amount
+
+    def _remember(self, id_: str) -> None:
+        self._settled[id_] = None
+        if len(self._settled) > REMEMBERED:
+            del self._settled[next(iter(self._settled))]
+
+    def _forget(self, now: float) -> None:
+        for meter, account in _next(self._accounts):
+            if account.ends + KEPT_SECONDS < now and not account.held:
+                del self._accounts[meter]
+        for meter, running in _next(self._running):
+            if running == 0:
+                del self._running[meter]
+        for meter, window in _next(self._windows):
+            window.advance(slot_at(window.seconds, now))
+            if window.total == 0:
+                del self._windows[meter]
+
+
+def _due(holds: dict[str, _Hold], now: float) -> list[_Hold]:
+    due = []
+    for hold in holds.values():
+        if hold.expires > now:
+            break
+        due.append(hold)
+    return due
+
+
+def _next(table: dict[str, V]) -> list[tuple[str, V]]:
+    """Return the next entries to look at, and put them last.
+
+    In pieces: whoever makes up names (of end users) must not make one sweep long.
+    """
+    entries = list(islice(table.items(), SWEPT_AT_ONCE))
+    for key, value in entries:
+        del table[key]
+        table[key] = value
+    return entries
