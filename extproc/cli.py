@@ -165,11 +165,11 @@ def conformance(
     from rich.console import Console  # noqa: PLC0415
 
     from extproc.local.conformance import play, tables  # noqa: PLC0415
-    from extproc.providers import NATIVE  # noqa: PLC0415
+    from extproc.providers import JUDGED  # noqa: PLC0415
 
-    if provider is not None and provider not in NATIVE:
-        fail(f"There is no provider {provider!r}; there are {', '.join(NATIVE)}.")
-    rows = play([provider] if provider else tuple(NATIVE))
+    if provider is not None and provider not in JUDGED:
+        fail(f"There is no provider {provider!r}; there are {', '.join(JUDGED)}.")
+    rows = play([provider] if provider else tuple(JUDGED))
     if json:
         print("\n".join(msgspec.json.encode(row).decode() for row in rows))
     else:

@@ -66,6 +66,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     only_main: bool = False
     """Whether the provider serves only the main one of its kind's APIs."""
     placement: Placement = Placement()
+    settings: tuple[tuple[str, str], ...] = ()
+    """What its kind's paths leave to the configuration, such as a project."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
@@ -298,7 +300,7 @@ _CLIENTS_OWN = {"content-encoding", "openai-organization", "openai-project"}
 
 def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
     """Look up `spec`; `given` are the headers that any target is configured to be sent."""
-    provider = PROVIDERS[spec.type]
+    provider = PROVIDERS[spec.type].located(dict(spec.settings))
     if spec.quirks is not None:
         provider = with_quirks(provider, spec.quirks, spec.provider)
     headers = {

@@ -116,4 +116,5 @@ def _target(
         include_usage=provider.include_usage,
         only_main=not provider.responses,
         placement=place,
+        settings=tuple(provider.path_settings.items()),
     )

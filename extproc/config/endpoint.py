@@ -18,6 +18,15 @@ _HOSTNAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
     r"(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z"
 )
+_NUMBER = re.compile(r"(?:\d+|0x[0-9a-f]*)\Z")
+"""A last label of this form makes the whole an address to some resolvers: ``0x7f.1``
+(https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data"})
+"""Servers of the clouds that hand out the machine's own credentials."""
+_AWS_REGION = re.compile(
+    r"(?:[a-z0-9-]+\.)?bedrock-runtime(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)"
+    r"\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+)
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*\Z")
 
 
@@ -50,6 +59,19 @@ class Endpoint:
         ip = _ip(self.host)
         return self.host == "localhost" if ip is None else ip.is_loopback
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is an address that only this network, or this machine, answers.
+
+        Names are looked up by Envoy alone, so but for those of the clouds' metadata
+        servers they are not judged.
+        """
+        ip = _ip(self.host)
+        if ip is None:
+            return self.host in METADATA_HOSTS
+        inner = getattr(ip, "ipv4_mapped", None) or ip
+        return not (inner.is_global or inner.is_loopback)
+
 
 def parse_endpoint(url: str) -> Endpoint:
     """Take a base URL apart.
@@ -69,7 +91,9 @@ def parse_endpoint(url: str) -> Endpoint:
         raise ValueError("must begin with https:// (or http://)")
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password: use api_key")
-    if _ip(host) is None and not _HOSTNAME.match(host):
+    if _ip(host) is None and (
+        not _HOSTNAME.match(host) or _NUMBER.match(host.rpartition(".")[2])
+    ):
         raise ValueError("has no host name that can be looked up")
     if port == 0:
         raise ValueError("cannot have port 0")
@@ -82,6 +106,15 @@ def parse_endpoint(url: str) -> Endpoint:
         tls=parts.scheme == "https",
         path=path,
     )
+
+
+def aws_region(host: str) -> str | None:
+    """Return the region that a host of Bedrock's names; None for any other host.
+
+    https://docs.aws.amazon.com/general/latest/gr/bedrock.html; FIPS and VPC endpoints too.
+    """
+    found = _AWS_REGION.fullmatch(host)
+    return found["region"] if found else None
 
 
 def split_address(address: str) -> tuple[str, int]:

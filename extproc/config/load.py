@@ -35,6 +35,18 @@ MOCK_KEY = "sk-mock"
 """What the mock providers are called with."""
 
 
+PROVIDER_FILES: tuple[tuple[str, ...], ...] = (
+    ("ca_file",),
+    ("client_certificate", "certificate"),
+    ("client_certificate", "key"),
+    ("entra", "federated_token_file"),
+    ("google", "credentials_file"),
+    ("aws", "credentials_file"),
+    ("aws", "web_identity_token_file"),
+)
+"""Where the section of a provider names files."""
+
+
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read the configuration in `path`; files that it names are relative to its folder.
 
@@ -88,9 +100,11 @@ def autoconfig(environ: Mapping[str, str], *, mock_url: str | None) -> Config:
     Raises:
         ConfigError: there is neither a key nor a mock, or a key cannot be one.
     """
-    live: dict[str, dict[str, Plain]] = {}
+    live: dict[str, dict[str, object]] = {}
     for name, found in find_all(environ).items():
-        live[name] = {"type": name, "api_key": found.api_key}
+        live[name] = {"type": name, **found.more}
+        if found.api_key is not None:
+            live[name]["api_key"] = found.api_key
         if found.base_url is not None:
             live[name]["base_url"] = found.base_url
     if not live and mock_url is not None:
@@ -188,26 +202,34 @@ def _validate(plain: object, folder: Path) -> tuple[Config | None, list[Found]]:
 
 def _rooted(plain: dict[str, Plain], folder: Path) -> dict[str, Plain]:
     """Return `plain` with its file names made absolute."""
-
-    def rooted(section: Plain, *names: str) -> Plain:
-        if not isinstance(section, dict):
-            return section
-        changed = dict(section)
-        for name in names:
-            file = section.get(name)
-            if isinstance(file, str):
-                changed[name] = str(folder / Path(file).expanduser())
-        return changed
-
     out = dict(plain)
     listen, providers = plain.get("listen"), plain.get("providers")
-    if isinstance(listen, dict) and "tls" in listen:
-        out["listen"] = {**listen, "tls": rooted(listen["tls"], "certificate", "key")}
+    if isinstance(listen, dict):
+        out["listen"] = _with_files(
+            listen, folder, (("tls", "certificate"), ("tls", "key"))
+        )
     if isinstance(providers, dict):
         out["providers"] = {
-            name: rooted(section, "ca_file") for name, section in providers.items()
+            name: _with_files(section, folder, PROVIDER_FILES)
+            for name, section in providers.items()
         }
     return out
+
+
+def _with_files(
+    section: Plain, folder: Path, files: tuple[tuple[str, ...], ...]
+) -> Plain:
+    """Return `section` with the files at these places in it made absolute."""
+    for name, *rest in files:
+        if not isinstance(section, dict) or name not in section:
+            continue
+        value = section[name]
+        if rest:
+            value = _with_files(value, folder, (tuple(rest),))
+        elif isinstance(value, str):
+            value = str(folder / Path(value).expanduser())
+        section = {**section, name: value}
+    return section
 
 
 def _references(plain: dict[str, Plain]) -> Iterator[Found]:
@@ -279,8 +301,12 @@ def _consistency(config: Config) -> Iterator[Found]:
         for key, file in (("certificate", tls.certificate), ("key", tls.key)):
             yield from _readable(("listen", "tls", key), file)
     for name, provider in config.providers.items():
-        if provider.ca_file is not None:
-            yield from _readable(("providers", name, "ca_file"), provider.ca_file)
+        for place in PROVIDER_FILES:
+            value: object = provider
+            for step in place:
+                value = getattr(value, step, None)
+            if isinstance(value, Path):
+                yield from _readable(("providers", name, *place), value)
 
 
 def _list_of(name: str, model: ModelConfig) -> Iterator[Found]:

@@ -8,7 +8,6 @@ more than one place of the file is checked in `extproc.config.load`.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
@@ -18,9 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from extproc.config.endpoint import Endpoint, parse_endpoint, split_address
+from extproc.config.endpoint import split_address
 from extproc.config.models import ModelConfig, RoutingConfig, TargetConfig
 from extproc.config.prices import PriceConfig
+from extproc.config.providers import ProviderConfig
 from extproc.config.tenancy import (
     AccountingConfig,
     Budgets,
@@ -34,19 +34,16 @@ from extproc.config.tenancy import (
 )
 from extproc.config.values import (
     CREDENTIAL_HEADERS,
+    Address,
     ByteCount,
+    CertificatePair,
     Credential,
-    Headers,
     Seconds,
     Section,
-    Switch,
     Text,
     Whole,
     read_seconds,
 )
-from extproc.formats.openai_chat.quirks import find_kind
-from extproc.providers import PROVIDERS
-from extproc.providers.base import Provider
 from extproc.runtime import glob_pattern
 
 __all__ = [
@@ -61,52 +58,13 @@ RESERVED_NAMES = frozenset({"sidecar", "none"})
 """Envoy clusters of our own; a provider's cluster has the provider's name."""
 
 
-def _address(value: str) -> str:
-    split_address(value)
-    return value
-
-
-def _base_url(value: str) -> str:
-    parse_endpoint(value)
-    return value
-
-
-def _type(value: str) -> str:
-    if value not in PROVIDERS:
-        raise ValueError("is not a type of provider: `extproc providers` lists them")
-    return value
-
-
-def _quirks(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if find_kind(name) is None:
-            raise ValueError(f"{name!r} is not a kind of quirk: see docs/providers.md")
-    if len(set(value)) < len(value):
-        raise ValueError("names a kind twice")
-    return value
-
-
-Address = Annotated[str, AfterValidator(_address)]
-
-
-class ListenerTls(Section):
-    """The gateway's own certificate.
-
-    Envoy reads both files, and reads them again after a rename in their folder.
-    """
-
-    certificate: Path
-    """PEM, the whole chain."""
-    key: Path
-    """PEM."""
-
-
 class Listen(Section):
     """Where applications connect."""
 
     address: Address = "127.0.0.1:8080"
     """Port 0 takes a free one."""
-    tls: ListenerTls | None = None
+    tls: CertificatePair | None = None
+    """The gateway's own certificate."""
     xff_num_trusted_hops: Annotated[Whole, Field(ge=0, le=10)] = 0
     """Proxies of ours in front, whose ``x-forwarded-for`` is believed."""
 
@@ -135,107 +93,6 @@ class Control(Section):
     def port(self) -> int:
         """0 for a free one."""
         return split_address(self.address)[1]
-
-
-class ProviderTimeouts(Section):
-    """Times of one provider's connections."""
-
-    connect: Seconds = 5.0
-    """TCP and TLS. Far above any healthy handshake; with it three dead targets of a
-    chain cost a client 15 s, not a minute."""
-    keep_alive: Seconds = 60.0
-    """How long an idle connection is kept. Below the idle limit of the load balancers in
-    front of the providers (AWS: 350 s, Cloudflare: 400 s), so that we close first."""
-
-
-class ProbeConfig(Section):
-    """Asking whether a provider is there, without a credential and at no cost.
-
-    Any answer below 500 counts, a refusal too. A provider that stays silent or away is
-    passed over at once, where a request would have had to wait for its timeout.
-    """
-
-    interval: Seconds = 30.0
-    timeout: Seconds = 5.0
-    path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$")] | None = None
-    """None: that of the base URL."""
-
-
-class ProviderConfig(Section):
-    """One account at one provider: one Envoy cluster."""
-
-    type: Annotated[str, AfterValidator(_type)]
-    """A key of `PROVIDERS`."""
-    api_key: Credential | None = None
-    api_keys: Annotated[tuple[Credential, ...], Field(max_length=64)] = ()
-    """Several, in place of one: the load is spread over them, and one that is limited or
-    refused is left alone."""
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    """None: the type's own. With the version part of the path."""
-    allow_plaintext: Switch = False
-    """Whether ``http://`` may leave this machine: prompts and keys in the clear."""
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] = "us-east-1"
-    """Of AWS: in the address where `base_url` does not say, and in signatures."""
-    ca_file: Path | None = None
-    """PEM bundle to verify the provider with; None: the public authorities."""
-    headers: Headers = Field(default_factory=dict)
-    """Sent with every request. Not secret: Envoy's config dump shows them."""
-    default_max_tokens: Annotated[Whole, Field(ge=1)] = 4096
-    include_usage: Switch = True
-    """Whether it understands ``stream_options.include_usage``."""
-    responses: Switch = True
-    """Whether a server of OpenAI's chat API has ``/responses`` too; where it has not,
-    requests for it are translated to chat."""
-    quirks: Annotated[tuple[str, ...], AfterValidator(_quirks)] | None = None
-    """How a server of OpenAI's chat API differs from OpenAI's, in place of what its type
-    is known for: the kinds in ``docs/providers.md``."""
-    timeouts: ProviderTimeouts = ProviderTimeouts()
-    probe: ProbeConfig | None = None
-    """None: nothing is sent that no application asked for."""
-
-    @property
-    def kind(self) -> Provider:
-        """The `Provider` that `type` names."""
-        return PROVIDERS[self.type]
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it is."""
-        own = self.kind.base_url.replace("{region}", self.region)
-        if self.base_url is None and "{" in own:
-            raise ValueError(f"base_url is missing: {own}")
-        return parse_endpoint(self.base_url or own)
-
-    @model_validator(mode="after")
-    def _encrypted(self) -> ProviderConfig:
-        there = self.endpoint
-        if not (there.tls or there.is_loopback or self.allow_plaintext):
-            raise ValueError(
-                "base_url is http:// to another machine, where anybody on the way reads "
-                "prompts and the key: use https://, or say allow_plaintext: true"
-            )
-        if there.tls and there.host == "localhost" and self.ca_file is None:
-            raise ValueError("https://localhost needs a ca_file: no public one has it")
-        if self.api_key is not None and self.api_keys:
-            raise ValueError("needs either api_key or api_keys, and not both")
-        if len({key.get_secret_value() for key in self.api_keys}) < len(self.api_keys):
-            raise ValueError("api_keys has the same key twice")
-        kind = self.kind
-        if not (
-            self.api_key
-            or self.api_keys
-            or self.base_url
-            or kind.aws_service
-            or kind.keyless
-        ):
-            raise ValueError(f"api_key is missing (usually ${{{kind.key_variable}}})")
-        return self
-
-    @model_validator(mode="after")
-    def _chat(self) -> ProviderConfig:
-        if self.quirks is not None and self.kind.format.name != "openai_chat":
-            raise ValueError("quirks are those of servers of OpenAI's chat API")
-        return self
 
 
 class KeyConfig(KeyHolder):

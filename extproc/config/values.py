@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
@@ -13,6 +14,8 @@ from pydantic import (
     Field,
     SecretStr,
 )
+
+from extproc.config.endpoint import split_address
 
 CREDENTIAL_HEADERS = (
     "authorization",
@@ -70,6 +73,11 @@ def _switch(value: object) -> object:
     return value
 
 
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
 def _credential(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if not secret:
@@ -96,6 +104,7 @@ Seconds = Annotated[float, BeforeValidator(read_seconds), Field(gt=0, le=86_400)
 Whole = Annotated[int, BeforeValidator(_whole)]
 ByteCount = Annotated[int, BeforeValidator(_bytes)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
+Address = Annotated[str, AfterValidator(_address)]
 Credential = Annotated[SecretStr, AfterValidator(_credential)]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Text = Annotated[str, Field(min_length=1)]
@@ -107,3 +116,15 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
     )
+
+
+class CertificatePair(Section):
+    """A certificate and its key.
+
+    Envoy reads both files, and reads them again after a rename in their folder.
+    """
+
+    certificate: Path
+    """PEM, the whole chain."""
+    key: Path
+    """PEM."""

@@ -12,7 +12,7 @@ from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat
-from extproc.framing.members import Members, patch, remove
+from extproc.framing.members import Members, patch, read_members, remove
 from extproc.providers.base import Dialect
 from extproc.runtime import Target
 
@@ -106,6 +106,9 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
         adapted = dialect.format.adapt(members)
         body, members, dropped = _adapt(asked, adapted, changes)
     body = patch(body, members, changes) if changes else body
+    if dialect.format.wrap is not None:
+        wrapped = dialect.format.wrap(read_members(body), asked.headers)
+        body, dropped = wrapped.body, (*dropped, *wrapped.dropped)
     headers = _own_headers(asked, target, dialect)
     return Leg(
         target=target,
@@ -140,6 +143,9 @@ def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) 
     rendered = dialect.format.write_request(
         request, model, target.spec.default_max_tokens
     )
+    body = rendered.body
+    if dialect.format.wrap is not None:
+        body = dialect.format.wrap(read_members(body), {}).body
     headers = target.set_headers
     return Leg(
         target=target,
@@ -151,7 +157,7 @@ def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) 
         kept=asked.operation.format.keep(request),
         answer_tool=rendered.answer_tool,
         attempt=_attempt(
-            asked, target, dialect, model=model, body=rendered.body, set_headers=headers
+            asked, target, dialect, model=model, body=body, set_headers=headers
         ),
     )
 

@@ -173,10 +173,11 @@ class ResponseHalf:
         if end:
             raise TruncatedStream("The provider's stream is empty.")
         leg, form = self._leg, self._leg.format
+        framing = leg.target.provider.framing
         if leg.translated:
             reader = form.stream_reader()
             self._stream = Translation(
-                leg.target.provider.framing.decoder(),
+                framing.decoder(),
                 Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
                 self._client.stream_writer(self._context()),
             )
@@ -185,7 +186,9 @@ class ResponseHalf:
                 form.passage(leg.show_usage), self._client.write_error_event
             )
         self.state = State.STREAMING
-        kind = (("content-type", SSE.content_type),) if leg.translated else ()
+        # A passage takes another framing off, too.
+        new = leg.translated or framing is not SSE
+        kind = (("content-type", SSE.content_type),) if new else ()
         return [
             AnswerHeaders(
                 set_headers=(*kind, *self._report()),

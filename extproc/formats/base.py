@@ -257,6 +257,9 @@ class ProviderFormat(Generic[Q, A]):
     headers: frozenset[str] = frozenset()
     """Request headers that are part of the format: a client of the same format has its
     own word in them, and no provider of another one sees them."""
+    wrap: Callable[[Members, Mapping[str, str]], Rendered] | None = None
+    """(body's members, client's headers) -> the body that the host takes, where it is not
+    the format's own; the headers are empty where the client speaks another format."""
     usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
     """What to change in the top-level members of a request that passes, so that its
     stream reports its usage; nothing when it does anyway."""

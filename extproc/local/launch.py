@@ -128,7 +128,9 @@ def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name not in keys and not name.endswith("_API_KEY")
+        if name not in keys
+        and not name.endswith("_API_KEY")
+        and not name.startswith(("AZURE_", "AWS_", "GOOGLE_"))
     }
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from extproc.providers import anthropic, bedrock, gemini, openai, presets
+from extproc.providers import (
+    anthropic,
+    azure,
+    bedrock,
+    gemini,
+    openai,
+    presets,
+    vertex,
+)
 from extproc.providers.base import Provider
 
 NATIVE: dict[str, Provider] = {
@@ -11,6 +19,15 @@ NATIVE: dict[str, Provider] = {
     "gemini": gemini.PROVIDER,
     "bedrock": bedrock.PROVIDER,
 }
-"""Those with a file of their own and a mock that judges us."""
+"""The makers of APIs; their mocks serve in a start without any configuration."""
 
-PROVIDERS: dict[str, Provider] = {**NATIVE, **presets.PROVIDERS}
+CLOUDS: dict[str, Provider] = {
+    "azure": azure.PROVIDER,
+    "vertex": vertex.PROVIDER,
+}
+"""Those who serve others' models, each in its own house."""
+
+JUDGED: dict[str, Provider] = {**NATIVE, **CLOUDS}
+"""Those whose mock judges what the gateway sends."""
+
+PROVIDERS: dict[str, Provider] = {**JUDGED, **presets.PROVIDERS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 
@@ -45,7 +46,9 @@ class Provider:
     """Of its chat API."""
     base_url: str
     """Where the provider lives when the configuration does not say; with the version
-    part of the path, as its SDK spells it; ``{region}`` stands for the AWS region."""
+    part of the path, as its SDK spells it; empty where every account has its own.
+    ``{region}`` and the like stand for settings of the configuration, here and in
+    paths."""
     chat_path: str
     """Appended to the path of the base URL; ``{model}`` stands for the request model,
     where the path and not the body says it."""
@@ -60,6 +63,13 @@ class Provider:
     operation all that it has."""
     framing: Framing = SSE
     """How a streamed answer is cut, and the content-type that it has."""
+    variant: Callable[[Mapping[str, str]], Provider] | None = None
+    """(settings) -> the provider that they mean, where its addresses depend on which of
+    them there are."""
+    tokens: str = ""
+    """Who gives out tokens for it: ``entra`` or ``google``. Where the configuration has
+    an identity there instead of a key, control fetches them, and they are sent as
+    ``authorization: Bearer``."""
     aws_service: str = ""
     """The service's name in AWS signatures. Envoy signs the requests for it where the
     configuration has no credential of its own."""
@@ -113,6 +123,42 @@ class Provider:
                 if main is None:
                     main = other
         return main
+
+    def located(self, settings: Mapping[str, str]) -> Provider:
+        """Return it with these settings in its addresses; those it lacks stay as they are."""
+        chosen = self if self.variant is None else self.variant(settings)
+
+        def filled(text: str) -> str:
+            return _PLACE.sub(lambda at: settings.get(at[1], at[0]), text)
+
+        def filled_or_none(text: str | None) -> str | None:
+            return None if text is None else filled(text)
+
+        return dataclasses.replace(
+            chosen,
+            base_url=filled(chosen.base_url),
+            chat_path=filled(chosen.chat_path),
+            stream_path=filled_or_none(chosen.stream_path),
+            others=tuple(
+                dataclasses.replace(
+                    other,
+                    path=filled(other.path),
+                    stream_path=filled_or_none(other.stream_path),
+                )
+                for other in chosen.others
+            ),
+        )
+
+    def missing(self, base_url: str | None) -> list[str]:
+        """Return the settings that its addresses still lack; `base_url` is given or not."""
+        texts = [base_url or self.base_url, self.chat_path, self.stream_path or ""]
+        for other in self.others:
+            texts += (other.path, other.stream_path or "")
+        names = [name for text in texts for name in _PLACE.findall(text)]
+        return [name for name in dict.fromkeys(names) if name != "model"]
+
+
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 def fill_path(path: str, model: str) -> str:

@@ -62,6 +62,13 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     """Where the mock providers are, when they serve."""
 
 
+def is_providers(variable: str) -> bool:
+    """Say whether an environment variable may tell of a provider: where, who, with what."""
+    return variable.startswith(("AZURE_", "AWS_", "GOOGLE_")) or variable.endswith(
+        ("_KEY", "_TOKEN", "_URL", "_HOST", "_ENDPOINT", "_ID", "_API_VERSION")
+    )
+
+
 def read_compiled(state: Path) -> Compiled | None:
     """Return the summary in `state`; None when there is none that this version reads."""
     try:
@@ -96,7 +103,7 @@ def digest(
     """
     text = b"" if config is None else config.read_bytes()
     if config is None:
-        variables = {name for name in environ if name.endswith("_API_KEY")}
+        variables = {name for name in environ if is_providers(name)}
     else:
         variables = {name.decode() for name in _VARIABLE.findall(text)}
     keys = state / KEYS_FILE

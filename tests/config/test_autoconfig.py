@@ -18,7 +18,7 @@ def everything() -> dict[str, str]:
         if provider.url_variable:
             environ[provider.url_variable] = "http://127.0.0.1:1/v1"
         environ |= dict.fromkeys(provider.variables.values(), "acme.example.com")
-    return environ
+    return environ | {"GOOGLE_GENAI_USE_VERTEXAI": "true"}
 
 
 def test_every_provider_whose_key_is_set_is_configured():
@@ -37,6 +37,95 @@ def test_every_provider_whose_key_is_set_is_configured():
         assert (target.provider, target.model) == (name, "*")
     listed = {name for model in config.models.values() for name in model.listed}
     assert listed == {name for p in PROVIDERS.values() for name in p.models}
+
+
+ENTRA = {
+    "AZURE_TENANT_ID": "contoso",
+    "AZURE_CLIENT_ID": "app",
+    "AZURE_CLIENT_SECRET": "s3cret",
+}
+AZURE = {"AZURE_OPENAI_ENDPOINT": "https://east.openai.azure.com/"}
+GOOGLE = {
+    "GOOGLE_CLOUD_PROJECT": "p-1",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/etc/google.json",
+}
+
+
+def configured(environ):
+    return autoconfig(environ, mock_url=None).providers
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "expected"),
+    [
+        ({"OPENAI_API_KEY": "sk-a"}, "openai", "https://api.openai.com/v1 key"),
+        ({"ANTHROPIC_API_KEY": "k"}, "anthropic", "https://api.anthropic.com/v1 key"),
+        (
+            {**AZURE, "AZURE_OPENAI_API_KEY": "k"},
+            "azure",
+            "https://east.openai.azure.com key",
+        ),
+        (
+            {**AZURE, **ENTRA, "OPENAI_API_VERSION": "2025-04-01-preview"},
+            "azure",
+            "https://east.openai.azure.com tokens",
+        ),
+        (GOOGLE, "vertex", "https://aiplatform.googleapis.com/v1 tokens"),
+        (
+            {**GOOGLE, "GOOGLE_CLOUD_LOCATION": "europe-west4"},
+            "vertex",
+            "https://europe-west4-aiplatform.googleapis.com/v1 tokens",
+        ),
+        (
+            {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_CLOUD_PROJECT": "p-1"},
+            "vertex",
+            "https://aiplatform.googleapis.com/v1 tokens",
+        ),
+        (
+            {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_API_KEY": "k"},
+            "vertex",
+            "https://aiplatform.googleapis.com/v1 key",
+        ),
+        (
+            {"AWS_BEARER_TOKEN_BEDROCK": "k"},
+            "bedrock",
+            "https://bedrock-runtime.us-east-1.amazonaws.com key",
+        ),
+        (
+            {"AWS_REGION": "eu-west-3", "AWS_PROFILE": "dev"},
+            "bedrock",
+            "https://bedrock-runtime.eu-west-3.amazonaws.com signed",
+        ),
+    ],
+)
+def test_a_provider_of_the_environment_is_configured(environ, name, expected):
+    provider = configured(environ)[name]
+    there = provider.endpoint
+    how = "tokens" if provider.identity else "key" if provider.api_key else "signed"
+    assert f"https://{there.authority}{there.path} {how}" == expected
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        AZURE,
+        {**ENTRA, "AZURE_OPENAI_API_KEY": "k"},
+        {**AZURE, **ENTRA, "AZURE_CLIENT_SECRET": ""},
+        {"GOOGLE_CLOUD_PROJECT": "p-1"},
+        {"GOOGLE_API_KEY": "k"},
+        {"AWS_REGION": "us-east-1"},
+        {"AWS_PROFILE": "dev"},
+    ],
+)
+def test_half_of_what_a_provider_needs_configures_nothing(environ):
+    with pytest.raises(ConfigError, match="no provider's key is set"):
+        configured(environ)
+
+
+def test_the_version_of_azures_api_is_in_its_paths():
+    environ = {**AZURE, "AZURE_OPENAI_API_KEY": "k", "OPENAI_API_VERSION": "2024-10-21"}
+    kind = configured(environ)["azure"].kind
+    assert kind.chat_path.endswith("/chat/completions?api-version=2024-10-21")
 
 
 def test_the_order_of_the_environment_changes_nothing():

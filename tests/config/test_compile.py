@@ -56,6 +56,7 @@ TEXTS = {
             type: openai
             api_key: sk-private
             base_url: https://10.0.0.1:8443/llm/v1
+            allow_private: true
             ca_file: FOLDER/tls/cert.pem
             headers: {x-team: search}
             timeouts: {connect: 500ms, keep_alive: 10s}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
+from extproc.config.providers import ProviderConfig
 from extproc.config.schema import (
     RESERVED_NAMES,
     Config,
     LimitsConfig,
-    ProviderConfig,
     TimeoutsConfig,
 )
 
@@ -63,10 +64,162 @@ def test_plain_text_is_allowed_on_this_machine(host):
 
 
 def test_plain_text_elsewhere_must_be_asked_for():
-    url = "http://10.0.0.1/v1"
+    url = "http://models.lan/v1"
     with pytest.raises(ValidationError, match="allow_plaintext"):
         provider(base_url=url)
     assert not provider(base_url=url, allow_plaintext=True).endpoint.tls
+
+
+PRIVATE = [
+    "10.0.0.1", "192.168.7.7", "172.16.0.1", "100.64.0.1", "[fd00::1]", "[fe80::1]",
+    "169.254.169.254", "[fd00:ec2::254]", "metadata.google.internal", "0.0.0.0",
+    "[::ffff:10.0.0.1]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_an_address_of_a_private_network_must_be_asked_for(host):
+    url = f"https://{host}/v1"
+    with pytest.raises(ValidationError, match="allow_private"):
+        provider(base_url=url)
+    assert provider(base_url=url, allow_private=True).endpoint.tls
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "8.8.8.8", "api.openai.com"])
+def test_this_machine_and_the_public_need_no_asking(host):
+    assert provider(base_url=f"https://{host}/v1").endpoint.host
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "10.0x1"])
+def test_a_name_that_a_resolver_takes_for_an_address_is_refused(host):
+    with pytest.raises(ValidationError, match="no host name"):
+        provider(base_url=f"https://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "base", "path"),
+    [
+        (
+            {"type": "azure", "api_key": "k", "base_url": "https://x.openai.azure.com"},
+            "https://x.openai.azure.com",
+            "/openai/v1/chat/completions",
+        ),
+        (
+            {
+                "type": "azure",
+                "api_key": "k",
+                "base_url": "https://x.openai.azure.com",
+                "api_version": "2024-10-21",
+            },
+            "https://x.openai.azure.com",
+            "/openai/deployments/{model}/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            {"type": "vertex", "api_key": "k"},
+            "https://aiplatform.googleapis.com/v1",
+            "/publishers/google/models/{model}:generateContent",
+        ),
+        (
+            {"type": "vertex", "project": "p-1"},
+            "https://aiplatform.googleapis.com/v1",
+            (
+                "/projects/p-1/locations/global/publishers/google/models/{model}"
+                ":generateContent"
+            ),
+        ),
+        (
+            {"type": "vertex", "project": "p-1", "location": "us-central1"},
+            "https://us-central1-aiplatform.googleapis.com/v1",
+            (
+                "/projects/p-1/locations/us-central1/publishers/google/models/{model}"
+                ":generateContent"
+            ),
+        ),
+        (
+            {"type": "vertex", "project": "p-1", "location": "eu"},
+            "https://aiplatform.eu.rep.googleapis.com/v1",
+            "/projects/p-1/locations/eu/publishers/google/models/{model}:generateContent",
+        ),
+        (
+            {"type": "bedrock", "region": "eu-west-1"},
+            "https://bedrock-runtime.eu-west-1.amazonaws.com",
+            "/model/{model}/converse",
+        ),
+    ],
+)
+def test_settings_say_where_a_provider_is(fields, base, path):
+    found = ProviderConfig.model_validate(fields)
+    there = found.endpoint
+    assert f"https://{there.authority}{there.path}" == base
+    assert found.kind.chat_path == path
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"type": "azure", "api_key": "k"}, "base_url is missing"),
+        ({"type": "azure", "base_url": "https://x.azure.com"}, r"\(or entra\)"),
+        ({"type": "openai", "google": {}}, "has no google"),
+        ({"type": "vertex", "project": "p-1", "api_key": "k", "google": {}}, "exclude"),
+        ({"type": "bedrock", "entra": {}}, "tenant_id|Field required"),
+        ({"type": "bedrock", "aws": {"access_key_id": "AKIA"}}, "go together"),
+        ({"type": "bedrock", "aws": {"web_identity_token_file": "/t"}}, "role_arn"),
+        (
+            {"type": "openai", "api_key": "k", "proxy": "https://p:1"},
+            "http://host:port",
+        ),
+        (
+            {
+                "type": "openai",
+                "api_key": "k",
+                "proxy": "http://p:1",
+                "base_url": "http://127.0.0.1:1/v1",
+            },
+            "https:// only",
+        ),
+        (
+            {
+                "type": "azure",
+                "base_url": "https://x.azure.com",
+                "entra": {"tenant_id": "t", "client_id": "c"},
+            },
+            "either client_secret or",
+        ),
+        (
+            {
+                "type": "azure",
+                "base_url": "https://x.azure.com",
+                "entra": {
+                    "tenant_id": "t",
+                    "client_id": "c",
+                    "client_secret": "s",
+                    "authority": "http://login.example.com",
+                },
+            },
+            "must begin with https",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(fields, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        ProviderConfig.model_validate_json(msgspec.json.encode(fields))
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("bedrock-runtime.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("bedrock-runtime.us-east-2.api.aws", "us-east-2"),
+        ("vpce-0a1-bc.bedrock-runtime.ap-south-1.vpce.amazonaws.com", "ap-south-1"),
+        ("bedrock.internal.example.com", "us-west-2"),
+        ("bedrock-runtime.eu-west-1.amazonaws.com.example.com", "us-west-2"),
+    ],
+)
+def test_signatures_are_for_the_region_of_the_address(host, region):
+    fields = {"type": "bedrock", "base_url": f"https://{host}", "region": "us-west-2"}
+    assert ProviderConfig.model_validate(fields).signing_region == region
 
 
 def test_a_server_of_ones_own_may_need_no_key():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.providers import NATIVE, PROVIDERS
+from extproc.providers import JUDGED, PROVIDERS
 from extproc.telemetry import semconv
 
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/
@@ -50,4 +50,4 @@ def test_providers_have_the_names_of_the_conventions() -> None:
     """A provider that the conventions do not know is called what its type is called."""
     for type_, provider in PROVIDERS.items():
         assert provider.name in {*WELL_KNOWN_PROVIDERS, type_}
-    assert {provider.name for provider in NATIVE.values()} <= WELL_KNOWN_PROVIDERS
+    assert {provider.name for provider in JUDGED.values()} <= WELL_KNOWN_PROVIDERS

@@ -34,7 +34,8 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.secrets import credential_source
-from extproc.config.schema import CREDENTIAL_HEADERS, ProviderConfig
+from extproc.config.providers import ProviderConfig
+from extproc.config.values import CREDENTIAL_HEADERS
 from extproc.providers import PROVIDERS
 
 _LUA = """\
@@ -239,7 +240,7 @@ def _signature(provider: ProviderConfig) -> hcm.HttpFilter:
         wire.pack(
             signing.AwsRequestSigning(
                 service_name=provider.kind.aws_service,
-                region=provider.region,
+                region=provider.signing_region,
                 # Envoy itself still changes these behind the signature.
                 match_excluded_headers=[
                     matcher.StringMatcher(prefix="x-envoy-"),

@@ -16,7 +16,7 @@ from extproc.config.compile.attempt import upstream_filters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.routes import NO_CLUSTER
 from extproc.config.endpoint import Endpoint
-from extproc.config.schema import ProviderConfig
+from extproc.config.providers import ProviderConfig
 
 SIDECAR = "sidecar"
 

@@ -11,7 +11,8 @@ from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
-from extproc.config.schema import Config, ListenerTls
+from extproc.config.schema import Config
+from extproc.config.values import CertificatePair
 
 LISTENER_SECRET = "listener"  # noqa: S105  a name
 
@@ -71,7 +72,7 @@ def _credential(provider: str, credential: str) -> tls.Secret:
     )
 
 
-def _certificate(files: ListenerTls) -> tls.Secret:
+def _certificate(files: CertificatePair) -> tls.Secret:
     return tls.Secret(
         name=LISTENER_SECRET,
         tls_certificate=tls.TlsCertificate(

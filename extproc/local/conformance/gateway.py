@@ -31,13 +31,15 @@ from extproc.local.conformance.dialect import Dialect, cut, decode
 from extproc.local.conformance.heard import Heard
 from extproc.local.conformance.prompts import Prompt
 from extproc.local.mock.anthropic.api import Anthropic
+from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.connection import event_bytes
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
 from extproc.local.mock.state import Memory
-from extproc.providers import NATIVE
+from extproc.local.mock.vertex.api import Vertex
+from extproc.providers import JUDGED
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 
 _KEY: Final = "sk-conformance"
@@ -71,6 +73,8 @@ class Gateway:
             "anthropic": Anthropic(memory, _MOCK_KEYS),
             "gemini": Gemini(memory, _MOCK_KEYS),
             "bedrock": Bedrock(memory, _MOCK_KEYS),
+            "azure": Azure(memory, _MOCK_KEYS),
+            "vertex": Vertex(memory, _MOCK_KEYS),
         }
         digest = hashlib.sha256(_KEY.encode()).hexdigest()
         self._runtimes = {
@@ -81,12 +85,12 @@ class Gateway:
                     models=(ModelSpec("*", (_target(name),)),),
                 )
             )
-            for name in NATIVE
+            for name in JUDGED
         }
 
     def provider_format(self, client: str, provider: str) -> str:
         """Return the format in which `provider` is asked for a client of this format."""
-        found = NATIVE[provider].dialect(client)
+        found = JUDGED[provider].dialect(client)
         return found.format.name if found else ""
 
     def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
@@ -117,7 +121,7 @@ class Gateway:
     def _answer(
         self, provider: str, attempt: Attempt, client: Mapping[str, str]
     ) -> Iterator[events.ResponseHeaders | events.ResponseBody]:
-        kind = NATIVE[provider]
+        kind = JUDGED[provider]
         sent = {
             name: value
             for name, value in client.items()
@@ -149,14 +153,22 @@ class Gateway:
         yield events.ResponseBody(b"", end=True)
 
 
+_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "azure": {"api_version": "2024-10-21"},
+}
+_BASES: Final = {"azure": "https://mock.openai.azure.com/azure"}
+"""Of providers whose accounts have one each; under `/azure`, the mock's own prefix."""
+
+
 def _target(name: str) -> TargetSpec:
-    base = urllib.parse.urlsplit(NATIVE[name].base_url)
+    base = urllib.parse.urlsplit(_BASES.get(name, JUDGED[name].base_url))
     return TargetSpec(
         provider=name,
         type=name,
         cluster=name,
         authority=base.netloc,
         base_path=base.path,
+        settings=tuple(_SETTINGS.get(name, {}).items()),
     )
 
 

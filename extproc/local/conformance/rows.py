@@ -20,7 +20,7 @@ from extproc.local.conformance.features import FEATURES, Feature
 from extproc.local.conformance.gateway import Gateway, Refused
 from extproc.local.conformance.heard import Heard
 from extproc.local.conformance.prompts import Prompt
-from extproc.providers import NATIVE
+from extproc.providers import JUDGED
 
 DIALECTS: Final = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic.DIALECT)
 
@@ -32,6 +32,8 @@ MODELS: Final = {
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     ),
+    "azure": ("gpt-4o", "gpt-5"),
+    "vertex": ("gemini-3.5-flash", "gemini-3.5-flash"),
 }
 """The model of each provider, and the one that is asked to think."""
 
@@ -52,7 +54,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def play(providers: Sequence[str] = tuple(NATIVE)) -> list[Row]:
+def play(providers: Sequence[str] = tuple(JUDGED)) -> list[Row]:
     """Return the rows of these providers; a client's API that has no words has no row."""
     return list(_rows(providers))
 

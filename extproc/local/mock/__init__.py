@@ -11,8 +11,10 @@ fetched; background, conversations and prompts are refused as `mock_unserved`),
 `/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini),
 with `:batchEmbedContents`, `:embedContent` and `:countTokens`;
 `/model/…/converse` and `/converse-stream` (Bedrock), `/invoke` of vectors and rankings,
-`/count-tokens`; the same under `/openai`,
-`/anthropic`, `/gemini` and `/bedrock`. A key that begins with `sk-mock` is accepted,
+`/count-tokens`, and `/invoke` and `/invoke-with-response-stream` of Claude; the same
+under `/openai`, `/anthropic`, `/gemini` and `/bedrock`. `/azure/openai/deployments/…` and
+`/azure/openai/v1/…` (Azure OpenAI); `/v1/projects/…` and `/v1/publishers/…`, Gemini and
+Claude, also under `/vertex` (Vertex AI). A key that begins with `sk-mock` is accepted,
 unless it names another provider (`sk-mock-openai…` at Anthropic). Bedrock's requests may
 be signed instead (AWS signature version 4), by an account in `bedrock.signing`. Smaller
 services are under their names (`/cohere/v2/rerank`); `services.py` lists them.

@@ -18,7 +18,7 @@ CREDENTIAL_HEADERS: Final = frozenset(
 )
 
 
-OWNERS: Final = ("openai", "anthropic", "gemini", "bedrock")
+OWNERS: Final = ("openai", "anthropic", "gemini", "bedrock", "azure", "vertex")
 
 
 def check_headers(request: Request, *, credentials: frozenset[str]) -> None:

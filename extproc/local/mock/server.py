@@ -18,6 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from extproc.local.mock.anthropic.api import Anthropic
+from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.bedrock.invoke import Invoke
 from extproc.local.mock.connection import Connection
@@ -28,12 +29,13 @@ from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
 from extproc.local.mock.services import Services
 from extproc.local.mock.state import Memory
+from extproc.local.mock.vertex.api import Vertex
 
 DEFAULT_PACE: Final = 0.002
 DEFAULT_KEYS: Final = ("sk-mock*",)
 REMEMBERED: Final = 1000
 """How many requests are kept for `/_mock/requests`."""
-PROVIDERS: Final = ("openai", "anthropic", "gemini", "bedrock")
+PROVIDERS: Final = ("openai", "anthropic", "gemini", "bedrock", "azure", "vertex")
 RECORDS_PATH: Final = "/_mock/requests"
 
 
@@ -185,6 +187,8 @@ async def serve(
         "anthropic": lambda: Anthropic(memory, keys),
         "gemini": lambda: Gemini(memory, keys),
         "bedrock": lambda: Bedrock(memory, keys),
+        "azure": lambda: Azure(memory, keys),
+        "vertex": lambda: Vertex(memory, keys),
     }
     # The narrower claims first. They answer only what they own.
     parts: dict[str, Provider] = {

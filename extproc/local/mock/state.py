@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from extproc.local.mock.directives import Conduct
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token: whom it is for, and until when."""
+
+    audience: str
+    expires: float
 
 
 @dataclass(slots=True)
@@ -19,6 +28,8 @@ class Memory:
     """How often each `fail-first` key has failed."""
     cached_prefixes: set[str] = field(default_factory=set)
     """Digests of the prompts that a cache has seen."""
+    tokens: dict[str, Token] = field(default_factory=dict)
+    """The access tokens that the mock's own identity providers gave out."""
     served: int = 0
     """Requests answered, for request ids."""
 
@@ -36,6 +47,21 @@ class Memory:
         seen = digest in self.cached_prefixes
         self.cached_prefixes.add(digest)
         return seen
+
+    def issue(self, audience: str, seconds: float) -> str:
+        """Return a new access token for `audience`."""
+        value = f"mock-token-{len(self.tokens):06d}.{secrets.token_urlsafe(24)}"
+        self.tokens[value] = Token(audience, self.clock() + seconds)
+        return value
+
+    def is_issued(self, token: str, audience: str) -> bool:
+        """Tell whether the mock gave out this token for `audience`, and it still holds."""
+        known = self.tokens.get(token)
+        return (
+            known is not None
+            and known.audience == audience
+            and self.clock() < known.expires
+        )
 
     def next_request_id(self) -> str:
         """Return an id that no other request of this server has."""

@@ -1,1 +1,1 @@
-"""The mock of Amazon Bedrock's Converse API."""
+"""The mock of Amazon Bedrock: Converse, and InvokeModel for Anthropic's models."""

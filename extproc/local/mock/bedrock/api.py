@@ -10,7 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from extproc.local.mock import directives, gate, strictjson
+from extproc.local.mock.anthropic import hosted
+from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.bedrock import check, converse, errors, frames, signing
+from extproc.local.mock.bedrock.claude import Claude
 from extproc.local.mock.bedrock.models import Model, find
 from extproc.local.mock.bedrock.rules import CONVERSE, CONVERSE_STREAM
 from extproc.local.mock.directives import Conduct, UnknownDirective
@@ -20,7 +23,8 @@ from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/bedrock"
 ROUTE: Final = re.compile(
-    rf"(?:{PREFIX})?/model/(?P<model>[^/]+)/(?P<verb>converse|converse-stream)"
+    rf"(?:{PREFIX})?/model/(?P<model>[^/]+)/"
+    r"(?P<verb>converse|converse-stream|invoke|invoke-with-response-stream)"
 )
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 LARGEST_BODY: Final = 25_000_000
@@ -41,6 +45,7 @@ class Bedrock:
         self._memory = memory
         self._keys = keys
         self._accounts = accounts
+        self._claude = Claude(Anthropic(memory, (hosted.KEY,)))
 
     def owns(self, request: Request) -> bool:
         """Claim the models' paths, and `/bedrock`."""
@@ -60,6 +65,9 @@ class Bedrock:
 
     def _route(self, request: Request, headers: Headers) -> Reply | Stream:
         gate.check_headers(request, credentials=frozenset({"authorization"}))
+        for name in ("anthropic-version", "anthropic-beta"):
+            if request.header(name) is not None:
+                raise Refusal(400, f"mock_unexpected_header: {name}")
         route = ROUTE.fullmatch(request.route)
         if route is None:
             raise Refusal(404, "", type="UnknownOperationException")
@@ -71,8 +79,11 @@ class Bedrock:
             raise Refusal(
                 413, "Request size limit exceeded", type="ValidationException"
             )
-        streamed = route["verb"] == "converse-stream"
-        name = urllib.parse.unquote(route["model"])
+        name, verb = urllib.parse.unquote(route["model"]), route["verb"]
+        if verb.startswith("invoke"):
+            streamed = verb != "invoke"
+            return self._claude.respond(request.body, name, headers, streamed=streamed)
+        streamed = verb == "converse-stream"
         made = self._understand(request.body, name, streamed=streamed)
         self._check_conduct(made)
         if streamed:

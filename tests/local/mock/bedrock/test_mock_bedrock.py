@@ -632,7 +632,7 @@ def test_what_bedrock_refuses_is_refused(body, why, model):
         (b"{", {}, 400),
         (b'{"messages":[],"messages":[]}', {}, 400),
         (b"[]", {}, 400),
-        (b"{}", {"path": "/model/{}/invoke"}, 404),
+        (b"{}", {"path": "/model/{}/invoke-async"}, 404),
         (b"{}", {"path": "/model/a/b/converse"}, 404),
         (b"{}", {"method": "PUT"}, 405),
         (b"{}", {"headers": {"content-type": "text/plain"}}, 415),

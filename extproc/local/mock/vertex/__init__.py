@@ -1,0 +1,1 @@
+"""The mock of Vertex AI: Gemini, and Anthropic's models."""

@@ -1,0 +1,49 @@
+"""Azure OpenAI: https://learn.microsoft.com/azure/ai-foundry/openai/reference.
+
+A *deployment* stands where a model stands elsewhere. With an ``api_version`` each has a path
+of its own; without one they are named in the body, under ``/openai/v1``, as OpenAI does
+(https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle). What Azure's
+content filter says (``content_filter_results``) passes to clients of OpenAI's API; an answer
+that it cut off has the finish reason ``content_filter``, which every client's API has a word
+for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from extproc.formats import openai_chat, openai_responses
+from extproc.providers.base import Dialect, Provider
+
+V1 = Provider(
+    name="azure.ai.openai",
+    format=openai_chat.PROVIDER,
+    base_url="",
+    chat_path="/openai/v1/chat/completions",
+    others=(Dialect(openai_responses.PROVIDER, "/openai/v1/responses"),),
+    request_id_header="apim-request-id",
+    credential_header="api-key",
+    tokens="entra",
+    key_variable="AZURE_OPENAI_API_KEY",
+    url_variable="AZURE_OPENAI_ENDPOINT",
+    model_patterns=("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*"),
+)
+DEPLOYMENTS = dataclasses.replace(
+    V1,
+    chat_path=(
+        "/openai/deployments/{model}/chat/completions?api-version={api_version}"
+    ),
+    others=(
+        Dialect(
+            openai_responses.PROVIDER, "/openai/responses?api-version={api_version}"
+        ),
+    ),
+)
+
+
+def _variant(settings: Mapping[str, str]) -> Provider:
+    return DEPLOYMENTS if "api_version" in settings else V1
+
+
+PROVIDER = dataclasses.replace(V1, variant=_variant)
