@@ -12,6 +12,7 @@
     ├── UpstreamError               the provider is at fault; keeps its status
     │   ├── UpstreamUnreachable     503  no connection, no name, reset before an answer
     │   ├── UpstreamTimeout         504  silent for too long
+    │   ├── UpstreamLimited         429  every target said when to come back
     │   └── BadUpstreamAnswer       502  an answer that its own format forbids
     │       ├── ProtocolViolation        an event that may not come here
     │       └── TruncatedStream          the stream ended before its last event
@@ -128,6 +129,14 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     code = "upstream_timeout"
+
+
+class UpstreamLimited(UpstreamError):
+    """Every target has said when to come back, and that is not yet."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class BadUpstreamAnswer(UpstreamError):

@@ -1,9 +1,9 @@
-"""Which targets serve a model, in which order."""
+"""Which virtual model a name means, and whether the caller may know of it."""
 
 from __future__ import annotations
 
 from extproc.errors import NotFound
-from extproc.runtime import MAX_ATTEMPTS, Grant, Runtime, Target, VirtualModel
+from extproc.runtime import Grant, Runtime, VirtualModel
 
 _NAMES_SHOWN = 20
 """An error message is no catalog: ``/v1/models`` has them all."""
@@ -33,8 +33,3 @@ def pick(runtime: Runtime, grant: Grant, name: str) -> VirtualModel:
             param="model",
         )
     return model
-
-
-def chain(model: VirtualModel) -> tuple[Target, ...]:
-    """Return the targets to try, one after the other."""
-    return model.targets[:MAX_ATTEMPTS]

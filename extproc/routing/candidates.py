@@ -1,0 +1,196 @@
+"""Which targets of a virtual model can be asked for a request, and in which order."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import msgspec
+
+from extproc.deployment import Placement
+from extproc.routing.demand import Demand
+from extproc.routing.health import BUCKET_SECONDS, Phase
+from extproc.routing.state import RoutingState
+from extproc.routing.strategies import ORDERS, Candidate, Turn
+from extproc.runtime import Target, VirtualModel
+
+SWITCHES = ("tools", "vision", "documents", "audio", "json_schema", "streaming")
+"""The `Abilities` that a model has or has not."""
+
+KEYS_OF_ONE_PROVIDER = 2
+"""Attempts with a provider's keys before another provider's turn: what ails a provider
+ails it under all of its keys."""
+
+
+class Why(enum.Enum):
+    """Why a target is not asked."""
+
+    UNABLE = "unable"
+    """It could only refuse."""
+    UNWANTED = "unwanted"
+    """It lacks a tag or is in another region."""
+    LIMITED = "limited"
+    """It, or its account's known limits, say that it is too early."""
+    BUSY = "busy"
+    BENCHED = "benched"
+    """Its key was refused."""
+    COOLING = "cooling"
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """A target that is not asked."""
+
+    target: Target
+    why: Why
+    detail: str
+    """Such as ``context_tokens``; in the configuration's words."""
+    seconds: float = 0.0
+    """Until it may be asked."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What there is of one virtual model."""
+
+    model: VirtualModel
+    able: tuple[Candidate, ...]
+    """In the order of the strategy."""
+    cooling: tuple[Candidate, ...]
+    """For when nothing else is left; the ones that are due first come first."""
+    benched: tuple[Candidate, ...]
+    passed: tuple[Passed, ...]
+
+
+def choose(
+    model: VirtualModel, asked: str, demand: Demand, state: RoutingState, now: float
+) -> Choice:
+    """Sort the targets of `model` by whether they can be asked, and those that can."""
+    able: list[Candidate] = []
+    cooling: list[Candidate] = []
+    benched: list[Candidate] = []
+    passed: list[Passed] = []
+    tagged = any(target.spec.placement.tags for target in model.targets)
+    for target in model.targets:
+        place = target.spec.placement
+        health = state.health(deployment(target, asked))
+        candidate = Candidate(target, health)
+        no = _unable(place, demand) or _unwanted(place, demand, tagged=tagged)
+        if no is not None:
+            passed.append(Passed(target, *no))
+            continue
+        if state.benched(target.spec.cluster, place.credential, now):
+            benched.append(candidate)
+            passed.append(Passed(target, Why.BENCHED, "its key was refused"))
+            continue
+        phase = health.phase(now)
+        if phase is Phase.LIMITED:
+            left = health.cooling_until - now
+            passed.append(Passed(target, Why.LIMITED, "retry-after", left))
+        elif (full := _full(candidate, demand, now)) is not None:
+            passed.append(full)
+        elif phase is Phase.COOLING:
+            cooling.append(candidate)
+            left = max(0.0, health.cooling_until - now)
+            passed.append(Passed(target, Why.COOLING, health.reason, left))
+        else:
+            able.append(candidate)
+    cooling.sort(key=lambda one: one.health.cooling_until)
+    return Choice(
+        model,
+        tuple(_ordered(model, able, demand, state, now)),
+        tuple(cooling),
+        tuple(benched),
+        tuple(passed),
+    )
+
+
+def deployment(target: Target, asked: str) -> str:
+    """Return the name of what is up or down: cluster (and so key) and request model."""
+    return f"{target.spec.cluster}/{target.spec.model or asked}"
+
+
+def _ordered(
+    model: VirtualModel,
+    able: list[Candidate],
+    demand: Demand,
+    state: RoutingState,
+    now: float,
+) -> list[Candidate]:
+    if len(able) < 2:
+        return able
+    order = ORDERS[model.routing.strategy]
+    out: list[Candidate] = []
+    for tier, group in groupby(sorted(able, key=_tier), key=_tier):
+        turns = state.credits.setdefault((model.name, tier), {})
+        out += order(list(group), Turn(demand, state, turns, now))
+    return list(_spread(out))
+
+
+def _tier(candidate: Candidate) -> int:
+    return candidate.target.spec.placement.tier
+
+
+def _spread(ordered: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Let other providers come before a third key of the same one."""
+    seen: dict[str, int] = {}
+    later = []
+    for candidate in ordered:
+        provider = candidate.target.spec.provider
+        seen[provider] = seen.get(provider, 0) + 1
+        if seen[provider] > KEYS_OF_ONE_PROVIDER:
+            later.append(candidate)
+        else:
+            yield candidate
+    yield from later
+
+
+def _unable(place: Placement, demand: Demand) -> tuple[Why, str] | None:
+    if not demand.chat:
+        return None
+    abilities = place.abilities
+    if abilities.context_tokens is not None and not demand.fits(
+        abilities.context_tokens
+    ):
+        return Why.UNABLE, "context_tokens"
+    if (
+        abilities.output_tokens is not None
+        and (demand.output_tokens or 0) > abilities.output_tokens
+    ):
+        return Why.UNABLE, "output_tokens"
+    for ability in SWITCHES:
+        if getattr(abilities, ability) is False and demand.needs(ability):
+            return Why.UNABLE, ability
+    return None
+
+
+def _unwanted(
+    place: Placement, demand: Demand, *, tagged: bool
+) -> tuple[Why, str] | None:
+    if tagged:
+        wanted = demand.tags
+        # A request that says nothing stays away from what was set apart.
+        if not (wanted <= place.tags if wanted else not place.tags):
+            return Why.UNWANTED, "tags"
+    if demand.region and demand.region != place.region:
+        return Why.UNWANTED, "region"
+    return None
+
+
+def _full(candidate: Candidate, demand: Demand, now: float) -> Passed | None:
+    target, health = candidate.target, candidate.health
+    place = target.spec.placement
+    if place.max_concurrency is not None and health.load >= place.max_concurrency:
+        return Passed(target, Why.BUSY, "concurrency", 1.0)
+    limit = place.requests_per_minute
+    if limit is not None and health.requests.total(now) >= limit:
+        return Passed(target, Why.LIMITED, "requests_per_minute", BUCKET_SECONDS)
+    limit = place.tokens_per_minute
+    if limit is not None and (health.tokens.total(now) + demand.input_tokens > limit):
+        return Passed(target, Why.LIMITED, "tokens_per_minute", BUCKET_SECONDS)
+    return None
+
+
+def soonest(passed: Sequence[Passed]) -> int:
+    """Return the whole seconds until one of these targets may be asked."""
+    return max(1, math.ceil(min(one.seconds for one in passed)))

@@ -1,0 +1,204 @@
+"""From a virtual model and a request to the ordered chain of attempts, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from extproc.errors import BadRequest, GatewayError, Overloaded, UpstreamLimited
+from extproc.routing.candidates import Choice, Passed, Why, choose, soonest
+from extproc.routing.demand import Demand
+from extproc.routing.retry import SHORT_CHAIN
+from extproc.routing.rules import follow
+from extproc.routing.state import RoutingState
+from extproc.routing.strategies import Candidate
+from extproc.runtime import MAX_ATTEMPTS, Runtime, VirtualModel
+
+
+class Pick(msgspec.Struct, frozen=True):
+    """One attempt of a chain."""
+
+    candidate: Candidate
+    group: str
+    """The virtual model that it belongs to: the one asked for, or a fallback."""
+    why: str
+    conditional: bool = False
+    """Made only where the attempt before it was refused for what the prompt is."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What will be tried, and what will not."""
+
+    model: VirtualModel
+    """After all rules."""
+    picks: tuple[Pick, ...]
+    passed: tuple[Passed, ...]
+
+
+def plan(
+    runtime: Runtime,
+    model: VirtualModel,
+    asked: str,
+    *,
+    demand: Demand,
+    state: RoutingState,
+    now: float,
+) -> Plan:
+    """Return the chain of attempts for a request.
+
+    Args:
+        runtime: the configuration.
+        model: what `asked` means in it.
+        asked: the original model.
+        demand: the request.
+        state: what is known of deployments; turns taken are noted in it.
+        now: seconds, of the clock that `state` was told of outcomes in.
+
+    Raises:
+        BadRequest: no target could do what the request asks.
+        UpstreamLimited: all that could have said when to come back.
+        Overloaded: all that could are as busy as they may be.
+    """
+    model = follow(runtime, model, demand)
+    routing = model.routing
+
+    def chosen(names: Iterable[str]) -> list[Choice]:
+        groups = ((name, runtime.group(name)) for name in names)
+        return [
+            choose(group, name, demand, state, now)
+            for name, group in groups
+            if group is not None
+        ]
+
+    first = choose(model, asked, demand, state, now)
+    others = chosen(routing.fallbacks)
+    longer = chosen(routing.context_fallbacks)
+    refused = [*longer, *chosen(routing.content_fallbacks)]
+    if _is_too_long(first):
+        # No need to hear it from a provider.
+        others = [*longer, *others]
+    picks = _chain(
+        first, others, refused, spent=state.retries.spent, how=routing.strategy
+    )
+    passed = tuple(one for choice in (first, *others) for one in choice.passed)
+    if not picks:
+        raise _nothing_left(asked, passed)
+    return Plan(model, picks, passed)
+
+
+def _is_too_long(choice: Choice) -> bool:
+    return not choice.able and any(
+        one.detail == "context_tokens" for one in choice.passed
+    )
+
+
+class _Chain:
+    """Attempts in order, none of them twice."""
+
+    def __init__(self) -> None:
+        self.picks: list[Pick] = []
+        self._seen: set[str] = set()
+
+    def add(
+        self,
+        choices: Iterable[Choice],
+        of: str,
+        why: str,
+        *,
+        limit: int,
+        conditional: bool = False,
+    ) -> None:
+        """Add the candidates that the field `of` of these choices names, up to `limit`."""
+        for choice in choices:
+            found: tuple[Candidate, ...] = getattr(choice, of)
+            for candidate in found:
+                if len(self.picks) >= limit or candidate.health.id in self._seen:
+                    continue
+                self._seen.add(candidate.health.id)
+                self.picks.append(Pick(candidate, choice.model.name, why, conditional))
+
+
+def _chain(
+    first: Choice, others: list[Choice], refused: list[Choice], *, spent: bool, how: str
+) -> tuple[Pick, ...]:
+    chain = _Chain()
+    # A tail that is for refused prompts only has one place, for it is named on purpose.
+    limit = MAX_ATTEMPTS - any(choice.able for choice in refused)
+    if spent:
+        limit = min(limit, SHORT_CHAIN)
+    # So has a fallback: it stands for the case that all of a model's targets are away.
+    kept = 1 if any(choice.able for choice in others) and limit > 1 else 0
+    chain.add([first], "able", how, limit=limit - kept)
+    chain.add(others, "able", "fallback", limit=limit)
+    if not (spent and chain.picks):
+        everything = [first, *others]
+        chain.add(everything, "cooling", "last resort: cooling down", limit=limit)
+        if not chain.picks:
+            chain.add(everything, "benched", "last resort: key refused", limit=limit)
+    if chain.picks:
+        chain.add(
+            refused,
+            "able",
+            "where a prompt is refused",
+            limit=MAX_ATTEMPTS,
+            conditional=True,
+        )
+    return tuple(chain.picks)
+
+
+def _nothing_left(asked: str, passed: tuple[Passed, ...]) -> GatewayError:
+    """Say why a request cannot be served at all."""
+    name = asked[:200]
+    limited = [one for one in passed if one.why is Why.LIMITED]
+    busy = [one for one in passed if one.why is Why.BUSY]
+    if busy:
+        return Overloaded(
+            f"Every target of the model {name!r} is busy; try again.",
+            code="target_busy",
+            retry_after=str(soonest(busy)),
+        )
+    if limited:
+        return UpstreamLimited(
+            f"Every target of the model {name!r} is at its rate limit.",
+            retry_after=str(soonest(limited)),
+        )
+    if passed and all(one.detail == "context_tokens" for one in passed):
+        return BadRequest(
+            f"The prompt and the answer asked for are too long for every target of the "
+            f"model {name!r}.",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    details = dict.fromkeys(
+        f"{one.target.spec.provider} ({_LACKS.get(one.detail, 'not of this kind')})"
+        for one in passed
+    )
+    return BadRequest(
+        f"No target of the model {name!r} can serve this request: {', '.join(details)}.",
+        code="unsupported_capability",
+        param=_PARAMS.get(passed[0].detail, "model") if passed else "model",
+    )
+
+
+_LACKS = {
+    "context_tokens": "too long for it",
+    "output_tokens": "gives shorter answers",
+    "tools": "takes no tools",
+    "vision": "takes no pictures",
+    "documents": "takes no documents",
+    "audio": "takes no audio",
+    "json_schema": "takes no JSON schema",
+    "streaming": "does not stream",
+    "tags": "does not have the tags",
+    "region": "is in another region",
+}
+_PARAMS = {
+    "tools": "tools",
+    "streaming": "stream",
+    "json_schema": "response_format",
+    "output_tokens": "max_tokens",
+    "tags": "x-extproc-tags",
+    "region": "x-extproc-region",
+    **dict.fromkeys(("vision", "documents", "audio", "context_tokens"), "messages"),
+}

@@ -1,0 +1,188 @@
+"""What a worker has learned of its deployments: it survives every reload.
+
+`RoutingState` is the one mutable thing in routing. It is given the time with each call
+and a source of randomness once; the same calls give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from extproc.deployment import RoutingNumbers
+from extproc.routing.health import Health, Phase
+from extproc.routing.retry import RetryShare
+
+MAX_DEPLOYMENTS = 10_000
+"""A glob makes a deployment of every name that a client thinks of; the ones that nobody
+has asked for longest are forgotten."""
+
+CLASSES = ((0, 0.95), (-1, 0.8))
+"""Priorities and the part of all places that requests of at most this one may fill: the
+rest is kept for those that matter more."""
+
+
+class Random(Protocol):
+    """Where chance comes from."""
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+
+
+class Bench(msgspec.Struct):
+    """A provider's key that was refused."""
+
+    until: float
+    credential: str
+    """Another one in its place is tried at once."""
+
+
+class LiveDeployment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a deployment does at one worker, as the others are told."""
+
+    id: str
+    in_flight: int = 0
+    requests: int = 0
+    """In the last minute."""
+    tokens: int = 0
+    cooling: float = 0.0
+    """Seconds that are left of a cooldown which this worker began itself."""
+    hard: bool = False
+    reason: str = ""
+    phase: str = "closed"
+    score: int = 100
+    first_byte: float | None = None
+    total: float | None = None
+
+
+class LiveBench(msgspec.Struct, frozen=True):
+    """A benched key, as the others are told."""
+
+    cluster: str
+    credential: str
+    seconds: float
+
+
+class RoutingState:
+    """All deployments, and what was decided before."""
+
+    def __init__(
+        self,
+        chance: Random,
+        numbers: RoutingNumbers | None = None,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.chance = chance
+        self.numbers = numbers or RoutingNumbers()
+        self.retries = RetryShare()
+        self.credits: dict[tuple[str, int], dict[str, int]] = {}
+        """Of smooth weighted round robin, by virtual model and tier."""
+        self.open: set[object] = set()
+        """Exchanges that this worker serves now."""
+        self.on_change = on_change
+        """Called when a cooldown has begun: the other workers should know."""
+        self._deployments: dict[str, Health] = {}
+        self._benches: dict[str, Bench] = {}
+        self._told: dict[str, dict[str, int]] = {}
+
+    def health(self, id: str) -> Health:  # noqa: A002  cluster/model
+        """Return the deployment `id`, a new one if nothing is known of it."""
+        found = self._deployments.get(id)
+        if found is None:
+            if len(self._deployments) >= MAX_DEPLOYMENTS:
+                self._forget()
+            found = self._deployments[id] = Health(id)
+        return found
+
+    def benched(self, cluster: str, credential: str, now: float) -> bool:
+        """Say whether the key of `cluster` was refused not long ago."""
+        bench = self._benches.get(cluster)
+        return (
+            bench is not None and bench.until > now and bench.credential == credential
+        )
+
+    def bench(self, cluster: str, credential: str, now: float) -> None:
+        """Leave the key of `cluster` alone for a while."""
+        until = now + self.numbers.credential_cooldown
+        self._benches[cluster] = Bench(until, credential)
+        self.on_change()
+
+    def has_room(self, priority: int) -> bool:
+        """Say whether another request of this priority may begin."""
+        places = self.numbers.max_in_flight
+        for limit, part in CLASSES:
+            if priority <= limit:
+                places = int(self.numbers.max_in_flight * part)
+        return len(self.open) < places
+
+    def live(self, now: float) -> tuple[list[LiveDeployment], list[LiveBench]]:
+        """Return what the other workers, and operators, are told."""
+        deployments = [
+            _told(health, now, self.numbers)
+            for health in tuple(self._deployments.values())
+        ]
+        benches = [
+            LiveBench(cluster, bench.credential, bench.until - now)
+            for cluster, bench in tuple(self._benches.items())
+            if bench.until > now
+        ]
+        return deployments, benches
+
+    def learn(
+        self,
+        peer: str,
+        deployments: Iterable[LiveDeployment],
+        benches: Sequence[LiveBench],
+        now: float,
+    ) -> None:
+        """Take in what another worker said; what it does not name is idle there."""
+        loads: dict[str, int] = {}
+        for told in deployments:
+            if told.in_flight:
+                loads[told.id] = told.in_flight
+            if told.cooling > 0:
+                self.health(told.id).borrow(
+                    seconds=told.cooling, hard=told.hard, reason=told.reason, now=now
+                )
+        before = self._told.pop(peer, {})
+        if loads:
+            self._told[peer] = loads
+        for id_ in before.keys() | loads.keys():
+            self.health(id_).remote = sum(
+                loads.get(id_, 0) for loads in self._told.values()
+            )
+        for bench in benches:
+            until = now + bench.seconds
+            known = self._benches.get(bench.cluster)
+            if known is None or known.credential != bench.credential:
+                self._benches[bench.cluster] = Bench(until, bench.credential)
+
+    def forget_peer(self, peer: str) -> None:
+        """Let go of the requests of a worker that is gone."""
+        self.learn(peer, (), (), 0.0)
+
+    def _forget(self) -> None:
+        idle = [id_ for id_, health in self._deployments.items() if not health.load]
+        for id_ in idle[: MAX_DEPLOYMENTS // 10]:
+            del self._deployments[id_]
+
+
+def _told(health: Health, now: float, numbers: RoutingNumbers) -> LiveDeployment:
+    cooling = 0.0 if health.borrowed else max(0.0, health.cooling_until - now)
+    phase = health.phase(now)
+    return LiveDeployment(
+        id=health.id,
+        in_flight=len(health.in_flight),
+        requests=health.requests.total(now),
+        tokens=health.tokens.total(now),
+        cooling=cooling,
+        hard=health.hard and phase is Phase.LIMITED,
+        reason=health.reason if phase is not Phase.CLOSED else "",
+        phase=phase.name.lower(),
+        score=health.score(now, numbers),
+        first_byte=health.first_byte,
+        total=health.total,
+    )

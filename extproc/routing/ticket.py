@@ -1,0 +1,127 @@
+"""One exchange's account with routing: what it occupies, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.routing.health import Health, Phase
+from extproc.routing.plan import Pick
+from extproc.routing.state import RoutingState
+
+_NO_ANSWER = 0
+_REFUSED_KEY = frozenset({401, 402})
+_PROVIDER_SLOW = 408
+
+
+class Ticket:
+    """Taken when a chain is sent, given back at the end, whatever that is.
+
+    Envoy does not say which attempt is under way, so that a request counts as in flight at
+    its first target until the answer names another. Everything but the end is called from
+    one thread.
+    """
+
+    __slots__ = ("_at", "_began", "_picks", "_since", "_state")
+
+    def __init__(self, state: RoutingState, picks: Sequence[Pick], now: float) -> None:
+        self._state = state
+        self._picks = picks
+        self._began = self._since = now
+        self._at: Health | None = None
+        state.retries.deposit(state.numbers.retry_share)
+        first = picks[0].candidate.health
+        if first.phase(now) is Phase.TRIAL:
+            first.trial = self
+        self._move(first, now)
+
+    def answered(
+        self,
+        failed: Sequence[tuple[int, str | None]],
+        status: int | None,
+        retry_after: str | None,
+        now: float,
+    ) -> None:
+        """Note the attempts: those before the answer, and the one that gave it.
+
+        Args:
+            failed: status (0: no answer) and retry-after of the attempts before.
+            status: of the answer; None: the last attempt had none, Envoy answered.
+            retry_after: of the answer.
+            now: seconds.
+        """
+        for index, (said, wait) in enumerate(failed):
+            self._note(index, said, wait, now)
+        last = min(len(failed), len(self._picks) - 1)
+        health = self._picks[last].candidate.health
+        if last:
+            self._leave()
+            self._move(health, now)
+            # When it began is not known.
+            self._since = -1.0
+        self._note(last, _NO_ANSWER if status is None else status, retry_after, now)
+        fruitless = len(failed) - (status is not None and status < 400)
+        self._state.retries.withdraw(max(0, fruitless))
+
+    def first_byte(self, now: float) -> None:
+        """Note the first byte of a stream."""
+        if self._at is not None and self._since >= 0:
+            self._at.measure(now, first_byte=now - self._since)
+
+    def broke(self, now: float) -> None:
+        """Note that the answer, well begun, did not come to its end."""
+        if self._at is not None:
+            self._at.failed(now, self._state.numbers, reason="broken stream")
+
+    def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
+        """Give everything back; `whole` is whether an unstreamed answer came."""
+        health = self._at
+        if health is not None:
+            if tokens:
+                health.tokens.add(tokens, now)
+            if whole and self._since >= 0:
+                health.measure(now, total=now - self._since)
+            self._leave()
+
+    def _note(
+        self, index: int, status: int, retry_after: str | None, now: float
+    ) -> None:
+        state, candidate = self._state, self._picks[index].candidate
+        health, numbers = candidate.health, state.numbers
+        seconds = read_retry_after(retry_after)
+        until = health.cooling_until
+        if status == 429:
+            health.limited(now, numbers, retry_after=seconds)
+        elif status in (_NO_ANSWER, _PROVIDER_SLOW) or status >= 500:
+            reason = str(status) if status else "no answer"
+            health.failed(now, numbers, reason=reason, retry_after=seconds)
+        else:
+            if status in _REFUSED_KEY:
+                spec = candidate.target.spec
+                state.bench(spec.cluster, spec.placement.credential, now)
+            # Whatever it says of the request, it is there.
+            health.succeeded(now, numbers)
+        if health.cooling_until != until:
+            state.on_change()
+
+    def _move(self, health: Health, now: float) -> None:
+        self._at = health
+        health.in_flight.add(self)
+        health.requests.add(1, now)
+
+    def _leave(self) -> None:
+        if self._at is not None:
+            self._at.in_flight.discard(self)
+            if self._at.trial is self:
+                self._at.trial = None
+            self._at = None
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Read seconds (RFC 9110 10.2.3); a date, which needs a wall clock, is none."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
