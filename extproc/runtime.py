@@ -181,7 +181,7 @@ class VirtualModel(msgspec.Struct, frozen=True):
                 msgspec.structs.replace(
                     target,
                     spec=msgspec.structs.replace(
-                        target.spec, model=target.spec.model or name
+                        target.spec, model=target.request_model(name)
                     ),
                 )
                 for target in self.targets

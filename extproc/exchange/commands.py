@@ -26,6 +26,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """What the client or an earlier attempt set and this provider must not see."""
     body: bytes
     """UTF-8."""
+    flags: str = ""
+    """Letters of `extproc.exchange.arm`."""
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +36,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     id: str
     """``gw.id``."""
     chain: tuple[Attempt, ...]
+    first_byte: float | None = None
+    """Seconds that each attempt has until its answer's headers; None: as the route says."""
 
 
 class Respond(msgspec.Struct, frozen=True, gc=False):

@@ -16,12 +16,21 @@ from extproc.errors import (
     UpstreamTimeout,
 )
 from extproc.exchange import events
-from extproc.exchange.commands import Command, Complete, Leave, Respond, Route
+from extproc.exchange.commands import (
+    Command,
+    Complete,
+    Headers,
+    Leave,
+    Respond,
+    Route,
+)
 from extproc.exchange.completion import Outcome
+from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
 from extproc.exchange.tally import Tally
+from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime
 
 
@@ -29,7 +38,8 @@ class Exchange:
     """Drives the two halves and closes the books."""
 
     __slots__ = (
-        "_began", "_limits", "_request", "_response", "_tally", "completed", "deadline",
+        "_began", "_dispatch", "_limits", "_request", "_response", "_tally",
+        "completed", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -39,11 +49,18 @@ class Exchange:
         id: str,  # noqa: A002  gw.id
         started: float,
         now: float,
+        routing: RoutingState | None = None,
     ) -> None:
-        """Begin; `started` is in Unix seconds, `now` in those of the edge's own clock."""
+        """Begin; `started` is in Unix seconds, `now` in those of the edge's own clock.
+
+        Without `routing`, nothing is known of any deployment and nothing remembered.
+        """
         self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
-        self._request = RequestHalf(runtime, self._tally)
+        self._dispatch = Dispatch(
+            runtime, routing or RoutingState(Still(), runtime.routing), now
+        )
+        self._request = RequestHalf(runtime, self._tally, self._dispatch)
         self._response: ResponseHalf | LocalReply | None = None
         self._began = now
         self.completed = False
@@ -61,6 +78,7 @@ class Exchange:
         """Return what `event` leads to; after the end, nothing."""
         if self.completed:
             return []
+        self._dispatch.now = now
         if type(event) is events.Closed:
             # Envoy had the last word before we did: the client left, or a reset.
             if self._response is not None:
@@ -82,6 +100,10 @@ class Exchange:
         self.deadline = now + self._limits.idle_seconds
         if self._tally.first_byte is None and type(event) is events.ResponseBody:
             self._tally.first_byte = now - self._began
+            if self._tally.streamed:
+                self._dispatch.first_byte()
+        elif isinstance(event, events.ResponseHeaders):
+            self._dispatch.answered(event)
         commands = half.receive(event)
         if half.done:
             commands += self._ended(now)
@@ -93,7 +115,7 @@ class Exchange:
         match commands:
             case [Route()]:
                 self._response = ResponseHalf(self._request, self._tally, self._limits)
-                self.deadline = now + self._limits.first_byte_seconds
+                self.deadline = now + self._dispatch.patience(self._request.legs)
             case [Respond(status=status)]:
                 self._tally.status = status
                 commands += [Leave(), self._complete("ok", None, now)]
@@ -103,21 +125,35 @@ class Exchange:
 
     def _ended(self, now: float) -> list[Command]:
         error = self._response.error if self._response else None
-        return [Leave(), self._complete(_outcome(error), _code(error), now)]
+        return [Leave(), self._complete(_outcome(error), _code(error), now, error)]
 
     def _fail(self, error: GatewayError, now: float) -> list[Command]:
         if self._response is not None:
             return [*self._response.fail(error), *self._ended(now)]
         self._tally.status = error.status
         body = self._request.operation.format.write_error(error)
+        headers: Headers = JSON
+        if error.retry_after is not None:
+            headers = (*JSON, ("retry-after", error.retry_after))
         return [
-            Respond(error.status, body, JSON, f"gw_{error.code or error.type}"),
+            Respond(error.status, body, headers, f"gw_{error.code or error.type}"),
             Leave(),
             self._complete(_outcome(error), _code(error), now),
         ]
 
-    def _complete(self, outcome: Outcome, error: str | None, now: float) -> Complete:
+    def _complete(
+        self,
+        outcome: Outcome,
+        error: str | None,
+        now: float,
+        cause: GatewayError | None = None,
+    ) -> Complete:
         self.completed = True
+        self._dispatch.end(
+            error=cause,
+            usage=self._tally.usage,
+            whole=outcome == "ok" and not self._tally.streamed,
+        )
         self.deadline = math.inf
         return Complete(
             self._tally.complete(

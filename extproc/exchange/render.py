@@ -9,11 +9,13 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest, ClientError
 from extproc.exchange.commands import Attempt, Headers
+from extproc.exchange.edit import edit
 from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat
 from extproc.framing.members import Members, patch, read_members, remove
 from extproc.providers.base import Dialect
+from extproc.routing.plan import Pick
 from extproc.runtime import Target
 
 
@@ -47,12 +49,14 @@ class Leg(msgspec.Struct, frozen=True):
     attempt: Attempt
     answer_tool: str = ""
     """The tool whose call is the answer's text."""
+    pick: Pick | None = None
+    """How it came into the chain."""
 
 
 def render(
-    asked: Asked, targets: tuple[Target, ...], *, max_bytes: int, tally: Tally
+    asked: Asked, picks: tuple[Pick, ...], *, max_bytes: int, tally: Tally
 ) -> tuple[Leg, ...]:
-    """Render `asked` for each of `targets` that can be asked for all of it.
+    """Render `asked` for each of `picks` that can be asked for all of it.
 
     The chain is cut where the bodies together would be over `max_bytes`, the limit that
     one body has: they all travel to Envoy at once.
@@ -65,7 +69,8 @@ def render(
     legs: list[Leg] = []
     size = 0
     refused: ClientError | None = None
-    for target in targets:
+    for pick in picks:
+        target = pick.candidate.target
         try:
             dialect = target.dialect(client, target.spec.model or asked.model)
             if dialect.format.name == client.name:
@@ -78,6 +83,7 @@ def render(
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
             continue
+        leg = _placed(leg, pick)
         size += len(leg.attempt.body)
         if legs and size > max_bytes:
             tally.skipped += (f"{target.spec.provider}:size",)
@@ -88,6 +94,16 @@ def render(
             f"No target of {asked.model!r} can serve this request."
         )
     return tuple(legs)
+
+
+def _placed(leg: Leg, pick: Pick) -> Leg:
+    """Return `leg` with its place in the chain, and its target's own changes."""
+    edits = leg.target.spec.placement.edits
+    attempt = leg.attempt
+    if edits:
+        body = edit(attempt.body, edits)
+        attempt = msgspec.structs.replace(attempt, body=body)
+    return msgspec.structs.replace(leg, pick=pick, attempt=attempt)
 
 
 def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:

@@ -23,7 +23,9 @@ from extproc.errors import (
     UnsupportedMediaType,
 )
 from extproc.exchange import events
+from extproc.exchange.arm import arm
 from extproc.exchange.commands import Command, Respond, Route
+from extproc.exchange.dispatch import Dispatch, longest_first_byte
 from extproc.exchange.operations import (
     UNKNOWN,
     Kind,
@@ -37,7 +39,7 @@ from extproc.exchange.tally import Tally
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, read_members
 from extproc.policy.admit import authenticate
-from extproc.routing.pick import chain, pick
+from extproc.routing.pick import pick
 from extproc.runtime import NOBODY, Runtime
 
 Step = Callable[[Any, Any], list[Command]]
@@ -57,13 +59,14 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 class RequestHalf:
     """Reads one client request."""
 
-    def __init__(self, runtime: Runtime, tally: Tally) -> None:
+    def __init__(self, runtime: Runtime, tally: Tally, dispatch: Dispatch) -> None:
         self.state = State.HEADERS
         self.operation = UNKNOWN
         self.legs: tuple[Leg, ...] = ()
         self.stream = False
         self._runtime = runtime
         self._tally = tally
+        self._dispatch = dispatch
         self._grant = NOBODY
         self._headers: Mapping[str, str] = {}
         self._decoder: ContentDecoder | None = None
@@ -111,6 +114,7 @@ class RequestHalf:
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
             case Kind.RENDERED:
+                self._dispatch.enter(grant)
                 self._expect_body(headers, end=event.end)
                 self.state = State.BODY
                 return []
@@ -161,16 +165,18 @@ class RequestHalf:
         self._tally.original_model = name
         self._tally.streamed = self.stream
         model = pick(self._runtime, self._grant, name)
-        self._tally.virtual_model = model.name
         asked = Asked(self.operation, self._headers, body, members, name, self.stream)
+        chosen = self._dispatch.choose(asked, model, self._grant)
+        self._tally.virtual_model = chosen.model.name
         self.legs = legs = render(
             asked,
-            chain(model),
+            chosen.picks,
             max_bytes=self._runtime.limits.max_body_bytes,
             tally=self._tally,
         )
+        self._dispatch.send(legs)
         self.state = State.ROUTED
-        return [Route(self._tally.id, tuple(leg.attempt for leg in legs))]
+        return [Route(self._tally.id, arm(legs), longest_first_byte(legs))]
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         (State.HEADERS, events.RequestHeaders): _on_headers,

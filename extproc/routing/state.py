@@ -31,6 +31,14 @@ class Random(Protocol):
         """Return a number in [0, 1)."""
 
 
+class Still:
+    """Chance that has none: for what is computed once and must be the same again."""
+
+    def random(self) -> float:
+        """Return the middle."""
+        return 0.5
+
+
 class Bench(msgspec.Struct):
     """A provider's key that was refused."""
 
@@ -119,10 +127,13 @@ class RoutingState:
         return len(self.open) < places
 
     def live(self, now: float) -> tuple[list[LiveDeployment], list[LiveBench]]:
-        """Return what the other workers, and operators, are told."""
+        """Return what the other workers, and operators, are told: who is not idle."""
         deployments = [
             _told(health, now, self.numbers)
             for health in tuple(self._deployments.values())
+            if health.in_flight
+            or health.phase(now) is not Phase.CLOSED
+            or health.requests.total(now)
         ]
         benches = [
             LiveBench(cluster, bench.credential, bench.until - now)

@@ -12,6 +12,7 @@ from extproc.exchange import events
 from extproc.exchange.commands import Command, Complete, Leave
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
+from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
 from extproc.server.codec import decode, encode
 
@@ -24,6 +25,8 @@ class Office(msgspec.Struct):
     wall_clock: Callable[[], float]
     """Unix seconds."""
     record: Callable[[Completion], None]
+    routing: RoutingState
+    """Survives every change of the runtime."""
 
 
 HEAVY_BYTES = 256 * 1024
@@ -72,6 +75,7 @@ class Call:
                 id=office.new_id(),
                 started=office.wall_clock(),
                 now=now,
+                routing=office.routing,
             )
         return self._deliver(exchange, decode(message), now)
 

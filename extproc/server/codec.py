@@ -229,20 +229,30 @@ def _route(route: Route) -> bytes:
     ]
     for number, attempt in enumerate(chain, 1):
         metadata += _rendering(f"gw.t{number}", attempt)
-    return b"".join((_route_headers(len(chain) - 1), *_nested(8, metadata)))
+    return b"".join(
+        (_route_headers(len(chain) - 1, route.first_byte), *_nested(8, metadata))
+    )
 
 
-@functools.lru_cache(maxsize=16)
-def _route_headers(retries: int) -> bytes:
+@functools.lru_cache(maxsize=256)
+def _route_headers(retries: int, first_byte: float | None) -> bytes:
     # Envoy ignores clear_route_cache in a reply without a header mutation.
-    mutation = _mutation((("x-envoy-max-retries", str(retries)),), ())
+    headers: Headers = (("x-envoy-max-retries", str(retries)),)
+    if first_byte is not None:
+        each = str(max(1, round(first_byte * 1000)))
+        headers = (*headers, ("x-envoy-upstream-rq-per-try-timeout-ms", each))
+    mutation = _mutation(headers, ())
     return _field(1, _field(1, _field(2, mutation), _flag(5)))
 
 
 def _rendering(key: str, attempt: Attempt) -> list[bytes]:
     """Write one rendering in pieces: a body of 32 MiB is not copied at every level."""
     fixed = _fixed_rendering(
-        attempt.path, attempt.authority, attempt.set_headers, attempt.delete_headers
+        attempt.path,
+        attempt.authority,
+        attempt.set_headers,
+        attempt.delete_headers,
+        attempt.flags,
     )
     text = _nested(2, _nested(3, [attempt.body]))
     body = _nested(1, [_BODY_KEY, *text])
@@ -260,7 +270,11 @@ _BODY_KEY = _field(1, b"body")
 
 @functools.lru_cache(maxsize=1024)
 def _fixed_rendering(
-    path: str, authority: str, set_headers: Headers, delete_headers: tuple[str, ...]
+    path: str,
+    authority: str,
+    set_headers: Headers,
+    delete_headers: tuple[str, ...],
+    flags: str,
 ) -> bytes:
     return b"".join(
         (
@@ -271,6 +285,7 @@ def _fixed_rendering(
                 _structure(*(_entry(name, _text(to)) for name, to in set_headers)),
             ),
             _entry("del", _list(map(_text, delete_headers))),
+            _entry("flags", _text(flags)) if flags else b"",
         )
     )
 

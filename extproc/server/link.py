@@ -5,6 +5,9 @@ change; the worker says `Applied`. Workers send `Records` in batches and keep ea
 until control says `RecordsKept`; there is at most one batch under way on a connection, so
 after a lost connection at most one batch comes twice, and control knows it by its ids.
 
+What a worker learns of deployments (`Live`) goes to the other workers the same way, a
+cooldown at once: one worker's 429 spares the others theirs.
+
 Nothing on the data path waits for any of this: `WorkerLink.record` appends to memory.
 This module is part of every worker: it imports nothing but msgspec and the core.
 """
@@ -29,6 +32,8 @@ from extproc.runtime import Snapshot
 from extproc.server.link_frames import (
     Applied,
     Hello,
+    Live,
+    Others,
     RawRecords,
     Records,
     RecordsKept,
@@ -53,6 +58,9 @@ BATCH_SECONDS: Final = 0.05
 BACKOFF_SECONDS: Final = (0.05, 1.0)
 """First and longest pause between connection attempts: a control that is back must reach
 its workers within a second (revoked keys)."""
+LIVE_SECONDS: Final = 0.25
+"""Between two looks at what the other workers should know: loads, which change with every
+request. A cooldown does not wait for it."""
 REMEMBERED_IDS: Final = 64 * MAX_BATCH
 """Ids that control remembers to know a repeated record: one batch of each of 64 workers,
 since a worker resends no more than the batch that was under way."""
@@ -72,8 +80,13 @@ class WorkerLink:
         *,
         name: str = "worker",
         max_kept: int = MAX_KEPT_RECORDS,
+        live: Callable[[], Live] = Live,
+        on_others: Callable[[Others], None] = lambda _: None,
     ) -> None:
         self.lost = 0
+        self._live = live
+        self._on_others = on_others
+        self._news = asyncio.Event()
         self._path = path
         self._on_snapshot = on_snapshot
         self._name = name
@@ -96,6 +109,10 @@ class WorkerLink:
         self._kept.append(msgspec.Raw(encoder.encode(completion)))
         self._arrived.set()
 
+    def tell(self) -> None:
+        """Let the other workers know at once what has changed."""
+        self._news.set()
+
     @property
     def connected(self) -> bool:
         """Whether control is there now."""
@@ -116,6 +133,7 @@ class WorkerLink:
         """Stay connected until canceled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_batches())
+            tasks.create_task(self._tell_live())
             shortest, longest = BACKOFF_SECONDS
             pause = shortest
             while True:
@@ -158,6 +176,23 @@ class WorkerLink:
                     if not self._kept:
                         self._arrived.clear()
                     self._acknowledged.set()
+                case Others() as others:
+                    self._on_others(others)
+
+    async def _tell_live(self) -> None:
+        told, to = Live(), self._writer
+        while True:
+            await self._connection.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LIVE_SECONDS):
+                    await self._news.wait()
+            self._news.clear()
+            writer, now = self._writer, self._live()
+            if writer is None or (now == told and writer is to):
+                continue
+            if writer.transport.get_write_buffer_size() == 0:
+                writer.write(frame(now))
+                told, to = now, writer
 
     async def _send_batches(self) -> None:
         while True:
@@ -196,7 +231,10 @@ class Peer:
     refused: str | None = None
     """Why it refused a later one."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when there is a snapshot that it has not been sent."""
+    """Set when there is something that it has not been sent."""
+    live: Live = field(default_factory=Live)
+    others: dict[str, Others] = field(default_factory=dict)
+    """By worker, the latest of what it has not been told."""
 
 
 class ControlLink:
@@ -281,15 +319,20 @@ class ControlLink:
         finally:
             if peer is not None:
                 self.peers.remove(peer)
+                self._pass_on(peer, Live())
                 self._pulse()
             await _closed(writer)
 
     async def _tell(self, peer: Peer, writer: asyncio.StreamWriter) -> None:
         # Only the latest matters: a worker that reads slowly skips generations.
+        sent: Snapshot | None = None
         while True:
-            if self._snapshot is not None:
-                writer.write(frame(SnapshotMessage(self._snapshot)))
-                await writer.drain()
+            if self._snapshot is not None and self._snapshot is not sent:
+                sent = self._snapshot
+                writer.write(frame(SnapshotMessage(sent)))
+            while peer.others:
+                writer.write(frame(peer.others.pop(next(iter(peer.others)))))
+            await writer.drain()
             await peer.news.wait()
             peer.news.clear()
 
@@ -313,6 +356,8 @@ class ControlLink:
                     if lost:
                         self._lost[peer.pid] = lost
                     writer.write(frame(RecordsKept(first + len(completions))))
+                case Live() as live:
+                    self._pass_on(peer, live)
                 case Hello():
                     raise msgspec.DecodeError("a second Hello")
 
@@ -326,6 +371,14 @@ class ControlLink:
         for oldest in list(islice(self._seen, surplus)):
             del self._seen[oldest]
         return new
+
+    def _pass_on(self, peer: Peer, live: Live) -> None:
+        peer.live = live
+        for other in self.peers:
+            if other is not peer:
+                name = f"{peer.name}.{peer.pid}"
+                other.others[name] = Others(name, live)
+                other.news.set()
 
     def _pulse(self) -> None:
         self._changed.set()

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from extproc.exchange.completion import Completion
+from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import Snapshot
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
@@ -56,6 +57,24 @@ class RawRecords(msgspec.Struct, frozen=True, tag="records"):
     lost: int
 
 
+class Live(msgspec.Struct, frozen=True, tag="live"):
+    """How a worker's deployments do now; what it does not name is idle and well."""
+
+    deployments: tuple[LiveDeployment, ...] = ()
+    benches: tuple[LiveBench, ...] = ()
+    open: int = 0
+    """Requests that it serves."""
+    retries_left: float = 0.0
+    """Fruitless retries before its chains are cut short."""
+
+
+class Others(msgspec.Struct, frozen=True, tag="others"):
+    """What another worker has said in `Live`, passed on; empty when it is gone."""
+
+    peer: str
+    live: Live = Live()
+
+
 class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
     """The configuration to serve from now on."""
 
@@ -68,8 +87,8 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
     up_to: int
 
 
-FromWorker = Hello | Applied | Refused | Records
-FromControl = SnapshotMessage | RecordsKept
+FromWorker = Hello | Applied | Refused | Records | Live
+FromControl = SnapshotMessage | RecordsKept | Others
 
 encoder = msgspec.msgpack.Encoder()
 from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

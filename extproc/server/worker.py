@@ -16,6 +16,7 @@ import gc
 import itertools
 import logging
 import os
+import random  # noqa: TID251  the edge owns chance
 import signal
 import sys
 import time
@@ -26,10 +27,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvloop
 
+from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
 from extproc.server.lean import LeanServer
 from extproc.server.link import WorkerLink
+from extproc.server.link_frames import Live, Others
 
 if TYPE_CHECKING:
     from extproc.server.grpcio import GrpcServer, Tls
@@ -59,7 +62,11 @@ class Worker:
         self._draining = False
         self._new_id = make_id_factory()
         self._link = WorkerLink(
-            options.control, self._apply, name=Path(options.socket or "tcp").stem
+            options.control,
+            self._apply,
+            name=Path(options.socket or "tcp").stem,
+            live=self._live,
+            on_others=self._learn,
         )
 
     async def run(self) -> None:
@@ -136,10 +143,31 @@ class Worker:
                 new_id=self._new_id,
                 wall_clock=time.time,  # noqa: TID251  the edge owns the clock
                 record=self._link.record,
+                routing=RoutingState(
+                    random.Random(),  # noqa: S311  spreads load
+                    runtime.routing,
+                    on_change=self._link.tell,
+                ),
             )
         else:
             self._office.runtime = runtime
+            self._office.routing.numbers = runtime.routing
         self._ready.set()
+
+    def _live(self) -> Live:
+        """Return what the other workers and operators are told of ours."""
+        if self._office is None:
+            return Live()
+        routing = self._office.routing
+        deployments, benches = routing.live(asyncio.get_running_loop().time())
+        return Live(
+            tuple(deployments), tuple(benches), len(routing.open), routing.retries.left
+        )
+
+    def _learn(self, others: Others) -> None:
+        if self._office is not None:
+            live, now = others.live, asyncio.get_running_loop().time()
+            self._office.routing.learn(others.peer, live.deployments, live.benches, now)
 
 
 def read_snapshot(path: Path | None) -> Snapshot | None:

@@ -8,6 +8,7 @@ import math
 from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.commands import Route
 from extproc.exchange.completion import Completion
+from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
@@ -20,6 +21,7 @@ def office(records):
         new_id=lambda: "gw-1",
         wall_clock=lambda: 1_800_000_000.0,
         record=records.append,
+        routing=RoutingState(Still()),
     )
 
 

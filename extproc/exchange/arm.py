@@ -1,0 +1,49 @@
+"""What the upstream Lua is to do about each attempt's answer: decided when all are known.
+
+Envoy retries by status alone, and an attempt cannot be skipped. So each rendering carries
+the letters of what holds for its attempt, and Lua forces or forbids the next one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.exchange.commands import Attempt
+from extproc.exchange.render import Leg
+
+OTHER_KEY = "k"
+"""A later attempt has another key of this provider: 401, 402 and 403 go on to the next."""
+REFUSAL = "r"
+"""A later attempt is for refused prompts: a 400 for its length or content goes on."""
+LAST = "l"
+"""All attempts after this one are for refused prompts: any other failure is the answer."""
+CONDITIONAL = "c"
+"""Only made where the attempt before it was refused for its prompt."""
+
+
+def arm(legs: tuple[Leg, ...]) -> tuple[Attempt, ...]:
+    """Return the attempts of `legs`, each with its letters."""
+    attempts = tuple(leg.attempt for leg in legs)
+    if len(legs) == 1:
+        return attempts
+    conditional = [leg.pick is not None and leg.pick.conditional for leg in legs]
+    flags = []
+    for i, leg in enumerate(legs):
+        spec, later = leg.target.spec, legs[i + 1 :]
+        letters = CONDITIONAL * conditional[i]
+        if any(
+            one.target.spec.provider == spec.provider
+            and one.target.spec.cluster != spec.cluster
+            for one in later
+        ):
+            letters += OTHER_KEY
+        if any(conditional[i + 1 :]):
+            letters += REFUSAL
+            letters += LAST * conditional[i + 1]
+        flags.append(letters)
+    if not any(flags):
+        return attempts
+    return tuple(
+        msgspec.structs.replace(attempt, flags=letters) if letters else attempt
+        for attempt, letters in zip(attempts, flags, strict=True)
+    )

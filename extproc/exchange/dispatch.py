@@ -1,0 +1,131 @@
+"""One exchange's dealings with routing: a place, a chain, and what came of it."""
+
+from __future__ import annotations
+
+from extproc.errors import GatewayError, Overloaded, UpstreamError
+from extproc.exchange.events import ResponseHeaders
+from extproc.exchange.render import Asked, Leg
+from extproc.formats.base import CHAT
+from extproc.identity import Grant
+from extproc.routing.demand import Demand
+from extproc.routing.plan import Plan, plan
+from extproc.routing.retry import deadline
+from extproc.routing.state import RoutingState
+from extproc.routing.ticket import Ticket
+from extproc.runtime import Runtime, VirtualModel
+from extproc.usage import Usage
+
+LUA = "lua_response"
+"""Envoy's word for an answer of our own upstream Lua: the attempt was not made, for it is
+only for prompts that the one before it refused."""
+
+
+class Dispatch:
+    """Between an exchange and the routing state of its worker.
+
+    Attributes:
+        now: seconds; set before each event.
+        plan: what was decided, once it was.
+    """
+
+    __slots__ = ("_answered", "_runtime", "_state", "_ticket", "now", "plan")
+
+    def __init__(self, runtime: Runtime, state: RoutingState, now: float) -> None:
+        self.now = now
+        self.plan: Plan | None = None
+        self._runtime = runtime
+        self._state = state
+        self._ticket: Ticket | None = None
+        self._answered = False
+
+    def enter(self, grant: Grant) -> None:
+        """Take one of the worker's places.
+
+        Raises:
+            Overloaded: there is none for a request of this priority.
+        """
+        if not self._state.has_room(grant.priority):
+            raise Overloaded("The gateway is overloaded; try again.", retry_after="1")
+        self._state.open.add(self)
+
+    def choose(self, asked: Asked, model: VirtualModel, grant: Grant) -> Plan:
+        """Decide who is asked, in which order.
+
+        Raises:
+            GatewayError: nobody can be.
+        """
+        demand = Demand(
+            members=asked.members,
+            headers=asked.headers,
+            grant=grant,
+            size=len(asked.body),
+            stream=asked.stream,
+            chat=asked.operation.format.operation == CHAT,
+        )
+        self.plan = plan(
+            self._runtime,
+            model,
+            asked.model,
+            demand=demand,
+            state=self._state,
+            now=self.now,
+        )
+        return self.plan
+
+    def send(self, legs: tuple[Leg, ...]) -> None:
+        """Note that these attempts may now be made."""
+        picks = [leg.pick for leg in legs if leg.pick is not None]
+        self._ticket = Ticket(self._state, picks, self.now)
+
+    def patience(self, legs: tuple[Leg, ...]) -> float:
+        """Return the seconds until the answer's headers must be here."""
+        limits = self._runtime.limits
+        first_byte = longest_first_byte(legs)
+        if first_byte is None:
+            return limits.first_byte_seconds
+        return deadline(len(legs), first_byte)
+
+    def answered(self, event: ResponseHeaders) -> None:
+        """Note what became of the attempts."""
+        if self._ticket is None:
+            return
+        failed = [(one.status, one.retry_after) for one in event.failed]
+        status: int | None = event.status
+        retry_after = event.headers.get("retry-after")
+        if event.details != "via_upstream":
+            status = retry_after = None
+            if event.details == LUA and failed:
+                status, retry_after = failed.pop()
+        self._answered = status is not None and status < 400
+        self._ticket.answered(failed, status, retry_after, self.now)
+
+    def first_byte(self) -> None:
+        """Note the first byte of an answer's body."""
+        if self._ticket is not None and self._answered:
+            self._ticket.first_byte(self.now)
+
+    def end(
+        self, *, error: GatewayError | None, usage: Usage | None, whole: bool
+    ) -> None:
+        """Give the place back; `whole` is whether an unstreamed answer came."""
+        self._state.open.discard(self)
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
+            return
+        if isinstance(error, UpstreamError) and self._answered:
+            ticket.broke(self.now)
+        tokens = usage.input_tokens + usage.output_tokens if usage is not None else 0
+        ticket.end(self.now, tokens=tokens, whole=whole and self._answered)
+
+
+def longest_first_byte(legs: tuple[Leg, ...]) -> float | None:
+    """Return the longest that a target of the chain may take; None: the gateway's own.
+
+    Envoy has one time for all attempts of a request.
+    """
+    times = [
+        first_byte
+        for leg in legs
+        if (first_byte := leg.target.spec.placement.first_byte) is not None
+    ]
+    return max(times) if times else None
