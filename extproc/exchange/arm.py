@@ -10,15 +10,18 @@ import msgspec
 
 from extproc.exchange.commands import Attempt
 from extproc.exchange.render import Leg
+from extproc.routing.plan import FORBIDDEN, TOO_LONG
 
 OTHER_KEY = "k"
 """A later attempt has another key of this provider: 401, 402 and 403 go on to the next."""
-REFUSAL = "r"
-"""A later attempt is for refused prompts: a 400 for its length or content goes on."""
 LAST = "l"
 """All attempts after this one are for refused prompts: any other failure is the answer."""
 CONDITIONAL = "c"
 """Only made where the attempt before it was refused for its prompt."""
+
+# Beside these `TOO_LONG` and `FORBIDDEN`: a later attempt is for prompts that are refused
+# so, and an answer that says so goes on to it.
+_REFUSALS = (TOO_LONG, FORBIDDEN)
 
 
 def arm(legs: tuple[Leg, ...]) -> tuple[Attempt, ...]:
@@ -26,20 +29,20 @@ def arm(legs: tuple[Leg, ...]) -> tuple[Attempt, ...]:
     attempts = tuple(leg.attempt for leg in legs)
     if len(legs) == 1:
         return attempts
-    conditional = [leg.pick is not None and leg.pick.conditional for leg in legs]
+    conditional = [leg.pick.conditional if leg.pick else "" for leg in legs]
     flags = []
     for i, leg in enumerate(legs):
         spec, later = leg.target.spec, legs[i + 1 :]
-        letters = CONDITIONAL * conditional[i]
+        letters = CONDITIONAL if conditional[i] else ""
         if any(
             one.target.spec.provider == spec.provider
             and one.target.spec.cluster != spec.cluster
             for one in later
         ):
             letters += OTHER_KEY
-        if any(conditional[i + 1 :]):
-            letters += REFUSAL
-            letters += LAST * conditional[i + 1]
+        refused = "".join(conditional[i + 1 :])
+        letters += "".join(letter for letter in _REFUSALS if letter in refused)
+        letters += LAST if later and conditional[i + 1] else ""
         flags.append(letters)
     if not any(flags):
         return attempts

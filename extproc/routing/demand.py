@@ -151,7 +151,7 @@ class Demand:
 
     def _has(self, field: str) -> bool:
         raw = self._members.get(field)
-        return raw is not None and bytes(raw[:2]) not in {b"[]", b"nu"}
+        return raw is not None and bytes(memoryview(raw)[:2]) not in {b"[]", b"nu"}
 
     def _has_parts(self, ability: str) -> bool:
         search = _PARTS[ability].search

@@ -15,6 +15,10 @@ from extproc.routing.state import RoutingState
 from extproc.routing.strategies import Candidate
 from extproc.runtime import MAX_ATTEMPTS, Runtime, VirtualModel
 
+TOO_LONG = "x"
+FORBIDDEN = "p"
+"""Why a prompt was refused, as `Pick.conditional` says it."""
+
 
 class Pick(msgspec.Struct, frozen=True):
     """One attempt of a chain."""
@@ -23,8 +27,9 @@ class Pick(msgspec.Struct, frozen=True):
     group: str
     """The virtual model that it belongs to: the one asked for, or a fallback."""
     why: str
-    conditional: bool = False
-    """Made only where the attempt before it was refused for what the prompt is."""
+    conditional: str = ""
+    """Made only where the attempt before it was refused for its prompt: ``x`` its length,
+    ``p`` its content."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ def plan(
     first = choose(model, asked, demand, state, now)
     others = chosen(routing.fallbacks)
     longer = chosen(routing.context_fallbacks)
-    refused = [*longer, *chosen(routing.content_fallbacks)]
+    refused = {TOO_LONG: longer, FORBIDDEN: chosen(routing.content_fallbacks)}
     if _is_too_long(first):
         # No need to hear it from a provider.
         others = [*longer, *others]
@@ -107,7 +112,7 @@ class _Chain:
         why: str,
         *,
         limit: int,
-        conditional: bool = False,
+        conditional: str = "",
     ) -> None:
         """Add the candidates that the field `of` of these choices names, up to `limit`."""
         for choice in choices:
@@ -120,11 +125,18 @@ class _Chain:
 
 
 def _chain(
-    first: Choice, others: list[Choice], refused: list[Choice], *, spent: bool, how: str
+    first: Choice,
+    others: list[Choice],
+    refused: dict[str, list[Choice]],
+    *,
+    spent: bool,
+    how: str,
 ) -> tuple[Pick, ...]:
     chain = _Chain()
-    # A tail that is for refused prompts only has one place, for it is named on purpose.
-    limit = MAX_ATTEMPTS - any(choice.able for choice in refused)
+    # What is for refused prompts only has a place each, for it is named on purpose.
+    limit = MAX_ATTEMPTS - sum(
+        any(choice.able for choice in choices) for choices in refused.values()
+    )
     if spent:
         limit = min(limit, SHORT_CHAIN)
     # So has a fallback: it stands for the case that all of a model's targets are away.
@@ -136,14 +148,10 @@ def _chain(
         chain.add(everything, "cooling", "last resort: cooling down", limit=limit)
         if not chain.picks:
             chain.add(everything, "benched", "last resort: key refused", limit=limit)
-    if chain.picks:
-        chain.add(
-            refused,
-            "able",
-            "where a prompt is refused",
-            limit=MAX_ATTEMPTS,
-            conditional=True,
-        )
+    for letter, choices in refused.items() if chain.picks else ():
+        why = "where a prompt is refused"
+        room = min(MAX_ATTEMPTS, len(chain.picks) + 1)
+        chain.add(choices, "able", why, limit=room, conditional=letter)
     return tuple(chain.picks)
 
 

@@ -39,14 +39,30 @@ from extproc.config.values import CREDENTIAL_HEADERS
 from extproc.providers import PROVIDERS
 
 _LUA = """\
-local credentials = { %s }
+local credentials = { %(credentials)s }
+local too_long = { %(too_long)s }
+local forbidden = { %(forbidden)s }
+
+local function has(text, words)
+  for _, word in ipairs(words) do
+    if text:find(word, 1, true) then return true end
+  end
+  return false
+end
 
 function envoy_on_request(h)
   local hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
   local n = hd:get("x-envoy-attempt-count") or "1"
+  local t = dm:get("gw.t" .. n)
+  if t ~= nil and has(t["flags"] or "", { "c" }) then
+    local att = dm:get("gw.att")
+    if att == nil or att["refused"] ~= tostring(tonumber(n) - 1) then
+      h:respond({ [":status"] = "503" }, "")
+      return
+    end
+  end
   dm:set("gw.att", "n", n)
   for _, k in ipairs(credentials) do hd:remove(k) end
-  local t = dm:get("gw.t" .. n)
   if t == nil then return end
   hd:replace(":path", t["path"])
   hd:replace(":authority", t["host"])
@@ -58,16 +74,61 @@ end
 
 function envoy_on_response(h)
   local hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
-  local status = hd:get(":status")
-  if tonumber(status) < 400 then return end
+  local status = tonumber(hd:get(":status"))
+  if status < 400 then return end
   local att = dm:get("gw.att")
   local n = att and att["n"] or "0"
   dm:set("gw.att", "a" .. n, status .. " " .. (hd:get("retry-after") or "-"))
+  local t = dm:get("gw.t" .. n)
+  local flags = t and t["flags"] or ""
+  if flags == "" then return end
+  if has(flags, { "k" }) and (status == 401 or status == 402 or status == 403) then
+    hd:replace("x-gw-retry", "1")
+    return
+  end
+  if has(flags, { "x", "p" }) and (status == 400 or status == 413 or status == 422) then
+    local b = h:body()
+    local text = b and b:getBytes(0, math.min(b:length(), 65536)):lower() or ""
+    -- The headers that were held before the body have moved.
+    hd = h:headers()
+    if (has(flags, { "x" }) and has(text, too_long))
+        or (has(flags, { "p" }) and has(text, forbidden)) then
+      dm:set("gw.att", "refused", n)
+      hd:replace("x-gw-retry", "1")
+      return
+    end
+  end
+  if has(flags, { "l" }) then hd:replace("x-envoy-ratelimited", "true") end
 end
 """
 """The rendering of attempt n is the metadata ``gw.t<n>``: path, host, headers to delete
-and to set, body. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``,
-missing when there was no answer."""
+and to set, body, and the letters of `extproc.exchange.arm`. What became of it is written
+to ``gw.att``: ``a<n>`` = ``429 20``, missing when there was no answer.
+
+``x-gw-retry`` forces the next attempt, ``x-envoy-ratelimited`` forbids it; neither reaches
+a client.
+"""
+
+TOO_LONG = (
+    "context_length_exceeded",
+    "maximum context length",
+    "context window",
+    "context limit",
+    "prompt is too long",
+    "input is too long",
+    "exceeds the maximum number of tokens",
+)
+"""How providers say that a prompt does not fit, in lower case: OpenAI and Azure by code,
+Anthropic, Bedrock and Gemini in words."""
+
+FORBIDDEN = (
+    "content_filter",
+    "content_policy_violation",
+    "content management policy",
+    "responsibleaipolicyviolation",
+    "usage policy",
+)
+"""How providers say that their filter refuses a prompt, in lower case."""
 
 NOT_FOR_PROVIDERS = (
     # Who the caller is and how it came here.
@@ -161,7 +222,15 @@ def credential_headers() -> list[str]:
 
 def lua_source() -> str:
     """Return the Lua filter's text, the same for every cluster."""
-    return _LUA % ", ".join(f'"{name}"' for name in credential_headers())
+    words = {
+        "credentials": credential_headers(),
+        "too_long": TOO_LONG,
+        "forbidden": FORBIDDEN,
+    }
+    return _LUA % {
+        name: ", ".join(f'"{word}"' for word in listed)
+        for name, listed in words.items()
+    }
 
 
 def _rendering() -> hcm.HttpFilter:

@@ -56,8 +56,8 @@ def routes(config: Config) -> route.RouteConfiguration:
                 # what a retry can be replayed from (more is no retry, without a word).
                 # A rendering can be larger than the request that it was made of.
                 request_body_buffer_limit=RENDERING_GROWTH * config.limits.body_bytes,
-                # Set by our own upstream Lua to force a retry; nobody else's business.
-                response_headers_to_remove=["x-gw-retry"],
+                # Set by our own upstream Lua to force or forbid a retry; nobody else's business.
+                response_headers_to_remove=["x-gw-retry", "x-envoy-ratelimited"],
                 routes=[
                     *_refusals(config),
                     _live(),
@@ -90,6 +90,18 @@ def routes(config: Config) -> route.RouteConfiguration:
                 ],
             )
         ],
+    )
+
+
+def longest_first_byte(config: Config) -> float:
+    """Return the most seconds that any attempt may take to its answer's headers."""
+    return max(
+        config.timeouts.first_byte,
+        *(
+            target.timeouts.first_byte or 0
+            for model in config.models.values()
+            for target in model.targets
+        ),
     )
 
 
@@ -133,8 +145,9 @@ def _sidecar(
     config: Config, name: str, path: str, method: str, *, prefix: bool = False
 ) -> route.Route:
     """Return a route that the sidecar answers, or names the attempts for."""
-    attempts = MAX_ATTEMPTS * config.timeouts.first_byte
-    silence = max(config.timeouts.idle, config.timeouts.first_byte) + 10
+    longest = longest_first_byte(config)
+    attempts = MAX_ATTEMPTS * longest
+    silence = max(config.timeouts.idle, longest) + 10
     return route.Route(
         name=name,
         match=_match(path, prefix=prefix, method=method),
@@ -190,7 +203,7 @@ def _retries(config: Config, silence: float) -> route.RetryPolicy:
         # retriable-headers: an upstream filter may force the next attempt.
         retry_on="5xx,reset,connect-failure,refused-stream,retriable-status-codes,"
         "retriable-headers",
-        retriable_status_codes=[408, 429],
+        retriable_status_codes=sorted({408, 429, *config.routing.retry.statuses}),
         retriable_headers=[route.HeaderMatcher(name="x-gw-retry", present_match=True)],
         # The sidecar says how many, in x-envoy-max-retries: one less than the chain.
         num_retries=0,
