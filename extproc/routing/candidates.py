@@ -79,16 +79,15 @@ def choose(
         if no is not None:
             passed.append(Passed(target, *no))
             continue
-        if state.benched(target.spec.cluster, place.credential, now):
-            benched.append(candidate)
-            passed.append(Passed(target, Why.BENCHED, "its key was refused"))
-            continue
         phase = health.phase(now)
         if phase is Phase.LIMITED:
             left = health.cooling_until - now
             passed.append(Passed(target, Why.LIMITED, "retry-after", left))
         elif (full := _full(candidate, demand, now)) is not None:
             passed.append(full)
+        elif state.benched(target.spec.cluster, place.credential, now):
+            benched.append(candidate)
+            passed.append(Passed(target, Why.BENCHED, "its key was refused"))
         elif phase is Phase.COOLING:
             cooling.append(candidate)
             left = max(0.0, health.cooling_until - now)

@@ -239,7 +239,7 @@ def test_deployments_that_nobody_asks_for_are_forgotten(monkeypatch):
 
 def test_low_priorities_leave_room_for_higher_ones():
     state = RoutingState(Still(), RoutingNumbers(max_in_flight=100))
-    rooms = {}
+    rooms: dict[int, int] = {}
     for taken in range(101):
         for priority in (-1, 0, 1):
             if not state.has_room(priority):

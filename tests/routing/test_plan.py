@@ -365,7 +365,7 @@ def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
         )  # fmt: skip
 
     def run(world):
-        said = []
+        said: list[object] = []
         for statuses, picture, wait in steps:
             world.now += wait
             wanted = demand(PICTURE if picture else None)
