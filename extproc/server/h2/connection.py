@@ -278,15 +278,17 @@ class ServerConnection:
                 )
             self._blocks.forbid_table()
             return
-        for name, value in frames.read_settings(payload):
+        changes = tuple(frames.read_settings(payload))
+        # Before what a wider window lets go: to the peer it is wider from here on (6.5.3).
+        self._out.write(frames.frame(FrameType.SETTINGS, ACK, 0))
+        # HEADER_TABLE_SIZE asks nothing of an encoder that has no table. The others limit
+        # pushes, which we never make, and header lists, of which ours are tiny.
+        for name, value in changes:
             if name == Setting.INITIAL_WINDOW_SIZE:
                 streams = self._calls.streams.values()
                 self._calls.ended(self._out.resize(value, streams))
             elif name == Setting.MAX_FRAME_SIZE:
                 self._out.max_frame = value
-        # HEADER_TABLE_SIZE asks nothing of an encoder that has no table. The others limit
-        # pushes, which we never make, and header lists, of which ours are tiny.
-        self._out.write(frames.frame(FrameType.SETTINGS, ACK, 0))
 
     def _on_push_promise(self, _flags: int, stream_id: int, _payload: bytes) -> None:
         self._accepts(FrameType.PUSH_PROMISE, stream_id)

@@ -194,6 +194,13 @@ def test_byte_by_byte_is_the_same(library_peer):
     assert results[0] == results[1]
 
 
+def test_a_window_that_widens_is_used_after_its_acknowledgement(library_peer):
+    """To the peer a setting holds from the acknowledgement on (RFC 9113, 6.5.3)."""
+    play = Play(library_peer())
+    play.run([("start", 1), ("window", 0), ("answer", 1, [0], False)])
+    play.check()
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_trailers_only_answer_is_one_the_library_reads(library_peer, ended):
     peer = library_peer()
