@@ -27,7 +27,7 @@ from extproc.config.tenancy import (
     TeamConfig,
     UserConfig,
 )
-from extproc.db.tables import EndUser, Entry, Key, Organization, Team, User
+from extproc.db.tables import AuditEntry, EndUser, Entry, Key, Organization, Team, User
 
 Section = Literal["organizations", "teams", "users", "end_users", "keys"]
 Settings = dict[str, Any]
@@ -149,7 +149,42 @@ def view_of_file(id_: str, settings: Settings) -> dict[str, Any]:
     return {"id": id_, **settings, "source": "file"}
 
 
-def with_database(config: Config, session: Session, *, now: float) -> Config:
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An entry of the database, as control remembers it while the database is away."""
+
+    id: str
+    settings: Settings
+    """Its owners included."""
+    sha256: str = ""
+    replaced_sha256: str | None = None
+    replaced_until: float | None = None
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """All that the database has, at one moment."""
+
+    version: int = 0
+    """Of `version`, when this was read."""
+    sections: dict[Section, tuple[Stored, ...]] = {}
+
+
+def version(session: Session) -> int:
+    """Return a number that every change makes larger: each has a line in the audit log."""
+    return session.scalar(sa.select(sa.func.max(AuditEntry.id))) or 0
+
+
+def read_entries(session: Session) -> Entries:
+    """Read everything."""
+    found: dict[Section, tuple[Stored, ...]] = {}
+    # Before the rest: what changes meanwhile is read again, and not missed.
+    at = version(session)
+    for kind in KINDS.values():
+        rows = session.scalars(sa.select(kind.table).order_by(kind.table.id))
+        found[kind.section] = tuple(_stored(kind, row) for row in rows)
+    return Entries(at, found)
+
+
+def with_entries(config: Config, entries: Entries, *, now: float) -> Config:
     """Return `config` as if the database's entries stood in it.
 
     What is in both is the file's. An entry that this version cannot read any more is left
@@ -157,41 +192,56 @@ def with_database(config: Config, session: Session, *, now: float) -> Config:
     """
     update: dict[str, Any] = {}
     for kind in KINDS.values():
-        rows = session.scalars(sa.select(kind.table).order_by(kind.table.id)).all()
         taken = of_file(config, kind.section)
-        new = [row for row in rows if row.id not in taken]
+        new = [
+            stored
+            for stored in entries.sections.get(kind.section, ())
+            if stored.id not in taken
+        ]
         if kind.section == "keys":
-            keys = [key for row in new for key in _keys(kind, row, now)]
+            keys = [key for stored in new for key in _keys(kind, stored, now)]
             update["keys"] = (*config.keys, *keys)
         elif new:
-            entries = {row.id: _read(kind, row) for row in new}
+            read = {stored.id: _read(kind, stored) for stored in new}
             update[kind.section] = {
-                **{id_: entry for id_, entry in entries.items() if entry is not None},
+                **{id_: entry for id_, entry in read.items() if entry is not None},
                 **getattr(config, kind.section),
             }
     return config.model_copy(update=update)
 
 
-def _read(kind: EntryKind, row: Entry) -> Allowed | None:
+def _stored(kind: EntryKind, row: Entry) -> Stored:
+    settings = full_settings(kind, row)
+    if isinstance(row, Key):
+        return Stored(
+            row.id, settings, row.sha256, row.replaced_sha256, row.replaced_until
+        )
+    return Stored(row.id, settings)
+
+
+def _read(kind: EntryKind, stored: Stored) -> Allowed | None:
     try:
-        return check_settings(kind, full_settings(kind, row))
+        return check_settings(kind, stored.settings)
     except Invalid:
         return None
 
 
-def _keys(kind: EntryKind, row: Entry, now: float) -> Sequence[KeyConfig]:
+def _keys(kind: EntryKind, stored: Stored, now: float) -> Sequence[KeyConfig]:
     """Return the key, and the one before a rotation while it is still good."""
-    holder = _read(kind, row)
-    if holder is None or not isinstance(row, Key):
+    holder = _read(kind, stored)
+    if holder is None:
         return ()
-    settings = {
-        name: getattr(holder, name) for name in holder.model_fields_set
-    }  # no dump: it is checked already
-    keys = [KeyConfig.model_construct(id=row.id, key_sha256=row.sha256, **settings)]
-    until = row.replaced_until
-    if row.replaced_sha256 is not None and until is not None and now < until:
-        own = settings.get("expires")
-        settings["expires"] = until if own is None else min(own, until)
-        old = row.replaced_sha256
-        keys.append(KeyConfig.model_construct(id=row.id, key_sha256=old, **settings))
-    return keys
+    # No dump: it is checked already.
+    settings = {name: getattr(holder, name) for name in holder.model_fields_set}
+    new = KeyConfig.model_construct(id=stored.id, key_sha256=stored.sha256, **settings)
+    until = stored.replaced_until
+    if stored.replaced_sha256 is None or until is None or now >= until:
+        return (new,)
+    own = settings.pop("expires", None)
+    old = KeyConfig.model_construct(
+        id=stored.id,
+        key_sha256=stored.replaced_sha256,
+        expires=until if own is None else min(own, until),
+        **settings,
+    )
+    return (new, old)

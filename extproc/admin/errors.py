@@ -6,7 +6,8 @@ AdminError
 ├── NotAllowed     403  the key's role may not do this
 ├── Missing        404  there is no such thing
 ├── InTheWay       409  it exists already, or something still needs it
-└── TooMany        429  too many wrong keys from one address
+├── TooMany        429  too many wrong keys from one address
+└── NotReady       503  there is no configuration to say it of
 """
 
 from __future__ import annotations
@@ -70,3 +71,9 @@ class TooMany(AdminError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotReady(AdminError):
+    """There is no configuration to say it of."""
+
+    status = 503

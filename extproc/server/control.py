@@ -20,18 +20,25 @@ from typing import Final
 
 import certifi
 import msgspec
+from starlette.types import ASGIApp
 
+from extproc.admin.api import make_app as make_admin
+from extproc.admin.directory import Directory
+from extproc.admin.entries import with_entries
+from extproc.admin.errors import NotReady
+from extproc.admin.http import Admin
 from extproc.config.build import build
 from extproc.config.compile import Layout, compile_envoy
 from extproc.config.endpoint import split_address
 from extproc.config.load import ConfigError, autoconfig, load
 from extproc.config.schema import Config
-from extproc.runtime import Snapshot
+from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
 from extproc.server.compiled import Compiled, Overrides
 from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.link import ControlLink
+from extproc.server.registry import Registry, open_database
 from extproc.server.rollout import Envoy, Rollout, RolloutFailed
 from extproc.telemetry.metrics import Metrics
 
@@ -106,6 +113,10 @@ class Control:
             records_lost=lambda: self.link.lost,
         )
         self.link = ControlLink(options.run / "control.sock", self.metrics.record)
+        self._config: Config | None = None
+        self._runtime = Runtime.of(self._snapshot) if self._snapshot else None
+        self._registry = Registry(open_database(options.state, environ), options.state)
+        self._applying = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -115,6 +126,7 @@ class Control:
             OSError: an address or a folder cannot be used.
         """
         seen = self._fingerprint()
+        await self._registry.open()
         await self.reload()
         running = self._running
         if running is None or (self.problems and not self._options.resume):
@@ -122,21 +134,26 @@ class Control:
         self._report()
         with self._listening(running.control) as sock:
             async with asyncio.TaskGroup() as tasks:
-                http = HttpServer(make_app(self.metrics.render, self.ready))
+                http = HttpServer(
+                    make_app(self.metrics.render, self.ready, self._admin())
+                )
                 tasks.create_task(http.run(sock))
                 serving = [
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self._watch(seen)),
+                    tasks.create_task(self._registry.run(self._entries_changed)),
                 ]
                 await stop.wait()
                 http.stop()
                 for task in serving:
                     task.cancel()
+        self._registry.database.close()
 
     async def reload(self) -> None:
         """Bring the configuration as it is now to everybody; `problems` says if not."""
         try:
-            await self._apply(*self._load())
+            async with self._applying:
+                await self._apply(*self._load())
         except ConfigError as error:
             self.problems = tuple(map(str, error.problems))
         except (RolloutFailed, OSError) as error:
@@ -144,9 +161,48 @@ class Control:
         else:
             self.problems = ()
         self.metrics.reload_successful.set(not self.problems)
+        self._publish()
+
+    async def _entries_changed(self) -> None:
+        """Serve what the database has now: Envoy has no part in it."""
+        async with self._applying:
+            if self._config is not None:
+                self._take(self._next(self._config))
+        self._publish()
+
+    def _publish(self) -> None:
         if self._snapshot is not None:
             self.metrics.configure(self._snapshot)
             self.link.publish(self._snapshot)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Serve `snapshot` from now on, also after a restart."""
+        if snapshot != self._snapshot:
+            content = msgspec.msgpack.encode(snapshot)
+            write_private(self._options.state / compiled.SNAPSHOT_FILE, content)
+            self._snapshot, self._runtime = snapshot, Runtime.of(snapshot)
+
+    def _served_config(self) -> Config:
+        if self._config is None:
+            raise NotReady("gateway.yaml cannot be read now; see /health/ready.")
+        return self._config
+
+    def _admin(self) -> ASGIApp:
+        database = self._registry.database
+        directory = Directory(
+            database,
+            config=self._served_config,
+            clock=self._wall_clock,
+            changed=self._registry.poke,
+        )
+        return make_admin(
+            Admin(
+                directory,
+                database,
+                runtime=lambda: self._runtime,
+                clock=self._wall_clock,
+            )
+        )
 
     async def ready(self) -> tuple[bool, dict[str, object]]:
         """Return whether a request would be served, and what there is to know."""
@@ -166,6 +222,10 @@ class Control:
                 }
                 for peer in peers
             ],
+            "database": {
+                "problem": self._registry.problem,
+                "version": self._registry.entries.version,
+            },
             "config": {
                 "generation": generation,
                 "last_reload_successful": not self.problems,
@@ -263,10 +323,8 @@ class Control:
         )
         await self.rollout.advance(compile_envoy(config, layout))
         snapshot = self._next(config)
-        if snapshot != self._snapshot:
-            content = msgspec.msgpack.encode(snapshot)
-            write_private(options.state / compiled.SNAPSHOT_FILE, content)
-            self._snapshot = snapshot
+        self._config = config
+        self._take(snapshot)
         self.restart_needed = self._waiting_for_restart(config)
         summary = summarize(config, options.mock_url)
         new = msgspec.structs.replace(
@@ -284,6 +342,7 @@ class Control:
     def _next(self, config: Config) -> Snapshot:
         """Build the snapshot; the one that serves, when nothing in it changed."""
         old, grants = self._snapshot, read_grants(self._options.state, self._environ)
+        config = with_entries(config, self._registry.entries, now=self._wall_clock())
         if old is not None:
             same = build(
                 config, grants=grants, generation=old.generation, created=old.created

@@ -3,6 +3,7 @@
 GET /metrics        Prometheus' text format
 GET /health/live    200 while the process answers
 GET /health/ready   200 when a request would be served, else 503; why, as JSON
+/admin/v1, /admin/docs   see `extproc.admin.api`
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from extproc.config.endpoint import split_address
 
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, object]]]]
 
 
-def make_app(render_metrics: Callable[[], bytes], ready: Ready) -> Starlette:
+def make_app(
+    render_metrics: Callable[[], bytes], ready: Ready, admin: ASGIApp
+) -> Starlette:
     """Return the application."""
 
     async def metrics(request: Request) -> Response:  # noqa: ARG001
@@ -43,6 +47,7 @@ def make_app(render_metrics: Callable[[], bytes], ready: Ready) -> Starlette:
             Route("/metrics", metrics),
             Route("/health/live", live),
             Route("/health/ready", is_ready),
+            Mount("/", admin),
         ]
     )
 

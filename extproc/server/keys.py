@@ -56,8 +56,8 @@ def read_grants(state: Path, environ: Mapping[str, str]) -> tuple[Grant, ...]:
     """Return what the keys outside of ``gateway.yaml`` may do: everything."""
     master = environ.get(MASTER_VARIABLE)
     if master:
-        return (Grant("master", hash_key(master)),)
-    return tuple(Grant(key.id, key.sha256) for key in _stored(state))
+        return (Grant("master", hash_key(master), role="owner"),)
+    return tuple(Grant(key.id, key.sha256, role="owner") for key in _stored(state))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from extproc.admin.access import Actor
 from extproc.admin.directory import Directory
-from extproc.admin.entries import KINDS, Section, with_database
+from extproc.admin.entries import KINDS, Section, read_entries, with_entries
 from extproc.admin.errors import AdminError, InTheWay, Invalid, Missing, NotAllowed
 from extproc.config.build import build
 from extproc.config.load import loads
@@ -63,7 +63,8 @@ class Office:
 
     def runtime(self) -> Runtime:
         with self.database.read() as session:
-            config = with_database(self.config, session, now=self.clock.now)
+            entries = read_entries(session)
+        config = with_entries(self.config, entries, now=self.clock.now)
         return Runtime.of(build(config, grants=(), generation=1, created=1_000))
 
 

@@ -283,3 +283,72 @@ def test_what_needs_a_restart_is_said_and_not_started_from(bench: Bench) -> None
     summary = read_compiled(bench.folder)
     assert summary is not None
     assert summary.digest == ""
+
+
+def test_a_key_made_over_the_admin_api_reaches_the_workers_and_goes_again(
+    bench: Bench,
+) -> None:
+    seen: list[Snapshot] = []
+
+    async def play() -> None:
+        owner = make_key(bench.folder)
+        control = bench.control()
+        async with running(control):
+            link = WorkerLink(bench.folder / "control.sock", seen.append)
+            task = asyncio.ensure_future(link.run())
+            await until(lambda: seen)
+            address = (bench.folder / compiled.ADDRESS_FILE).read_text()
+            async with httpx.AsyncClient(
+                base_url=f"http://{address}/admin/v1",
+                headers={"authorization": f"Bearer {owner}"},
+            ) as http:
+                me = (await http.get("/me")).json()
+                assert me == {"id": "default", "role": "owner"}
+                made = (await http.post("/keys", json={"id": "ci"})).json()
+                digest = hash_key(made["key"])
+                await until(
+                    lambda: digest in {grant.sha256 for grant in seen[-1].grants}
+                )
+                assert (await http.delete("/keys/ci")).status_code == 204
+                await until(
+                    lambda: digest not in {grant.sha256 for grant in seen[-1].grants}
+                )
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(play())
+
+
+def test_keys_of_the_database_outlive_a_reload_and_a_restart_without_it(
+    bench: Bench,
+) -> None:
+    async def play() -> None:
+        owner = make_key(bench.folder)
+        control = bench.control()
+        async with running(control):
+            await until((bench.folder / compiled.ADDRESS_FILE).exists)
+            address = (bench.folder / compiled.ADDRESS_FILE).read_text()
+            async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+                said = await http.post(
+                    "/admin/v1/keys", json={"id": "ci"}, headers={"x-api-key": owner}
+                )
+            digest = hash_key(said.json()["key"])
+            await until(lambda: digest in _hashes(bench.snapshot()))
+            bench.file.write_text(TWO)
+            await until(lambda: len(bench.snapshot().models) == 2)
+            assert digest in _hashes(bench.snapshot())
+        bench.environ["EXTPROC_DATABASE_URL"] = f"postgres://x@/x?host={bench.folder}"
+        bench.file.write_text(GOOD)
+        again = bench.control(resume=True)
+        async with running(again):
+            await until(lambda: len(bench.snapshot().models) == 1)
+            assert digest in _hashes(bench.snapshot())
+            _, detail = await again.ready()
+            assert detail["database"] == {"problem": "OperationalError", "version": 1}
+
+    asyncio.run(play())
+
+
+def _hashes(snapshot: Snapshot) -> set[str]:
+    return {grant.sha256 for grant in snapshot.grants}
