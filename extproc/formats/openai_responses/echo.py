@@ -43,14 +43,15 @@ _FUNCTION = {"description": b"null", "parameters": b"null", "strict": b"true"}
 def read_echo(members: Members) -> dict[str, msgspec.Raw]:
     """Return what the answer repeats of a request that has been read."""
     said = {name: raw for name, raw in members.items() if present(raw) is not None}
-    echo = {name: said[name].copy() for name in REPEATED & said.keys()}
+    echo = {name: said[name] for name in REPEATED & said.keys()}
     for name, rest in _FILLED.items():
         if name in said:
             echo[name] = _fill(said[name], rest)
     if "tools" in said:
         tools = [_tool(raw) for raw in _LIST.decode(said["tools"])]
         echo["tools"] = wire.raw(tools)
-    return echo
+    # An event is one line, however many the client wrote.
+    return {name: msgspec.Raw(_one_line(raw)) for name, raw in echo.items()}
 
 
 def keep(request: canonical.Request) -> dict[str, msgspec.Raw]:
@@ -68,4 +69,8 @@ def _fill(raw: msgspec.Raw, rest: Mapping[str, bytes]) -> msgspec.Raw:
     missing = {
         name: msgspec.Raw(text) for name, text in rest.items() if name not in members
     }
-    return wire.raw({**members, **missing}) if missing else raw.copy()
+    return wire.raw({**members, **missing}) if missing else raw
+
+
+def _one_line(raw: msgspec.Raw) -> bytes:
+    return msgspec.json.format(bytes(raw), indent=-1)
