@@ -300,7 +300,7 @@ def test_a_stream_of_another_format_is_translated_whole():
     assert text.endswith(DONE)
     chunks = [
         json.loads(line[6:])
-        for line in text.split(b"\n\n")
+        for line in text.split(b"\n")
         if line.startswith(b"data: {")
     ]
     said = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks)

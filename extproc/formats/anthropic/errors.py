@@ -105,7 +105,11 @@ def write_error(error: GatewayError) -> bytes:
     """Write the body of an error answer; see `ClientFormat.write_error`."""
     fallback = "invalid_request_error" if error.status < 500 else "api_error"
     kind = TYPES.get(error.status, fallback)
-    return msgspec.json.encode(_Body(wire.ErrorDetail(kind, error.message)))
+    message = error.message
+    if error.param and error.param not in message:
+        # This API has no other place to name the field, and names it so itself.
+        message = f"{error.param}: {message}"
+    return msgspec.json.encode(_Body(wire.ErrorDetail(kind, message)))
 
 
 def write_error_event(error: GatewayError) -> bytes:

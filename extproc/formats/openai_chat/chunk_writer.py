@@ -36,8 +36,9 @@ from extproc.usage import Usage
 
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
-KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment: every reader of server-sent events skips it."""
+KEEP_ALIVE = b": keep-alive\n"
+"""A comment: every reader of server-sent events skips it. No empty line follows, which
+openai-go before 3.43 took for the end of an event that cannot be read."""
 
 DONE = b"data: [DONE]\n\n"
 

@@ -31,7 +31,7 @@ FINISH_REASONS: Mapping[canonical.Finish, str] = {
     "pause": "stop",
 }
 
-KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n"
 DONE = b"data: [DONE]\n\n"
 
 
