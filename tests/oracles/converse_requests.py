@@ -20,8 +20,8 @@ def service() -> ServiceModel:
     return ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
 
 
-def _bytes(value: Any, shape: Shape) -> Any:
-    """Return `value` as a caller of botocore would give it, checking what it does not.
+def as_python(value: Any, shape: Shape) -> Any:
+    """Return JSON as a caller of botocore would give it, checking what it does not.
 
     The validator looks neither at enumerations and patterns nor at upper bounds; binary
     values are base64 on the wire and bytes for it.
@@ -36,14 +36,14 @@ def _bytes(value: Any, shape: Shape) -> Any:
             assert value.keys() <= members.keys(), value.keys() - members.keys()
             if getattr(shape, "is_tagged_union", False):
                 assert len(value) == 1, value
-            return {key: _bytes(item, members[key]) for key, item in value.items()}
+            return {key: as_python(item, members[key]) for key, item in value.items()}
         case "list":
             assert len(value) <= limits.get("max", len(value))
-            return [_bytes(item, shape.member) for item in value]
+            return [as_python(item, shape.member) for item in value]
         case "map":
             assert len(value) <= limits.get("max", len(value))
             return {
-                _bytes(key, shape.key): _bytes(item, shape.value)
+                as_python(key, shape.key): as_python(item, shape.value)
                 for key, item in value.items()
             }
         case "string":
@@ -64,7 +64,7 @@ def judge(body: bytes, model: str = "anthropic.claude-sonnet-4-5-v1:0") -> Any:
     decoded = msgspec.json.decode(body)
     for name in ("Converse", "ConverseStream"):
         shape = service().operation_model(name).input_shape
-        params = {**_bytes(decoded, shape), "modelId": model}
+        params = {**as_python(decoded, shape), "modelId": model}
         report = ParamValidator().validate(params, shape)
         assert not report.has_errors(), report.generate_report()
     _check_conversation(decoded)
