@@ -36,7 +36,7 @@ from extproc.exchange.commands import (
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
 from extproc.providers import PROVIDERS
-from extproc.providers.base import Provider
+from extproc.providers.base import Dialect, Provider
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 from tests.oracles.events import aws_messages
 
@@ -67,14 +67,13 @@ def _provider_formats() -> dict[str, Provider]:
     """Return, for each format that is translated to, a provider with no other."""
     found: dict[str, Provider] = {}
     for kind in PROVIDERS.values():
-        if kind.format.name not in found:
-            found[kind.format.name] = dataclasses.replace(kind, others=())
-    for kind in PROVIDERS.values():
-        for other in kind.others:
-            if other.format.name in CLIENTS and other.format.name not in found:
-                found[other.format.name] = dataclasses.replace(
-                    kind, format=other.format, chat_path=other.path,
-                    stream_path=other.stream_path, others=(),
+        main = Dialect(kind.format, kind.chat_path, kind.stream_path)
+        for one in (main, *kind.others):
+            name = one.format.name
+            if name not in found and (one is main or name in CLIENTS):
+                found[name] = dataclasses.replace(
+                    kind, format=one.format, chat_path=one.path,
+                    stream_path=one.stream_path, others=(),
                 )  # fmt: skip
     return found
 
@@ -209,7 +208,9 @@ class Answered:
 
 
 @functools.cache
-def _runtime(provider: str, model: str | None) -> Runtime:
+def _runtime(
+    provider: str, model: str | None, *, include_usage: bool = True
+) -> Runtime:
     spec = TargetSpec(
         provider=provider,
         type=provider,
@@ -217,6 +218,7 @@ def _runtime(provider: str, model: str | None) -> Runtime:
         authority="provider.test",
         base_path="/v1",
         model=model,
+        include_usage=include_usage,
     )
     with mock.patch.dict(PROVIDERS, {provider: PROVIDER_FORMATS[provider]}):
         return Runtime.of(
@@ -228,42 +230,52 @@ def _runtime(provider: str, model: str | None) -> Runtime:
         )
 
 
-def ask(client: str, provider: str, request: bytes, model: str | None) -> Asked:
-    """Play the request half."""
-    exchange = Exchange(
-        _runtime(provider, model), id="gw-1", started=1_800_000_000.0, now=0.0
-    )
-    head = {
+def exchange(provider: str, model: str | None, **more: bool) -> Exchange:
+    """Return an exchange whose only target is a provider of this format."""
+    runtime = _runtime(provider, model, **more)
+    return Exchange(runtime, id="gw-1", started=1_800_000_000.0, now=0.0)
+
+
+def head(client: str) -> dict[str, str]:
+    """Return a request's headers."""
+    return {
         ":method": "POST",
         ":path": CLIENTS[client],
         "content-type": "application/json",
         "authorization": f"Bearer {KEY}",
     }
-    commands = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
-    commands += exchange.receive(events.RequestBody(request, end=True), 0.0)
+
+
+def ask(
+    client: str, provider: str, request: bytes, model: str | None, **more: bool
+) -> Asked:
+    """Play the request half."""
+    playing = exchange(provider, model, **more)
+    commands = playing.receive(events.RequestHeaders(head(client), end=False), 0.0)
+    commands += playing.receive(events.RequestBody(request, end=True), 0.0)
     match commands[0]:
         case Route(chain=(attempt,)):
-            (leg,) = exchange._request.legs
-            return Asked(exchange, attempt, None, leg.dropped)
+            (leg,) = playing._request.legs
+            return Asked(playing, attempt, None, leg.dropped)
         case Respond() as refusal:
-            return Asked(exchange, None, refusal)
+            return Asked(playing, None, refusal)
         case _:
             raise AssertionError(commands)
 
 
 def answer(
-    exchange: Exchange, upstream: Upstream, pieces: Iterable[bytes] | None = None
+    playing: Exchange, upstream: Upstream, pieces: Iterable[bytes] | None = None
 ) -> Answered:
     """Play the response half; the body may come in other pieces than the provider's."""
-    head = {
+    headers = {
         ":status": str(upstream.status),
         "content-type": upstream.content_type,
         **upstream.headers,
     }
-    commands = exchange.receive(
+    commands = playing.receive(
         events.ResponseHeaders(
             status=upstream.status,
-            headers=head,
+            headers=headers,
             end=False,
             details="via_upstream",
             attempts=1,
@@ -271,21 +283,21 @@ def answer(
         0.0,
     )
     for piece in upstream.pieces if pieces is None else pieces:
-        commands += exchange.receive(events.ResponseBody(piece, end=False), 0.0)
-    commands += exchange.receive(events.ResponseBody(b"", end=True), 0.0)
+        commands += playing.receive(events.ResponseBody(piece, end=False), 0.0)
+    commands += playing.receive(events.ResponseBody(b"", end=True), 0.0)
     status, body = upstream.status, b""
     (record,) = [one.completion for one in commands if isinstance(one, Complete)]
     for command in commands:
         match command:
             case AnswerHeaders(status=changed, set_headers=put, delete_headers=gone):
                 status = changed or status
-                head = {key: one for key, one in head.items() if key not in gone}
-                head |= dict(put)
+                headers = {key: one for key, one in headers.items() if key not in gone}
+                headers |= dict(put)
             case AnswerBody(data=data):
                 body += data
             case _:
                 pass
-    return Answered(status, head, body, record)
+    return Answered(status, headers, body, record)
 
 
 # ---------------------------------------------------------------- written down
