@@ -7,6 +7,7 @@ from extproc.providers import (
     azure,
     bedrock,
     gemini,
+    mistral,
     openai,
     presets,
     vertex,
@@ -30,4 +31,8 @@ CLOUDS: dict[str, Provider] = {
 JUDGED: dict[str, Provider] = {**NATIVE, **CLOUDS}
 """Those whose mock judges what the gateway sends."""
 
-PROVIDERS: dict[str, Provider] = {**JUDGED, **presets.PROVIDERS}
+PROVIDERS: dict[str, Provider] = {
+    **JUDGED,
+    "mistral": mistral.PROVIDER,
+    **presets.PROVIDERS,
+}

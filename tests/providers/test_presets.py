@@ -80,7 +80,8 @@ def test_a_configuration_may_name_it(type_, tmp_path):
         "models: {'*': {targets: [{provider: p}]}}\n"
     )
     config = loads(text, {}, source="g.yaml", folder=tmp_path)
-    assert config.providers["p"].kind is PROVIDERS[type_]
+    kind = config.providers["p"].kind
+    assert (kind.title, kind.quirks) == (preset.title, tuple(preset.quirks))
 
 
 def config_of(provider: str) -> str:

@@ -39,7 +39,7 @@ from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
 from extproc.local.mock.state import Memory
 from extproc.local.mock.vertex.api import Vertex
-from extproc.providers import JUDGED
+from extproc.providers import PROVIDERS
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 
 _KEY: Final = "sk-conformance"
@@ -66,9 +66,10 @@ class Refused(Exception):
 class Gateway:
     """One run: a gateway with every provider behind it, mocked."""
 
-    def __init__(self) -> None:
+    def __init__(self, mocks: Mapping[str, Mock] | None = None) -> None:
+        """Start one over `mocks`, by type of provider; None: the native ones' own."""
         memory = Memory(lambda: 0.0)
-        self._mocks: dict[str, Mock] = {
+        self._mocks = mocks or {
             "openai": OpenAI(memory, _MOCK_KEYS),
             "anthropic": Anthropic(memory, _MOCK_KEYS),
             "gemini": Gemini(memory, _MOCK_KEYS),
@@ -85,12 +86,12 @@ class Gateway:
                     models=(ModelSpec("*", (_target(name),)),),
                 )
             )
-            for name in JUDGED
+            for name in self._mocks
         }
 
     def provider_format(self, client: str, provider: str) -> str:
         """Return the format in which `provider` is asked for a client of this format."""
-        found = JUDGED[provider].dialect(client)
+        found = PROVIDERS[provider].dialect(client)
         return found.format.name if found else ""
 
     def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
@@ -121,7 +122,7 @@ class Gateway:
     def _answer(
         self, provider: str, attempt: Attempt, client: Mapping[str, str]
     ) -> Iterator[events.ResponseHeaders | events.ResponseBody]:
-        kind = JUDGED[provider]
+        kind = PROVIDERS[provider]
         sent = {
             name: value
             for name, value in client.items()
@@ -161,7 +162,7 @@ _BASES: Final = {"azure": "https://mock.openai.azure.com/azure"}
 
 
 def _target(name: str) -> TargetSpec:
-    base = urllib.parse.urlsplit(_BASES.get(name, JUDGED[name].base_url))
+    base = urllib.parse.urlsplit(_BASES.get(name, PROVIDERS[name].base_url))
     return TargetSpec(
         provider=name,
         type=name,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from extproc.config.schema import Config
 from extproc.formats.openai_chat.quirks import KINDS
-from extproc.providers import NATIVE, PROVIDERS
+from extproc.providers import PROVIDERS
 from extproc.providers.environment import find_all
 from extproc.providers.presets import PRESETS
 
@@ -135,7 +135,8 @@ def document() -> str:
     lines += [_line("type", "address", "format", "variables"), _rule(4)]
     lines += [
         _line(f"`{type_}`", f"`{p.base_url}`", p.format.name, f"`{p.key_variable}`")
-        for type_, p in NATIVE.items()
+        for type_, p in PROVIDERS.items()
+        if type_ not in PRESETS
     ]
     lines += ["", "## With OpenAI's\n"]
     lines += [_line("type", "service", "address", "variables", "quirks"), _rule(5)]

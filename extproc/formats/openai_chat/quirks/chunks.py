@@ -20,6 +20,7 @@ from extproc.formats.openai_chat.quirks.draft import (
     read_text,
 )
 from extproc.formats.openai_chat.usage import read_usage
+from extproc.formats.openai_errors import error_of
 from extproc.usage import Usage
 
 _OBJECT = msgspec.json.Decoder(Object)
@@ -307,9 +308,6 @@ def base_resp_error(payload: bytes) -> UpstreamError | None:
         return None
     if said is None or said.status_code == 0:
         return None
-    # Late: the errors' module is the format's own, and has no part in whole answers.
-    from extproc.formats.openai_errors import error_of  # noqa: PLC0415
-
     status = BASE_RESP_STATUS.get(said.status_code, 502)
     return error_of(status, {"error": {"message": said.status_msg}})
 

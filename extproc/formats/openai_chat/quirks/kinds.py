@@ -107,6 +107,10 @@ KINDS: Mapping[str, Kind] = {
         (messages.no_developer_role,),
     ),
     "no_names": Kind("takes no `name` in messages", (messages.no_names,)),
+    "no_answer_members": Kind(
+        "takes no `refusal`, `annotations`, `audio` or `function_call` in messages",
+        (messages.no_answer_members,),
+    ),
     "string_content": Kind(
         "reads `content` as a string only", (messages.string_content,)
     ),
@@ -128,6 +132,10 @@ KINDS: Mapping[str, Kind] = {
     "tool_ids": Kind(
         "takes ids of tool calls of nine letters and digits only",
         (messages.tool_ids,),
+    ),
+    "document_url": Kind(
+        "calls a file that comes with the request `document_url`",
+        (messages.document_url,),
     ),
     "prefix": Kind(
         "wants `prefix` on an assistant message that stands last", (messages.prefix,)

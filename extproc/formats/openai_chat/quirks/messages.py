@@ -29,6 +29,22 @@ def no_names(draft: Draft) -> None:
             draft.report(f"{path}.name")
 
 
+_ANSWER_MEMBERS = ("refusal", "annotations", "audio", "function_call")
+_NOTHING = frozenset({b"null", b"[]"})
+
+
+def no_answer_members(draft: Draft) -> None:
+    """Leave out of earlier answers what only OpenAI's have; clients send them back whole."""
+    for path, message in draft.messages("assistant"):
+        for name in _ANSWER_MEMBERS:
+            value = message.pop(name, None)
+            if value is None:
+                continue
+            draft.touch("messages")
+            if bytes(value) not in _NOTHING:
+                draft.report(f"{path}.{name}")
+
+
 def string_content(draft: Draft) -> None:
     """Join a list of texts to one string; anything else in it cannot be said."""
     for path, message in draft.messages():
@@ -83,6 +99,35 @@ def thinking_back(draft: Draft) -> None:
             chunks += [raw(part) for part in read_objects(message.get("content")) or ()]
         message["content"] = raw(chunks)
         draft.touch("messages")
+
+
+def document_url(draft: Draft) -> None:
+    """Say a file as Mistral does: https://docs.mistral.ai/capabilities/document_ai."""
+    for path, message in draft.messages("user"):
+        parts = read_objects(message.get("content"))
+        if parts is None or not any(map(_is_file, parts)):
+            continue
+        for i, part in enumerate(parts):
+            if not _is_file(part):
+                continue
+            file = read_objects(b"[%s]" % bytes(part.get("file", b"{}"))) or [{}]
+            if "file_id" in file[0]:
+                parts[i] = {"type": raw("file"), "file_id": file[0]["file_id"]}
+            elif "file_data" in file[0]:
+                parts[i] = {
+                    "type": raw("document_url"),
+                    "document_url": file[0]["file_data"],
+                }
+                if "filename" in file[0]:
+                    parts[i]["document_name"] = file[0]["filename"]
+            else:
+                raise draft.refuse(f"{path}.content[{i}]", "cannot read this file.")
+        message["content"] = raw(parts)
+        draft.touch("messages")
+
+
+def _is_file(part: Object) -> bool:
+    return read_text(part.get("type")) == "file" and "file" in part
 
 
 def prefix(draft: Draft) -> None:

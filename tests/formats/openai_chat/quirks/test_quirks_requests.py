@@ -133,6 +133,22 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         (),
     ),
     (
+        "no_answer_members",
+        {
+            "messages": [
+                {"role": "assistant", "content": "a", "refusal": None},
+                {"role": "assistant", "content": None, "refusal": "No."},
+            ]
+        },
+        {
+            "messages": [
+                {"role": "assistant", "content": "a"},
+                {"role": "assistant", "content": None},
+            ]
+        },
+        ("messages[1].refusal",),
+    ),
+    (
         "no_reasoning_back",
         {"messages": [{"role": "assistant", "content": "a", "reasoning": "r"}]},
         {"messages": [{"role": "assistant", "content": "a"}]},
@@ -189,6 +205,42 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         (),
     ),
     (
+        "document_url",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "file",
+                            "file": {
+                                "file_data": "data:application/pdf;base64,QQ==",
+                                "filename": "f",
+                            },
+                        },
+                        {"type": "file", "file": {"file_id": "i"}},
+                    ],
+                }
+            ]
+        },
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "document_url",
+                            "document_url": "data:application/pdf;base64,QQ==",
+                            "document_name": "f",
+                        },
+                        {"type": "file", "file_id": "i"},
+                    ],
+                }
+            ]
+        },
+        (),
+    ),
+    (
         "prefix",
         {"messages": [HELLO, {"role": "assistant", "content": "Once"}]},
         {
@@ -213,6 +265,11 @@ REFUSED: list[tuple[str, Json, str]] = [
     ("tool_choice_auto", {"tool_choice": NAMED}, "tool_choice"),
     ("tool_choice_unnamed", {"tool_choice": NAMED}, "tool_choice"),
     ("stop_1", {"stop": [".", "!"]}, "stop"),
+    (
+        "document_url",
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
+        "messages[0].content[0]",
+    ),
     ("no_json_schema", {"response_format": SCHEMA}, "response_format"),
     ("no_json_object", {"response_format": OBJECT}, "response_format"),
     ("no_response_format", {"response_format": OBJECT}, "response_format"),
