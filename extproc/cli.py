@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from extproc.cli_entries import entry_commands, key_commands, usage
+
 if TYPE_CHECKING:
+    from extproc.admin.entries import Section
     from extproc.config.compile import EnvoyFiles
     from extproc.config.schema import Config
     from extproc.runtime import Snapshot
@@ -27,8 +30,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys = typer.Typer(help="The key made at first start.", no_args_is_help=True)
+keys = typer.Typer(help="Keys: who may use the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+entry_commands(keys, "keys")
+key_commands(keys)
+_OWNERS: tuple[tuple[Section, str], ...] = (
+    ("organizations", "Organizations: who pays in the end."),
+    ("teams", "Teams, each of an organization or none."),
+    ("users", "Users: people and services that have keys."),
+    ("end_users", "End users, by the ids that applications send for them."),
+)
+for _section, _help in _OWNERS:
+    _entries = typer.Typer(help=_help, no_args_is_help=True)
+    app.add_typer(_entries, name=_section.replace("_", "-"))
+    entry_commands(_entries, _section)
+app.command()(usage)
 providers = typer.Typer(help="Which providers there are, and whether one works.")
 app.add_typer(providers, name="providers")
 

@@ -159,7 +159,7 @@ def books(admin: Admin) -> APIRouter:
         by: str = "",
         format: str = "json",  # noqa: A002
     ) -> Response:
-        dimensions = _dimensions(by)
+        dimensions = read_dimensions(by)
         groups = spending.spend(admin.database, dimensions, where)
         if _is_csv(format):
             fields = (
@@ -225,7 +225,12 @@ def gateway(admin: Admin) -> APIRouter:
 _DIMENSIONS: Final[dict[str, Dimension]] = {name: name for name in get_args(Dimension)}
 
 
-def _dimensions(by: str) -> list[Dimension]:
+def read_dimensions(by: str) -> list[Dimension]:
+    """Read a list such as ``team,day``.
+
+    Raises:
+        Invalid: spend cannot be split so.
+    """
     names = list(filter(None, by.split(",")))
     if len(set(names)) < len(names) or not _DIMENSIONS.keys() >= set(names):
         raise Invalid(f"by: a list of {', '.join(_DIMENSIONS)}.", param="by")
