@@ -70,6 +70,10 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can
 bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
 	@$(BIN)/python bench/gateway.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: 20 s)
+	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short)
+
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff
 	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly $(wildcard tests/config tests/cases) tests/local/test_conformance.py tests/local/providers/test_catalogue.py

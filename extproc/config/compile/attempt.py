@@ -89,8 +89,8 @@ function envoy_on_response(h)
   if has(flags, { "x", "p" }) and (status == 400 or status == 413 or status == 422) then
     local b = h:body()
     local text = b and b:getBytes(0, math.min(b:length(), 65536)):lower() or ""
-    -- The headers that were held before the body have moved.
-    hd = h:headers()
+    -- Waiting for the body has ended the life of what was held before.
+    hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
     if (has(flags, { "x" }) and has(text, too_long))
         or (has(flags, { "p" }) and has(text, forbidden)) then
       dm:set("gw.att", "refused", n)

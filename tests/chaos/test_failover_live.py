@@ -1,0 +1,279 @@
+"""Failover as Envoy does it: what is retried, what is not, and what is told to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from extproc.exchange.completion import Completion
+from extproc.server.link import ControlLink
+from tests.chaos.provider import Conduct, Provider
+from tests.harness import KEY, Gateway, temporary_folder, wait_for
+
+pytestmark = pytest.mark.envoy
+
+SAY = [{"role": "user", "content": "Hi"}]
+
+
+class Control(threading.Thread):
+    """Control's end of the link: it keeps records, and passes on what workers learn."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.records: list[Completion] = []
+        self.link = ControlLink(path, self.records.extend)
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(self.link.run())
+
+    def run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._task)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self.join()
+        self._loop.close()
+
+
+@dataclass
+class Stage:
+    """Two providers behind a gateway of two workers."""
+
+    gateway: Gateway
+    control: Control
+    one: Provider
+    two: Provider
+    http: httpx.Client
+
+    def behave(self, model: str, one: Conduct, two: Conduct | None = None) -> None:
+        self.one.conduct[model] = one
+        self.two.conduct[model] = two or Conduct()
+
+    def ask(
+        self, model: str, path: str = "chat/completions", **body: Any
+    ) -> httpx.Response:
+        return self.http.post(
+            f"/v1/{path}", json={"model": model, "messages": SAY, **body}
+        )
+
+    def records(self, model: str) -> list[Completion]:
+        """Return how the exchanges for `model` went, in order."""
+        found = tuple(self.control.records)
+        return [one for one in found if one.virtual_model == model]
+
+    def asked(self, model: str) -> tuple[int, int]:
+        return self.one.asked[model], self.two.asked[model]
+
+
+def config(one: Provider, two: Provider) -> dict[str, Any]:
+    def pair(name: str, **more: Any) -> dict[str, Any]:
+        targets = [
+            {"provider": "one", "model": name},
+            {"provider": "two", "model": name},
+        ]
+        return {"targets": targets, **more}
+
+    def alone(name: str, provider: str = "one", **more: Any) -> dict[str, Any]:
+        return {"targets": [{"provider": provider, "model": name}], **more}
+
+    edited = {
+        "provider": "one",
+        "model": "edited",
+        "headers": {"x-team": "search"},
+        "body": {
+            "set": {"temperature": 0},
+            "remove": ["user"],
+            "default": {"top_p": 1},
+        },
+    }
+    return {
+        "providers": {
+            "one": {"type": "openai", "api_key": "sk-one", "base_url": one.url},
+            "two": {"type": "openai", "api_key": "sk-two", "base_url": two.url},
+            "keys": {
+                "type": "openai",
+                "api_keys": ["sk-a", "sk-b"],
+                "base_url": one.url,
+            },
+            "gone": {
+                "type": "openai",
+                "api_key": "sk-x",
+                "base_url": "http://127.0.0.1:1/v1",
+            },
+        },
+        "models": {
+            "limited": pair("limited"),
+            "mistake": pair("mistake"),
+            "missing": pair("missing"),
+            "extra-status": pair("extra-status"),
+            "long": alone("long", context_fallbacks=["stand-in"]),
+            "long-down": alone("long-down", context_fallbacks=["stand-in"]),
+            "long-gone": alone(
+                "long-gone", provider="gone", context_fallbacks=["stand-in"]
+            ),
+            "one-key": {
+                "targets": [
+                    {"provider": "one", "model": "one-key"},
+                    {"provider": "two", "model": "one-key"},
+                ]
+            },
+            "two-keys": alone("two-keys", provider="keys"),
+            "edited": {"targets": [edited]},
+            "stand-in": alone("stand-in", provider="two"),
+            "slow": alone("slow"),
+            "slow-*": alone("slow"),
+        },
+        "routing": {"retry": {"statuses": [418]}},
+        "keys": [],
+    }
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    one, two = Provider(), Provider()
+    with temporary_folder() as folder:
+        control = Control(folder / "control.sock")
+        control.start()
+        gateway = Gateway(config(one, two), folder, workers=2)
+        try:
+            wait_for(lambda: len(control.link.peers) == 2 or None, gateway.output)
+            with httpx.Client(
+                base_url=gateway.url,
+                headers={"authorization": f"Bearer {KEY}"},
+                timeout=20,
+            ) as http:
+                yield Stage(gateway, control, one, two, http)
+        finally:
+            gateway.stop()
+            control.stop()
+            one.close()
+            two.close()
+
+
+def test_a_retry_after_is_respected_by_all_workers_within_milliseconds(stage):
+    stage.behave("limited", Conduct(429, retry_after="30"))
+    assert stage.ask("limited").status_code == 200
+    time.sleep(0.1)
+    for _ in range(20):
+        assert stage.ask("limited").status_code == 200
+    assert stage.asked("limited") == (1, 21)
+    told = {
+        live.id: live
+        for peer in stage.control.link.peers
+        for live in peer.live.deployments
+    }
+    assert told["one/limited"].phase == "limited"
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_the_callers_own_mistake_is_answered_and_not_tried_elsewhere(stage, status):
+    before = stage.asked("mistake")
+    stage.behave("mistake", Conduct(status))
+    assert stage.ask("mistake").status_code == status
+    assert stage.asked("mistake") == (before[0] + 1, before[1])
+
+
+def test_a_configured_status_is_tried_elsewhere(stage):
+    stage.behave("extra-status", Conduct(418))
+    assert stage.ask("extra-status").status_code == 200
+    assert stage.asked("extra-status") == (1, 1)
+
+
+def test_a_prompt_that_is_too_long_goes_to_its_fallback(stage):
+    stage.behave("long", Conduct(400, message="Prompt is too long: 9 tokens"))
+    answer = stage.ask("long")
+    assert (answer.status_code, answer.headers["x-extproc-provider"]) == (200, "two")
+    assert not {"x-gw-retry", "x-envoy-ratelimited"} & set(answer.headers)
+
+
+def test_another_400_of_the_same_target_does_not(stage):
+    before = stage.two.asked["stand-in"]
+    stage.behave("long", Conduct(400, message="temperature is wrong"))
+    assert stage.ask("long").status_code == 400
+    assert stage.two.asked["stand-in"] == before
+
+
+def test_what_is_down_does_not_go_to_the_fallback_for_long_prompts(stage):
+    before = stage.two.asked["stand-in"]
+    stage.behave("long-down", Conduct(500))
+    answer = stage.ask("long-down")
+    assert answer.status_code == 500
+    assert "x-envoy-ratelimited" not in answer.headers
+    assert stage.ask("long-gone").status_code == 503
+    assert stage.two.asked["stand-in"] == before
+
+
+def test_a_refused_key_is_tried_with_another_key_only(stage):
+    stage.behave("one-key", Conduct(refused_key="sk-one"))
+    assert stage.ask("one-key").status_code == 502
+    assert stage.asked("one-key") == (1, 0)
+    stage.behave("two-keys", Conduct(refused_key="sk-b"))
+    for _ in range(6):
+        assert stage.ask("two-keys").status_code == 200
+    assert stage.one.asked["two-keys"] <= 8
+    benches = [
+        bench.cluster
+        for peer in stage.control.link.peers
+        for bench in peer.live.benches
+    ]
+    assert "keys.2" in benches
+
+
+def leave(stage: Stage, path: str, model: str, *, stream: bool, after: float) -> None:
+    """Ask on a raw connection, and drop it."""
+    body: dict[str, Any] = {"model": model, "stream": stream, "max_tokens": 5}
+    body["input" if path == "responses" else "messages"] = SAY
+    sent = json.dumps(body)
+    host, port = stage.gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(
+            f"POST /v1/{path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(sent)}\r\n\r\n{sent}".encode()
+        )
+        wait_for(lambda: stage.one.open or None, stage.gateway.output)
+        if stream and after:
+            sock.settimeout(5)
+            assert sock.recv(100)
+
+
+CASES = [
+    (path, stream, begun)
+    for path in ("chat/completions", "messages", "responses")
+    for stream, begun in ((False, False), (True, False), (True, True))
+]
+
+
+@pytest.mark.parametrize(("path", "stream", "begun"), CASES)
+def test_when_the_client_leaves_the_provider_is_let_go_within_a_second(
+    stage, path, stream, begun
+):
+    conduct = Conduct(stall=60) if begun else Conduct(delay=60)
+    stage.behave("slow", conduct)
+    stage.one.gone.clear()
+    before = len(stage.records("slow"))
+    leave(stage, path, "slow", stream=stream, after=begun)
+    left = time.monotonic()
+    wait_for(lambda: stage.one.gone["slow"] or None, stage.gateway.output, 5)
+    assert time.monotonic() - left < 1.0
+    wait_for(
+        lambda: len(stage.records("slow")) > before or None, stage.gateway.output, 5
+    )
+    assert [one.outcome for one in stage.records("slow")[before:]] == ["canceled"]
+
+
+def test_a_target_has_its_own_headers_and_body(stage):
+    assert stage.ask("edited", user="u", temperature=1).status_code == 200
+    body, headers = stage.one.last["edited"]
+    assert (body["temperature"], body["top_p"], "user" in body) == (0, 1, False)
+    assert headers["x-team"] == "search"
