@@ -101,6 +101,7 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
         "providers": {
             "one": {"type": "openai", "api_key": "sk-one", "base_url": one.url},
             "two": {"type": "openai", "api_key": "sk-two", "base_url": two.url},
+            "single": {"type": "openai", "api_key": "sk-single", "base_url": one.url},
             "keys": {
                 "type": "openai",
                 "api_keys": ["sk-a", "sk-b"],
@@ -124,7 +125,7 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
             ),
             "one-key": {
                 "targets": [
-                    {"provider": "one", "model": "one-key"},
+                    {"provider": "single", "model": "one-key"},
                     {"provider": "two", "model": "one-key"},
                 ]
             },
@@ -215,7 +216,7 @@ def test_what_is_down_does_not_go_to_the_fallback_for_long_prompts(stage):
 
 
 def test_a_refused_key_is_tried_with_another_key_only(stage):
-    stage.behave("one-key", Conduct(refused_key="sk-one"))
+    stage.behave("one-key", Conduct(refused_key="sk-single"))
     assert stage.ask("one-key").status_code == 502
     assert stage.asked("one-key") == (1, 0)
     stage.behave("two-keys", Conduct(refused_key="sk-b"))
