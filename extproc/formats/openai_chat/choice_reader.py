@@ -17,8 +17,7 @@ from extproc.errors import ProtocolViolation
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.answer_reader import made_up_id
 from extproc.formats.openai_chat.finish import read_finish
-
-_ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+from extproc.formats.openai_chat.wholeness import Wholeness
 
 _UNSCORED = answer_wire.Logprobs()
 _NONE = (wire.ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
@@ -35,8 +34,10 @@ class _Call:
     name: str = ""
     part: int = -1
     """Which part it is, once its name is known and the part has begun."""
-    text: list[str] = dataclasses.field(default_factory=list)
-    """The arguments so far; before the part begins they wait here."""
+    text: str = ""
+    """The arguments that wait until the part can begin."""
+    whole: Wholeness = dataclasses.field(default_factory=Wholeness)
+    """Whether the arguments are."""
     custom: bool = False
     ended: bool = False
 
@@ -186,16 +187,15 @@ class ChoiceReader:
             self._calls.append(call)
         call.custom = call.custom or said.custom is not None
         name, text = _said_by(said)
+        call.whole.feed(text)
         if call.part < 0:
             call.name += name
-            call.text += [text] if text else []
+            call.text += text
             if call.name:
                 yield from self._end_text()
                 yield (started := self._begin("tool_call", call))
                 call.part = started.index
-                text = "".join(call.text)
-        elif text:
-            call.text.append(text)
+                text, call.text = call.text, ""
         if call.part < 0:
             return
         if call.ended:
@@ -233,14 +233,10 @@ class ChoiceReader:
 
     def _end_whole_calls(self) -> Iterator[canonical.Event]:
         for call in self._calls:
-            if call.ended or call.part < 0:
-                continue
-            try:
-                _ARGUMENTS.decode("".join(call.text))
-            except msgspec.DecodeError:
-                continue  # the others may be interleaved with it
-            call.ended = True
-            yield canonical.PartEnded(call.part, choice=self._index)
+            # One that is not whole may be interleaved with the others.
+            if call.whole and not call.ended and call.part >= 0:
+                call.ended = True
+                yield canonical.PartEnded(call.part, choice=self._index)
 
 
 def _said_by(call: answer_wire.AnsweredToolCall) -> tuple[str, str]:
