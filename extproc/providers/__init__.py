@@ -6,11 +6,13 @@ from extproc.providers import (
     anthropic,
     azure,
     bedrock,
+    bedrock_anthropic,
     gemini,
     mistral,
     openai,
     presets,
     vertex,
+    vertex_anthropic,
 )
 from extproc.providers.base import Provider
 
@@ -25,6 +27,8 @@ NATIVE: dict[str, Provider] = {
 CLOUDS: dict[str, Provider] = {
     "azure": azure.PROVIDER,
     "vertex": vertex.PROVIDER,
+    "bedrock-anthropic": bedrock_anthropic.PROVIDER,
+    "vertex-anthropic": vertex_anthropic.PROVIDER,
 }
 """Those who serve others' models, each in its own house."""
 

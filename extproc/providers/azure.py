@@ -14,14 +14,22 @@ import dataclasses
 from collections.abc import Mapping
 
 from extproc.formats import openai_chat, openai_responses
+from extproc.formats.embeddings import openai as openai_embeddings
+from extproc.formats.openai_responses import input_tokens
 from extproc.providers.base import Dialect, Provider
+
+_VERSION = "?api-version={api_version}"
 
 V1 = Provider(
     name="azure.ai.openai",
     format=openai_chat.PROVIDER,
     base_url="",
     chat_path="/openai/v1/chat/completions",
-    others=(Dialect(openai_responses.PROVIDER, "/openai/v1/responses"),),
+    others=(
+        Dialect(openai_responses.PROVIDER, "/openai/v1/responses"),
+        Dialect(input_tokens.PROVIDER, "/openai/v1/responses/input_tokens"),
+        Dialect(openai_embeddings.PROVIDER, "/openai/v1/embeddings"),
+    ),
     request_id_header="apim-request-id",
     credential_header="api-key",
     tokens="entra",
@@ -31,12 +39,13 @@ V1 = Provider(
 )
 DEPLOYMENTS = dataclasses.replace(
     V1,
-    chat_path=(
-        "/openai/deployments/{model}/chat/completions?api-version={api_version}"
-    ),
+    chat_path=f"/openai/deployments/{{model}}/chat/completions{_VERSION}",
     others=(
+        Dialect(openai_responses.PROVIDER, f"/openai/responses{_VERSION}"),
+        Dialect(input_tokens.PROVIDER, f"/openai/responses/input_tokens{_VERSION}"),
         Dialect(
-            openai_responses.PROVIDER, "/openai/responses?api-version={api_version}"
+            openai_embeddings.PROVIDER,
+            f"/openai/deployments/{{model}}/embeddings{_VERSION}",
         ),
     ),
 )

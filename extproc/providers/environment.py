@@ -126,6 +126,14 @@ def _vertex(environ: Mapping[str, str]) -> Found | None:
     return Found(key, None) if wanted and key else None
 
 
+def _vertex_anthropic(environ: Mapping[str, str]) -> Found | None:
+    """Read what ``anthropic.AnthropicVertex`` reads."""
+    place = _given(
+        environ, project="ANTHROPIC_VERTEX_PROJECT_ID", location="CLOUD_ML_REGION"
+    )
+    return Found(None, None, place) if len(place) == 2 else None
+
+
 def _bedrock(environ: Mapping[str, str]) -> Found | None:
     """Read what botocore reads; a credential itself is Envoy's to find."""
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
@@ -148,6 +156,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, str]], Found | None]] = {
     "azure": _azure,
     "vertex": _vertex,
     "bedrock": _bedrock,
+    "vertex-anthropic": _vertex_anthropic,
 }
 
 

@@ -11,7 +11,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from extproc.formats import gemini
-from extproc.providers.base import Provider
+from extproc.formats.embeddings import google
+from extproc.formats.gemini import count_tokens
+from extproc.providers.base import Dialect, Provider
 from extproc.providers.google_cloud import vertex_base
 
 EXPRESS = Provider(
@@ -20,15 +22,28 @@ EXPRESS = Provider(
     base_url="https://aiplatform.googleapis.com/v1",
     chat_path="/publishers/google/models/{model}:generateContent",
     stream_path="/publishers/google/models/{model}:streamGenerateContent?alt=sse",
+    others=(
+        Dialect(count_tokens.VERTEX, "/publishers/google/models/{model}:countTokens"),
+        Dialect(
+            google.VERTEX_ONE,
+            "/publishers/google/models/{model}:embedContent",
+            families=("gemini-embedding-2",),
+        ),
+        Dialect(google.VERTEX, "/publishers/google/models/{model}:predict"),
+    ),
     credential_header="x-goog-api-key",
     tokens="google",
     key_variable="GOOGLE_API_KEY",
     model_patterns=("gemini-*",),
 )
+_PLACE = "/projects/{project}/locations/{location}"
 PROJECT = dataclasses.replace(
     EXPRESS,
-    chat_path="/projects/{project}/locations/{location}" + EXPRESS.chat_path,
-    stream_path=f"/projects/{{project}}/locations/{{location}}{EXPRESS.stream_path}",
+    chat_path=_PLACE + EXPRESS.chat_path,
+    stream_path=f"{_PLACE}{EXPRESS.stream_path}",
+    others=tuple(
+        dataclasses.replace(other, path=_PLACE + other.path) for other in EXPRESS.others
+    ),
 )
 
 

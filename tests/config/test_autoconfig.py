@@ -18,13 +18,17 @@ def everything() -> dict[str, str]:
         if provider.url_variable:
             environ[provider.url_variable] = "http://127.0.0.1:1/v1"
         environ |= dict.fromkeys(provider.variables.values(), "acme.example.com")
-    return environ | {"GOOGLE_GENAI_USE_VERTEXAI": "true"}
+    return environ | {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "ANTHROPIC_VERTEX_PROJECT_ID": "p-1",
+        "CLOUD_ML_REGION": "us-east5",
+    }
 
 
 def test_every_provider_whose_key_is_set_is_configured():
     config = autoconfig(everything(), mock_url="http://127.0.0.1:9")
     # One key opens two APIs of some services: the native one is taken.
-    twins = {"gemini_openai"}
+    twins = {"gemini_openai", "bedrock-anthropic"}
     assert list(config.providers) == [n for n in PROVIDERS if n not in twins]
     assert config.providers["openai"].endpoint.host == "api.openai.com"
     for name, provider in PROVIDERS.items():
@@ -85,6 +89,11 @@ def configured(environ):
             {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_API_KEY": "k"},
             "vertex",
             "https://aiplatform.googleapis.com/v1 key",
+        ),
+        (
+            {"ANTHROPIC_VERTEX_PROJECT_ID": "p-1", "CLOUD_ML_REGION": "us-east5"},
+            "vertex-anthropic",
+            "https://us-east5-aiplatform.googleapis.com/v1 tokens",
         ),
         (
             {"AWS_BEARER_TOKEN_BEDROCK": "k"},

@@ -82,7 +82,9 @@ def test_a_field_is_named_as_the_clients_api_spells_it():
         ("gemini", ""),
         ("bedrock", "include"),
         ("azure", ""),
-        ("vertex", "include"),
+        ("vertex", ""),
+        ("bedrock-anthropic", "include"),
+        ("vertex-anthropic", "include"),
     }
 
 

@@ -16,6 +16,7 @@ from extproc.providers.presets import PRESETS
 from extproc.runtime import glob_pattern
 
 SHARED_KEYS = {
+    "AWS_BEARER_TOKEN_BEDROCK": {"bedrock", "bedrock-anthropic"},
     "GEMINI_API_KEY": {"gemini", "gemini_openai"},
     "OLLAMA_API_KEY": {"ollama", "ollama_cloud"},
 }

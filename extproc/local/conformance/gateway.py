@@ -6,8 +6,10 @@ renders it; a mock, given what Envoy would send it, answers; the exchange transl
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
+import math
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -38,7 +40,7 @@ from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
 from extproc.local.mock.state import Memory
-from extproc.local.mock.vertex.api import Vertex
+from extproc.local.mock.vertex.api import AUDIENCE, Vertex
 from extproc.providers import PROVIDERS
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 
@@ -51,6 +53,10 @@ _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 _PROOFS: Final = re.compile(
     rb'"(?:signature|thoughtSignature|encrypted_content)": ?"([^"]{8,})"'
 )
+
+
+_PART: Final = re.compile(rb'\{"bytes":"([^"]*)"')
+"""What InvokeModel streams is in base64."""
 
 
 class Refused(Exception):
@@ -76,7 +82,11 @@ class Gateway:
             "bedrock": Bedrock(memory, _MOCK_KEYS),
             "azure": Azure(memory, _MOCK_KEYS),
             "vertex": Vertex(memory, _MOCK_KEYS),
+            "bedrock-anthropic": Bedrock(memory, _MOCK_KEYS),
+            "vertex-anthropic": Vertex(memory, _MOCK_KEYS),
         }
+        # Control would fetch it.
+        self._tokens = {"vertex-anthropic": memory.issue(AUDIENCE, math.inf)}
         digest = hashlib.sha256(_KEY.encode()).hexdigest()
         self._runtimes = {
             name: Runtime.of(
@@ -131,7 +141,8 @@ class Gateway:
             and name not in attempt.delete_headers
         }
         sent |= dict(attempt.set_headers)
-        sent[kind.credential_header] = f"{kind.credential_prefix}sk-mock-{provider}"
+        key = self._tokens.get(provider, f"sk-mock-{provider}")
+        sent[kind.credential_header] = f"{kind.credential_prefix}{key}"
         reply = self._mocks[provider].respond(
             Request("POST", attempt.path, tuple(sent.items()), attempt.body)
         )
@@ -156,6 +167,7 @@ class Gateway:
 
 _SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "azure": {"api_version": "2024-10-21"},
+    "vertex-anthropic": {"project": "p-1", "location": "us-east5"},
 }
 _BASES: Final = {"azure": "https://mock.openai.azure.com/azure"}
 """Of providers whose accounts have one each; under `/azure`, the mock's own prefix."""
@@ -201,6 +213,7 @@ def _hear(
     upstream = b"".join(
         one.data for one in answer if isinstance(one, events.ResponseBody)
     )
+    upstream = _PART.sub(lambda part: base64.b64decode(part[1]), upstream)
     heard.status = change.status or head.status
     heard.retry_after = headers.get("retry-after", "")
     heard.sent = decode(attempt.body)

@@ -34,6 +34,11 @@ MODELS: Final = {
     ),
     "azure": ("gpt-4o", "gpt-5"),
     "vertex": ("gemini-3.5-flash", "gemini-3.5-flash"),
+    "bedrock-anthropic": (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    "vertex-anthropic": ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
 }
 """The model of each provider, and the one that is asked to think."""
 

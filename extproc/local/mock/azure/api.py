@@ -10,20 +10,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from extproc.local.mock import gate
-from extproc.local.mock.openai import api as openai
+from extproc.local.mock.openai import api as openai, embeddings
 from extproc.local.mock.openai.models import MODELS
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
 from extproc.local.mock.strictjson import BadJson, read_object
 
 PREFIX: Final = "/azure"
 DEPLOYED: Final = re.compile(
-    r"/openai/deployments/(?P<deployment>[^/]+)/(?P<operation>chat/completions)"
+    r"/openai/deployments/(?P<deployment>[^/]+)/(?P<operation>chat/completions|embeddings)"
 )
 VERSION: Final = re.compile(r"20\d\d-\d\d-\d\d(?:-preview)?")
 AUDIENCE: Final = "https://cognitiveservices.azure.com"
@@ -32,6 +32,14 @@ UNHARMED: Final = {
     kind: {"filtered": False, "severity": "safe"}
     for kind in ("hate", "self_harm", "sexual", "violence")
 }
+
+
+SMALL: Final = {
+    "/openai/v1/embeddings": embeddings.EMBEDDINGS_PATH,
+    "/openai/v1/responses/input_tokens": embeddings.COUNT_PATH,
+    "/openai/responses/input_tokens": embeddings.COUNT_PATH,
+}
+INSIDE: Final = "sk-mock-inside"
 
 
 class Azure(openai.OpenAI):
@@ -64,14 +72,30 @@ class Azure(openai.OpenAI):
         if route == "/openai/v1/responses":
             _check_version(query, optional=True)
             return self._answer(request, headers)
+        if route in SMALL:
+            _check_version(query, optional=route.startswith("/openai/v1/"))
+            return self._compute(request, SMALL[route], headers)
         _check_version(query, optional=False)
         deployed = DEPLOYED.fullmatch(route)
         if deployed is not None:
             name = urllib.parse.unquote(deployed["deployment"])
+            if deployed["operation"] == "embeddings":
+                named = _named(request, name, embeddings.MODELS)
+                return self._compute(named, embeddings.EMBEDDINGS_PATH, headers)
             return _filtered(self._complete(_named(request, name), headers))
         if route == "/openai/responses":
             return self._answer(request, headers)
         raise Refusal(404, "Resource not found", code="404")
+
+    def _compute(self, request: Request, path: str, headers: Headers) -> Reply | Stream:
+        """Let OpenAI answer what needs no filter."""
+        inner = (
+            ("authorization", f"Bearer {INSIDE}"),
+            ("content-type", "application/json"),
+        )
+        small = embeddings.Embeddings(self._memory, (INSIDE,))
+        answer = small.respond(Request("POST", path, inner, request.body))
+        return dataclasses.replace(answer, headers=headers)
 
     def _check_key(self, request: Request) -> None:
         key, bearer = request.header("api-key"), request.header("authorization")
@@ -113,10 +137,12 @@ def _check_version(query: dict[str, list[str]], *, optional: bool) -> None:
         raise Refusal(400, "API version not supported", code="BadRequest")
 
 
-def _named(request: Request, deployment: str) -> Request:
+def _named(
+    request: Request, deployment: str, models: Container[str] = MODELS
+) -> Request:
     """Return the request with the deployment for its model: the body's does not count."""
     base = deployment.partition("[[")[0].strip()
-    if base not in MODELS:
+    if base not in models:
         raise Refusal(
             404,
             "The API deployment for this resource does not exist. If you created the"

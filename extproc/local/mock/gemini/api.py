@@ -68,6 +68,7 @@ class Gemini:
         """
         return request.route.startswith((PREFIX + "/", "/v1beta/")) or (
             request.header("x-goog-api-key") is not None
+            and "/publishers/" not in request.route
         )
 
     def respond(self, request: Request) -> Reply | Stream:

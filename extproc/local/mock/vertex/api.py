@@ -12,6 +12,8 @@ from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import unquote
 
+import msgspec
+
 from extproc.local.mock import directives, gate
 from extproc.local.mock.anthropic import hosted
 from extproc.local.mock.anthropic.api import Anthropic
@@ -19,6 +21,7 @@ from extproc.local.mock.anthropic.models import MODELS
 from extproc.local.mock.gemini import api as gemini, errors
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
 from extproc.local.mock.state import Memory
+from extproc.local.mock.vertex import vectors
 
 PREFIX: Final = "/vertex"
 CALL: Final = re.compile(
@@ -63,6 +66,9 @@ class Vertex(gemini.Gemini):
         name, method = unquote(called["model"]), called["method"]
         if called["publisher"] == "anthropic":
             return self._raw_predict(request, name, method, headers)
+        if method in vectors.METHODS:
+            said = vectors.answer(request.body, name, method)
+            return Reply(200, msgspec.json.encode(said), headers=headers)
         if method not in {"generateContent", "streamGenerateContent"}:
             raise errors.Status(404, "Requested entity was not found.")
         _check_fields(request.body)
