@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from extproc import __version__
-from extproc.admin import routes
+from extproc.admin import litellm, routes
 from extproc.admin.entries import KINDS
 from extproc.admin.errors import AdminError, Invalid, TooMany, Unknown
 from extproc.admin.http import Admin, json
@@ -40,6 +40,7 @@ def make_app(admin: Admin, extra: Iterable[APIRouter] = ()) -> FastAPI:
         app.include_router(routes.entries(admin, kind))
     app.include_router(routes.books(admin))
     app.include_router(routes.gateway(admin))
+    app.include_router(litellm.routes(admin, admin.clock))
     app.include_router(_docs(app))
     for router in extra:
         app.include_router(router)

@@ -86,7 +86,7 @@ class Changes:
         if self.exists(kind, id_):
             raise InTheWay(f"There is a {kind.noun} {id_!r} already.", param="id")
         row = kind.table(id=id_, created_at=self._now, updated_at=self._now)
-        self._say(kind, row, settings)
+        self._say(kind, row, merged({}, settings))
         secret: dict[str, Any] = {}
         if isinstance(row, Key):
             if hashes:

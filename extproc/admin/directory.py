@@ -6,6 +6,8 @@ Every change and its line in the audit log are one transaction. Everything here 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -131,6 +133,18 @@ class Directory:
         if row is None:
             raise Missing(f"There is no {kind.noun} {id_[:200]!r}.")
         return view(kind, row)
+
+    def find_key(self, key: str) -> str | None:
+        """Return the id of a key that is given by itself, by its hash or by its id."""
+        digest = key if _is_hash(key) else hashlib.sha256(key.encode()).hexdigest()
+        for found in self._config().keys:
+            secret = found.key.get_secret_value() if found.key else ""
+            known = found.key_sha256 or hashlib.sha256(secret.encode()).hexdigest()
+            if known.lower() == digest or found.id == key:
+                return found.id
+        question = sa.select(Key.id).where(sa.or_(Key.sha256 == digest, Key.id == key))
+        with self._database.read() as session:
+            return session.scalars(question).first()
 
     def create(
         self,
@@ -293,6 +307,10 @@ class Directory:
                 random=self._random,
             )
         self._changed()
+
+
+def _is_hash(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 def _rows(

@@ -47,7 +47,7 @@ class Admin:
         self.directory = directory
         self.database = database
         self._runtime = runtime
-        self._clock = clock
+        self.clock = clock
         self._doorkeeper = Doorkeeper(clock)
 
     def actor(self, request: Request) -> Actor:
@@ -69,7 +69,7 @@ class Admin:
             "x-forwarded-for": ",".join([address] * (runtime.trusted_hops + 1)),
         }
         try:
-            grant = authenticate(runtime, headers, at=self._clock())
+            grant = authenticate(runtime, headers, at=self.clock())
         except GatewayError as error:
             # Who shows no key does not try to guess one.
             if error.status == 401 and _CREDENTIALS & headers.keys():

@@ -1,0 +1,63 @@
+"""The admin application over an empty database, for the tests of its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from extproc.admin.access import WAIT_SECONDS
+from extproc.admin.api import make_app
+from extproc.admin.http import Admin
+from extproc.db.database import Database
+from extproc.db.tables import Base
+from tests.admin.test_directory import FILE, Office
+
+ROLES = ("owner", "admin", "viewer", "member")
+KEYS = {role: f"sk-{role}-0123456789abcdef0123456789" for role in ROLES}
+STAFF = FILE + "".join(
+    f"  - {{id: {role}, key: {key}, role: {role}}}\n" for role, key in KEYS.items()
+)
+
+
+class Api:
+    """The application over an office."""
+
+    def __init__(self, database: Any) -> None:
+        self.office = Office(database, STAFF)
+        admin = Admin(
+            self.office.directory,
+            database,
+            runtime=self.office.runtime,
+            clock=self.office.clock,
+        )
+        self.app = make_app(admin)
+        self.http = TestClient(self.app, raise_server_exceptions=False)
+
+    def ask(
+        self, method: str, path: str, role: str | None = "owner", **more: Any
+    ) -> Any:
+        headers = {"authorization": f"Bearer {KEYS[role]}"} if role else {}
+        return self.http.request(method, path, headers=headers, **more)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """SQLite will do: what both databases must do alike is tried in `tests.db`."""
+    database = Database.in_folder(tmp_path_factory.mktemp("admin"))
+    database.migrate()
+    yield Api(database)
+    database.close()
+
+
+@pytest.fixture
+def api(served: Api) -> Iterator[Api]:
+    """The application, empty, and forgiving what the test before did."""
+    yield served
+    with served.office.database.write() as session:
+        for table in Base.metadata.sorted_tables:
+            session.execute(sa.delete(table))
+    served.office.clock.now += 2 * WAIT_SECONDS
