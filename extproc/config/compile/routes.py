@@ -162,6 +162,7 @@ def _sidecar(
             ),
             retry_policy=_retries(config, silence),
         ),
+        response_headers_to_add=_told(name),
         # The filter is off where a route does not turn it on.
         typed_per_filter_config={
             "envoy.filters.http.ext_proc": wire.pack(
@@ -173,6 +174,21 @@ def _sidecar(
             )
         },
     )
+
+
+def _told(name: str) -> list[core.HeaderValueOption]:
+    """Return what every answer of a route says.
+
+    Anthropic's SDKs show ``request-id``; where an answer has none, it is the gateway's.
+    """
+    if not name.startswith(MESSAGES_ROUTE):
+        return []
+    return [
+        core.HeaderValueOption(
+            header=core.HeaderValue(key="request-id", value="%REQ(X-REQUEST-ID)%"),
+            append_action=core.HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
+        )
+    ]
 
 
 def _attempt_clusters() -> route.ClusterSpecifierPlugin:
@@ -266,7 +282,7 @@ def _direct(
     allow: str | None = None,
 ) -> route.Route:
     """Return a route that Envoy answers without asking the sidecar."""
-    added = []
+    added = _told(name)
     if allow is not None:
         # RFC 9110 15.5.6: a 405 names the methods.
         added.append(
