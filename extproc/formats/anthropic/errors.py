@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from extproc.errors import GatewayError, UpstreamError
+from extproc.errors import BadRequest, GatewayError, UpstreamError
 from extproc.formats.anthropic import wire
 from extproc.framing.sse import encode_frame
 
@@ -97,6 +97,11 @@ def _failure(status: int, kind: str, message: str) -> UpstreamError:
 # ---------------------------------------------------------------- to the client
 
 
+NO_THREADS = {"error_code": "thread_unsupported_request"}
+"""Anthropic's own word for a request that can have no server-held thread: its SDKs go on
+with the whole conversation, as their tool runners do by themselves."""
+
+
 class _Body(msgspec.Struct, tag="error", tag_field="type"):
     error: wire.ErrorDetail
 
@@ -109,7 +114,10 @@ def write_error(error: GatewayError) -> bytes:
     if error.param and error.param not in message:
         # This API has no other place to name the field, and names it so itself.
         message = f"{error.param}: {message}"
-    return msgspec.json.encode(_Body(wire.ErrorDetail(kind, message)))
+    detail = wire.ErrorDetail(kind, message)
+    if isinstance(error, BadRequest) and error.param == "thread":
+        detail = wire.RefusedDetail(kind, message, NO_THREADS)
+    return msgspec.json.encode(_Body(detail))
 
 
 def write_error_event(error: GatewayError) -> bytes:

@@ -7,7 +7,7 @@ by ``type``; a name that is not here is somebody's newer one: `peek` says which.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -198,6 +198,10 @@ class Message(Struct, tag="message", tag_field="type", gc=False):
 class ErrorDetail(Struct, gc=False):
     type: str
     message: str
+
+
+class RefusedDetail(ErrorDetail, gc=False):
+    details: dict[str, Any]
 
 
 # ---------------------------------------------------------------- stream events

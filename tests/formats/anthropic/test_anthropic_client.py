@@ -622,6 +622,16 @@ def test_the_sdk_knows_our_errors(error, kind, raised):
     assert caught.value.body == msgspec.json.decode(body)
 
 
+def test_who_wants_a_thread_where_there_is_none_goes_on_without_one():
+    refused = Unsupported("`thread` cannot be kept.", param="thread")
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        ask(sdk(CLIENT.write_error(refused), 400))
+    # https://platform.claude.com/docs/en/api/errors; the newer SDKs look for it.
+    details = {"error_code": "thread_unsupported_request"}
+    body: Any = caught.value.body
+    assert body["error"]["details"] == details
+
+
 def test_an_error_event_is_one_named_frame():
     (frame,) = SSEDecoder().feed(CLIENT.write_error_event(BadRequest("a\nb")))
     assert frame.name == "error"
