@@ -3,8 +3,9 @@
 An assistant's turn is many items here (reasoning, words, calls) and one message
 elsewhere, so items of the assistant that stand in a row are one message, named by the
 first of them. Items that only OpenAI's own servers can make sense of (calls of built-in
-tools, references to stored items, compactions) are no messages: they are given back by
-their place, such as ``input[3]``, and whoever is not OpenAI refuses them by it.
+tools, compactions) are no messages: they are given back by their place, such as
+``input[3]``, and whoever is not OpenAI refuses them by it. References to stored items are
+refused here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats import proofs
+from extproc.formats.base import Unsupported
 from extproc.formats.openai_responses import envelope, wire
 from extproc.formats.openai_responses.part_reader import read_parts
 from extproc.formats.openai_responses.validation import decode
@@ -58,6 +60,7 @@ class Conversation:
 
         Raises:
             BadRequest: an item that is none.
+            Unsupported: a reference to an item.
         """
         if isinstance(said, str):
             self._say("user", (canonical.Text(said),), "input")
@@ -69,6 +72,13 @@ class Conversation:
     def _read_item(self, raw: msgspec.Raw, where: str) -> None:
         kind = _kind(raw, where)
         decoder = _ITEMS.get(kind)
+        if kind == "item_reference":
+            raise Unsupported(
+                f"`{where}` refers to an item that OpenAI has stored, which no other "
+                "provider can read: send the item itself, as clients do with "
+                "`store: false`.",
+                param=where,
+            )
         if decoder is None:
             self._end_turn()
             self.unsaid[where] = raw
