@@ -286,6 +286,7 @@ def test_what_openai_refuses_is_refused(
         ask([{"role": "user", "content": [{"type": "input_file", "file_url": "https://x.test/a.pdf"}]}]),
         ask(tools=[CLOCK], tool_choice={"type": "function", "name": "clock"}),
         ask(tools=[CLOCK], tool_choice={"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "clock"}]}),
+        ask(tools=[{"type": "function", "name": "clock", "parameters": None}], tool_choice="required"),
         ask(tools=[SHELL], tool_choice={"type": "custom", "name": "run"}),
         ask(tools=[{"type": "web_search_preview"}], tool_choice={"type": "web_search_preview"}),
         ask(tools=[CLOCK], tool_choice="none", instructions="clock clock", metadata={"a": "b"}),
@@ -354,6 +355,10 @@ def test_the_tables_know_what_the_sdk_knows() -> None:
     assert set(HOSTED_CHOICES) == set(told) - others
 
 
+LENIENT = {"function": {"strict!"}}
+"""What the types demand and OpenAI does not."""
+
+
 def test_the_items_and_tools_have_the_fields_of_the_sdk() -> None:
     """The three forms of a message are one here: it has the fields of all of them."""
     for known, union in ((ITEMS, ResponseInputItemParam), (TOOLS, ToolParam)):
@@ -369,4 +374,6 @@ def test_the_items_and_tools_have_the_fields_of_the_sdk() -> None:
                 for name in shapes[0]
                 if all(get_origin(shape.get(name)) is Required for shape in shapes)
             }
-            assert {n for n in rule.fields if n.endswith("!")} == required, kind
+            needed = {n for n in rule.fields if n.endswith("!")}
+            assert required - needed <= LENIENT.get(kind, set()), kind
+            assert needed <= required, kind

@@ -197,7 +197,8 @@ TOOLS: Final = {
             "type!": enum("function"),
             "name!": FUNCTION_NAME,
             "parameters!": nullable(FreeObj()),
-            "strict!": nullable(Bool()),
+            # The SDK's types demand it; clients leave it out, and OpenAI takes that.
+            "strict": nullable(Bool()),
             "description": nullable(Str()),
             "allowed_callers": CALLERS,
             "async": Bool(),

@@ -120,6 +120,8 @@ MESSAGE: Final = Tagged(
                 "role!": enum("tool"),
                 "content!": _content(TEXT_ONLY),
                 "tool_call_id!": Str(min=1, max=40),
+                # Not in the SDK's types, but many clients send it, and OpenAI takes it.
+                "name": Str(),
             }
         ),
         "function": Obj(
