@@ -34,15 +34,25 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) -e '.[envoy,dev]'
 	@touch $(VENV)/.run $@
 
+# Frameworks that are run as clients want other versions than ours, and than each other.
+FRAMEWORKS := $(VENV)/clients/openai2/.done $(VENV)/clients/openai3/.done
+
+$(FRAMEWORKS): $(VENV)/clients/%/.done: tests/clients/requirements/%.txt | $(BIN)/python
+	@echo "installing into $(@D) …"
+	@$(BIN)/python -m venv --clear --without-pip $(@D)
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(@D)/bin/python \
+	  install --no-deps --no-compile -r $<
+	@touch $@
+
 .PHONY: install
-install: $(VENV)/.dev ## Make .venv with everything for development
+install: $(VENV)/.dev $(FRAMEWORKS) ## Make .venv with everything for development
 
 .PHONY: run
 run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 	@exec $(BIN)/extproc run $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test
+test: $(VENV)/.dev $(FRAMEWORKS) ## Run every test
 ifeq ($(NODE),)
 	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
 	@$(PYTEST) -q -m "not node" $(ARGS)

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from tests.harness import KEY
-from tests.node.driver import installed, running_sdk
+from tests.node.driver import running_sdk
 
 pytestmark = [
     pytest.mark.envoy,
@@ -51,14 +51,9 @@ CLOCK = {
 
 
 @pytest.fixture(scope="session")
-def node():
-    return installed()
-
-
-@pytest.fixture(scope="session")
-def sdk(shared, node, tmp_path_factory):
+def sdk(shared, tmp_path_factory):
     log = tmp_path_factory.mktemp("node") / "stderr"
-    with running_sdk(node, log, shared.base_url, KEY) as sdk:
+    with running_sdk("openai", log, shared.base_url, KEY) as sdk:
         yield sdk
 
 

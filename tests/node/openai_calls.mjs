@@ -1,15 +1,10 @@
-// The official npm SDK, called as its users call it, and told what to call by a test.
-//
-// A line of stdin is a JSON array of calls that are made at the same time:
-//     [{"call": "create", "ask": {…}, "client": {"maxRetries": 2}}]
-// and is answered by a line of stdout, an array with an outcome for each:
-//     [{"value": …}] or [{"error": {…}}]
-// BASE_URL and KEY come from the environment. The end of stdin is the end.
+// OpenAI's official npm SDK, called as its users call it, and told what to call by a test
+// (`serve.mjs` says how). BASE_URL and KEY come from the environment.
 
-import { createInterface } from 'node:readline';
 import OpenAI from 'openai';
-import { zodResponseFormat } from 'openai/helpers/zod';
+import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
+import { serve } from './serve.mjs';
 
 const Person = z.object({ name: z.string(), age: z.number().int() });
 
@@ -76,6 +71,33 @@ const CALLS = {
     }
   },
 
+  async respond(client, ask) {
+    return client.responses.create(ask);
+  },
+
+  // What came before an error counts too, so the error is part of the value.
+  async responseEvents(client, ask) {
+    const events = [];
+    try {
+      for await (const event of await client.responses.create({ ...ask, stream: true })) {
+        events.push(event);
+      }
+    } catch (error) {
+      if (events.length === 0) throw error;
+      return { events, error: describe(error) };
+    }
+    return { events, error: null };
+  },
+
+  async accumulateResponse(client, ask) {
+    return client.responses.stream(ask).finalResponse();
+  },
+
+  async parseResponse(client, ask) {
+    const text = { format: zodTextFormat(Person, 'person') };
+    return (await client.responses.parse({ ...ask, text })).output_parsed;
+  },
+
   async models(client) {
     const models = [];
     for await (const model of client.models.list()) models.push(model);
@@ -105,7 +127,7 @@ function describe(error) {
   };
 }
 
-async function outcome({ call, ask, client: options }) {
+await serve((call, ask, options) => {
   const client = new OpenAI({
     baseURL: process.env.BASE_URL,
     apiKey: process.env.KEY,
@@ -113,14 +135,5 @@ async function outcome({ call, ask, client: options }) {
     timeout: 20_000,
     ...options,
   });
-  try {
-    return { value: await CALLS[call](client, ask) };
-  } catch (error) {
-    return { error: describe(error) };
-  }
-}
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const outcomes = await Promise.all(JSON.parse(line).map(outcome));
-  process.stdout.write(`${JSON.stringify(outcomes)}\n`);
-}
+  return CALLS[call](client, ask);
+}, describe);
