@@ -4,11 +4,13 @@
     ├── ClientError                 the request is at fault
     │   ├── BadRequest              400  not JSON, wrong type, a field that cannot be kept
     │   ├── Unauthenticated         401  no key, or a key that nobody has
+    │   ├── BudgetReached           402  no money is left for this
     │   ├── Forbidden               403  a key that may not do this
     │   ├── NotFound                404  unknown model, unknown URL
     │   ├── RequestTimeout          408  the body did not arrive in time
     │   ├── BodyTooLarge            413
-    │   └── UnsupportedMediaType    415  content-type or content-encoding
+    │   ├── UnsupportedMediaType    415  content-type or content-encoding
+    │   └── LimitReached            429  a limit on requests, tokens, or at once
     ├── UpstreamError               the provider is at fault; keeps its status
     │   ├── UpstreamUnreachable     503  no connection, no name, reset before an answer
     │   ├── UpstreamTimeout         504  silent for too long
@@ -109,6 +111,22 @@ class UnsupportedMediaType(ClientError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class BudgetReached(ClientError):
+    """A budget has not enough left. Not a 429: the SDKs would ask again at once."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
+class LimitReached(ClientError):
+    """A limit of ours is reached; `retry_after` says when it no longer is."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
 
 
 class UpstreamError(GatewayError):

@@ -32,9 +32,12 @@ from extproc.providers.base import Dialect, Provider, fill_path
 from extproc.providers.quirks import with_quirks
 
 __all__ = [
-    "MAX_ATTEMPTS", "NOBODY", "Grant", "Limits", "ModelSpec", "Runtime", "Snapshot",
+    "END_USER_HEADER", "MAX_ATTEMPTS", "NOBODY", "Grant", "Limits", "ModelSpec", "Runtime", "Snapshot",
     "Target", "TargetSpec", "VirtualModel", "glob_pattern",
 ]  # fmt: skip
+
+END_USER_HEADER = "x-end-user"
+"""Names the end user where the body does not; no provider sees it."""
 
 MAX_ATTEMPTS = 4
 """The longest chain: each attempt's rendering travels through Envoy's metadata."""
@@ -295,7 +298,12 @@ class Runtime(msgspec.Struct, frozen=True):
 
 
 # The worker has decoded the body; the accounts are those of the gateway's own keys.
-_CLIENTS_OWN = {"content-encoding", "openai-organization", "openai-project"}
+_CLIENTS_OWN = {
+    "content-encoding",
+    "openai-organization",
+    "openai-project",
+    END_USER_HEADER,
+}
 
 
 def _target(spec: TargetSpec, given: frozenset[str]) -> Target:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.exchange.completion import Completion
+from extproc.policy.claims import Admission, Spent
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,6 +39,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     chain: tuple[Attempt, ...]
     first_byte: float | None = None
     """Seconds that each attempt has until its answer's headers; None: as the route says."""
+    limits: Headers = ()
+    """What the client is told of its limits; Envoy adds them to whatever is answered."""
 
 
 class Respond(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +51,12 @@ class Respond(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
     details: str = "gw_error"
     """Ends up in Envoy's access log; ``gw_`` tells Envoy to leave our body alone."""
+
+
+class Reserve(msgspec.Struct, frozen=True, gc=False):
+    """Ask the store; the verdict comes back as an event, and until then nothing is said."""
+
+    admission: Admission
 
 
 class AnswerHeaders(msgspec.Struct, frozen=True, gc=False):
@@ -73,12 +82,28 @@ class Leave(msgspec.Struct, frozen=True, gc=False):
     """Nothing more will be said on this stream."""
 
 
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What was used of what was reserved."""
+
+    admission: Admission
+    spent: Spent
+
+
 class Complete(msgspec.Struct, frozen=True, gc=False):
-    """The exchange is over; keep its record until control has it."""
+    """The exchange is over; keep its record until control has it, and settle."""
 
     completion: Completion
+    settlement: Settlement | None = None
+    """None: nothing was reserved."""
 
 
 Command = (
-    Route | Respond | AnswerHeaders | AnswerBody | AnswerTrailers | Leave | Complete
+    Route
+    | Respond
+    | Reserve
+    | AnswerHeaders
+    | AnswerBody
+    | AnswerTrailers
+    | Leave
+    | Complete
 )

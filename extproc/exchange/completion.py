@@ -56,3 +56,14 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer_bytes: int = 0
     """As the provider sent them."""
     dropped: tuple[str, ...] = ()
+    cost: int | None = None
+    """Nano-dollars; None: nothing was used, or the model has no price."""
+    budgets: tuple[str, ...] = ()
+    """The meters (`extproc.policy.meters`) of the budgets that `cost` is charged to."""
+    organization: str | None = None
+    team: str | None = None
+    user: str | None = None
+    end_user: str | None = None
+    """As the client named it."""
+    tags: tuple[str, ...] = ()
+    """Of the key."""

@@ -6,6 +6,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from extproc.policy.claims import Admitted, Denied
+
+__all__ = [
+    "Admitted", "Closed", "Denied", "Event", "Expired", "FailedAttempt", "RequestBody",
+    "RequestHeaders", "RequestTrailers", "ResponseBody", "ResponseHeaders",
+    "ResponseTrailers",
+]  # fmt: skip
+
 
 class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     """The client's request begins."""
@@ -77,4 +85,6 @@ Event = (
     | ResponseTrailers
     | Expired
     | Closed
+    | Admitted
+    | Denied
 )

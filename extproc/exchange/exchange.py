@@ -16,6 +16,7 @@ from extproc.errors import (
     UpstreamTimeout,
 )
 from extproc.exchange import events
+from extproc.exchange.account import Account
 from extproc.exchange.commands import (
     Command,
     Complete,
@@ -23,6 +24,7 @@ from extproc.exchange.commands import (
     Leave,
     Respond,
     Route,
+    Settlement,
 )
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
@@ -30,6 +32,7 @@ from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
 from extproc.exchange.tally import Tally
+from extproc.policy.books import Books
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime
 
@@ -38,7 +41,7 @@ class Exchange:
     """Drives the two halves and closes the books."""
 
     __slots__ = (
-        "_began", "_dispatch", "_limits", "_request", "_response", "_tally",
+        "_account", "_began", "_dispatch", "_limits", "_request", "_response", "_tally",
         "completed", "deadline",
     )  # fmt: skip
 
@@ -50,17 +53,20 @@ class Exchange:
         started: float,
         now: float,
         routing: RoutingState | None = None,
+        books: Books | None = None,
     ) -> None:
         """Begin; `started` is in Unix seconds, `now` in those of the edge's own clock.
 
-        Without `routing`, nothing is known of any deployment and nothing remembered.
+        Without `routing`, nothing is known of any deployment and nothing remembered;
+        without `books`, nothing of earlier answers.
         """
         self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
         self._dispatch = Dispatch(
             runtime, routing or RoutingState(Still(), runtime.routing), now
         )
-        self._request = RequestHalf(runtime, self._tally, self._dispatch)
+        self._account = Account(runtime, self._tally, books or Books())
+        self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)
         self._response: ResponseHalf | LocalReply | None = None
         self._began = now
         self.completed = False
@@ -114,7 +120,9 @@ class Exchange:
         commands = self._request.receive(event)
         match commands:
             case [Route()]:
-                self._response = ResponseHalf(self._request, self._tally, self._limits)
+                self._response = ResponseHalf(
+                    self._request, self._tally, self._limits, self._account
+                )
                 self.deadline = now + self._dispatch.patience(self._request.legs)
             case [Respond(status=status)]:
                 self._tally.status = status
@@ -132,13 +140,13 @@ class Exchange:
             return [*self._response.fail(error), *self._ended(now)]
         self._tally.status = error.status
         body = self._request.operation.format.write_error(error)
-        headers: Headers = JSON
+        headers: Headers = (*JSON, *self._account.headers)
         if error.retry_after is not None:
-            headers = (*JSON, ("retry-after", error.retry_after))
+            headers = (*headers, ("retry-after", error.retry_after))
         return [
             Respond(error.status, body, headers, f"gw_{error.code or error.type}"),
             Leave(),
-            self._complete(_outcome(error), _code(error), now),
+            self._complete(_outcome(error), _code(error), now, error),
         ]
 
     def _complete(
@@ -149,6 +157,7 @@ class Exchange:
         cause: GatewayError | None = None,
     ) -> Complete:
         self.completed = True
+        settlement = self._settle(outcome, cause)
         self._dispatch.end(
             error=cause,
             usage=self._tally.usage,
@@ -158,8 +167,19 @@ class Exchange:
         return Complete(
             self._tally.complete(
                 duration=now - self._began, outcome=outcome, error=error
-            )
+            ),
+            settlement,
         )
+
+    def _settle(
+        self, outcome: Outcome, cause: GatewayError | None
+    ) -> Settlement | None:
+        half = self._response
+        if not isinstance(half, ResponseHalf):
+            return self._account.close(None, cause, produced=0)
+        if outcome == "ok":
+            self._account.learn()
+        return self._account.close(half.leg, cause, produced=half.produced)
 
 
 def _outcome(error: GatewayError | None) -> Outcome:

@@ -1,6 +1,7 @@
 """The request half: from the first header to a route, or to our own answer.
 
-    HEADERS ──▶ BODY ──▶ ROUTED
+    HEADERS ──▶ BODY ─┬─▶ ROUTED
+                      └─▶ ADMITTING ──▶ ROUTED    what has limits waits for the store
 
 Authenticated by its headers alone, so that nobody without a key makes us hold 32 MiB;
 answered only when the whole body is here, so that Envoy can replay it on another worker
@@ -19,12 +20,14 @@ from extproc.errors import (
     BadRequest,
     BodyTooLarge,
     OutOfTurn,
+    Overloaded,
     RequestTimeout,
     UnsupportedMediaType,
 )
 from extproc.exchange import events
+from extproc.exchange.account import Account
 from extproc.exchange.arm import arm
-from extproc.exchange.commands import Command, Respond, Route
+from extproc.exchange.commands import Command, Reserve, Respond, Route
 from extproc.exchange.dispatch import Dispatch, longest_first_byte
 from extproc.exchange.operations import (
     UNKNOWN,
@@ -53,13 +56,16 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 
     HEADERS = enum.auto()
     BODY = enum.auto()
+    ADMITTING = enum.auto()
     ROUTED = enum.auto()
 
 
 class RequestHalf:
     """Reads one client request."""
 
-    def __init__(self, runtime: Runtime, tally: Tally, dispatch: Dispatch) -> None:
+    def __init__(
+        self, runtime: Runtime, tally: Tally, dispatch: Dispatch, account: Account
+    ) -> None:
         self.state = State.HEADERS
         self.operation = UNKNOWN
         self.legs: tuple[Leg, ...] = ()
@@ -67,6 +73,7 @@ class RequestHalf:
         self._runtime = runtime
         self._tally = tally
         self._dispatch = dispatch
+        self._account = account
         self._grant = NOBODY
         self._headers: Mapping[str, str] = {}
         self._decoder: ContentDecoder | None = None
@@ -166,6 +173,7 @@ class RequestHalf:
         self._tally.streamed = self.stream
         model = pick(self._runtime, self._grant, name)
         asked = Asked(self.operation, self._headers, body, members, name, self.stream)
+        asked = self._account.open(asked, self._grant, model)
         chosen = self._dispatch.choose(asked, model, self._grant)
         self._tally.virtual_model = chosen.model.name
         self.legs = legs = render(
@@ -174,9 +182,28 @@ class RequestHalf:
             max_bytes=self._runtime.limits.max_body_bytes,
             tally=self._tally,
         )
+        admission = self._account.claim(legs)
+        if admission is not None:
+            self.state = State.ADMITTING
+            return [Reserve(admission)]
+        return self._send()
+
+    def _on_admitted(self, event: events.Admitted) -> list[Command]:
+        self._account.admitted(event)
+        return self._send()
+
+    def _on_denied(self, event: events.Denied) -> list[Command]:
+        raise self._account.denied(event)
+
+    def _on_silence(self, event: events.Expired) -> list[Command]:  # noqa: ARG002
+        raise Overloaded("Limits and budgets could not be checked in time; try again.")
+
+    def _send(self) -> list[Command]:
+        legs = self.legs
         self._dispatch.send(legs)
         self.state = State.ROUTED
-        return [Route(self._tally.id, arm(legs), longest_first_byte(legs))]
+        first_byte = longest_first_byte(legs)
+        return [Route(self._tally.id, arm(legs), first_byte, self._account.headers)]
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         (State.HEADERS, events.RequestHeaders): _on_headers,
@@ -184,6 +211,9 @@ class RequestHalf:
         (State.HEADERS, events.Expired): _on_expired,
         (State.BODY, events.Expired): _on_expired,
         (State.BODY, events.RequestTrailers): _on_trailers,
+        (State.ADMITTING, events.Admitted): _on_admitted,
+        (State.ADMITTING, events.Denied): _on_denied,
+        (State.ADMITTING, events.Expired): _on_silence,
     }
 
 

@@ -28,6 +28,7 @@ from extproc.errors import (
     UpstreamUnreachable,
 )
 from extproc.exchange import events
+from extproc.exchange.account import Account
 from extproc.exchange.commands import (
     AnswerBody,
     AnswerHeaders,
@@ -45,6 +46,7 @@ from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import is_json_object
+from extproc.policy.estimate import answer_tokens
 from extproc.runtime import Limits
 
 _LENGTH_AND_CODING = ("content-length", "content-encoding")
@@ -67,15 +69,19 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 class ResponseHalf:
     """Reads one answer and writes the client's."""
 
-    def __init__(self, request: RequestHalf, tally: Tally, limits: Limits) -> None:
+    def __init__(
+        self, request: RequestHalf, tally: Tally, limits: Limits, account: Account
+    ) -> None:
         self.state = State.HEADERS
         self.error: GatewayError | None = None
         """What went wrong, told to the client already or about to be."""
         self._tally = tally
         self._limits = limits
+        self._account = account
         self._request = request
         self._client: AnyClientFormat = request.operation.format
-        self._leg: Leg = request.legs[0]
+        self.leg: Leg = request.legs[0]
+        """The attempt that answers; the first one's until it is known."""
         self._status = 0
         self._bodiless = True
         """No body of an answer is on its way: it has none, or has not even begun."""
@@ -83,6 +89,13 @@ class ResponseHalf:
         self._body: list[bytes] = []
         self._size = 0
         self._stream: Stream = Nothing()
+
+    @property
+    def produced(self) -> int:
+        """Output tokens as far as they were seen, where nobody counted them."""
+        if self._stream.produced or self.error is not None:
+            return self._stream.produced
+        return answer_tokens(self._size)
 
     @property
     def done(self) -> bool:
@@ -149,7 +162,7 @@ class ResponseHalf:
             f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
         )
         legs = self._request.legs
-        self._leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
+        self.leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
         tally.cluster = leg.target.spec.cluster
         tally.provider = leg.target.provider.name
         tally.request_model = leg.model
@@ -172,7 +185,7 @@ class ResponseHalf:
     def _begin_stream(self, *, end: bool) -> list[Command]:
         if end:
             raise TruncatedStream("The provider's stream is empty.")
-        leg, form = self._leg, self._leg.format
+        leg, form = self.leg, self.leg.format
         framing = leg.target.provider.framing
         if leg.translated:
             reader = form.stream_reader()
@@ -183,7 +196,9 @@ class ResponseHalf:
             )
         else:
             self._stream = Metering(
-                form.passage(leg.show_usage), self._client.write_error_event
+                form.passage(leg.show_usage),
+                self._client.write_error_event,
+                form.name,
             )
         self.state = State.STREAMING
         # A passage takes another framing off, too.
@@ -243,7 +258,7 @@ class ResponseHalf:
 
     def _give_up(self, *, end: bool) -> list[Command]:
         """Stop holding an answer that is too large to read."""
-        if self._leg.translated or self._status >= 400:
+        if self.leg.translated or self._status >= 400:
             raise BadUpstreamAnswer("The provider's answer is too large to be read.")
         self._tally.estimated = True
         self.state = State.DONE if end else State.PASSING
@@ -265,7 +280,7 @@ class ResponseHalf:
 
     def _answer(self, *, trailers: bool = False) -> list[Command]:
         """Answer what has been collected."""
-        leg = self._leg
+        leg = self.leg
         form = leg.format
         raw = b"".join(self._body)
         body = self._decode(raw) if self._decoder else raw
@@ -312,17 +327,22 @@ class ResponseHalf:
             ) from None
 
     def _report(self) -> Headers:
-        """Tell the client what could not be kept."""
-        dropped = self._leg.dropped
-        return (("x-extproc-dropped", ", ".join(dropped)),) if dropped else ()
+        """Tell the client what could not be kept, and what a whole answer costs."""
+        dropped, costs = (
+            self.leg.dropped,
+            self._account.report(self.leg, self._tally.usage),
+        )
+        if not dropped:
+            return costs
+        return (("x-extproc-dropped", ", ".join(dropped)), *costs)
 
     def _context(self) -> WriterContext:
         return WriterContext(
             id=self._tally.id,
             created=int(self._tally.started),
-            model=self._leg.model,
-            include_usage=self._leg.show_usage,
-            kept=self._leg.kept,
+            model=self.leg.model,
+            include_usage=self.leg.show_usage,
+            kept=self.leg.kept,
         )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {

@@ -9,6 +9,7 @@ from extproc import canonical
 from extproc.errors import GatewayError
 from extproc.formats.base import Passage, StreamReader, StreamWriter
 from extproc.framing.base import Decoder
+from extproc.policy.estimate import produced_tokens
 from extproc.usage import Usage
 
 
@@ -35,6 +36,10 @@ class Stream(Protocol):
     def over(self) -> bool:
         """Nothing more is to be read."""
 
+    @property
+    def produced(self) -> int:
+        """Output tokens so far, estimated from what has come."""
+
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for `data`, of any split."""
 
@@ -52,6 +57,7 @@ class Stream(Protocol):
 class Nothing:
     """No stream has begun."""
 
+    produced = 0
     usage: Usage | None = None
     model: str | None = None
     error: GatewayError | None = None
@@ -76,6 +82,8 @@ class Translation:
 
     __slots__ = (
         "_frames",
+        "_letters",
+        "_pieces",
         "_reader",
         "_writer",
         "error",
@@ -93,9 +101,16 @@ class Translation:
         self.error: GatewayError | None = None
         self.failure: GatewayError | None = None
         self.over = False
+        self._letters = 0
+        self._pieces = 0
         self._frames = frames
         self._reader = reader
         self._writer = writer
+
+    @property
+    def produced(self) -> int:
+        """See `Stream.produced`."""
+        return max(self._pieces, self._letters // 4)
 
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
@@ -133,8 +148,9 @@ class Translation:
 
     def _note(self, seen: Sequence[canonical.Event]) -> None:
         for event in seen:
-            kind = type(event)
-            if kind is canonical.Delta:
+            if type(event) is canonical.Delta:
+                self._pieces += 1
+                self._letters += len(event.text)
                 continue
             if isinstance(event, canonical.Reported):
                 self.usage = event.usage
@@ -149,13 +165,24 @@ class Translation:
 class Metering:
     """A stream of the client's own format: its bytes pass and are read on the way."""
 
-    __slots__ = ("_passage", "_write_error")
+    __slots__ = ("_format", "_frames", "_passage", "_size", "_write_error")
 
     def __init__(
-        self, passage: Passage, write_error: Callable[[GatewayError], bytes]
+        self,
+        passage: Passage,
+        write_error: Callable[[GatewayError], bytes],
+        format_name: str,
     ) -> None:
         self._passage = passage
         self._write_error = write_error
+        self._format = format_name
+        self._frames = 0
+        self._size = 0
+
+    @property
+    def produced(self) -> int:
+        """See `Stream.produced`."""
+        return produced_tokens(self._format, self._frames, self._size)
 
     @property
     def usage(self) -> Usage | None:
@@ -184,6 +211,8 @@ class Metering:
 
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
+        self._frames += data.count(b"data:")
+        self._size += len(data)
         return self._passage.feed(data)
 
     def close(self) -> bytes:

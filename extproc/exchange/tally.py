@@ -31,6 +31,13 @@ class Tally:
     request_bytes = 0
     answer_bytes = 0
     dropped: tuple[str, ...] = ()
+    cost: int | None = None
+    budgets: tuple[str, ...] = ()
+    organization: str | None = None
+    team: str | None = None
+    user: str | None = None
+    end_user: str | None = None
+    tags: tuple[str, ...] = ()
 
     def __init__(self, *, id: str, started: float) -> None:  # noqa: A002  gw.id
         self.id = id

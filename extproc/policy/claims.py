@@ -96,6 +96,9 @@ class Denied(msgspec.Struct, frozen=True, gc=False):
     left: Left
     retry_after: float | None
     """Seconds until it could be met, if nothing else comes; None: it never can."""
+    waiting: bool = False
+    """Whether a budget has it, and other requests' reservations are all that is in the
+    way."""
     storeless: bool = False
     """Whether it is for want of the store that it is refused."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
 from extproc.exchange import events
-from extproc.exchange.commands import Command, Complete, Leave
+from extproc.exchange.commands import Command, Complete, Leave, Reserve
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
+from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
 from extproc.server.codec import decode, encode
+from extproc.server.till import Till
 
 
 class Office(msgspec.Struct):
@@ -27,6 +31,8 @@ class Office(msgspec.Struct):
     record: Callable[[Completion], None]
     routing: RoutingState
     """Survives every change of the runtime."""
+    till: Till
+    """As `routing`."""
 
 
 HEAVY_BYTES = 256 * 1024
@@ -35,8 +41,8 @@ it is all small parts of a translated request; 32 MiB of them take seconds, and 
 does not answer Envoy's PINGs for one second loses all its streams."""
 
 
-Worked = tuple[list[Command], list[bytes]]
-"""What an event led to, and the messages that say it."""
+Worked = tuple[list[Command], list[bytes]] | events.Admitted | events.Denied
+"""What an event led to, and the messages that say it; or the verdict that was awaited."""
 
 _BODIES = (events.RequestBody, events.ResponseBody)
 
@@ -44,8 +50,9 @@ _BODIES = (events.RequestBody, events.ResponseBody)
 class Call:
     """Drives one `Exchange`; an edge feeds it and sends what it returns.
 
-    What would hold the loop for long is left in `work`: the edge runs it in a thread and
-    comes back with `resume`. What happens in the meantime waits its turn.
+    What would hold the loop for long, or has to be awaited, is left in `work`: the edge
+    waits for what `begin` returns and comes back with `resume`. What happens in the
+    meantime waits its turn.
     """
 
     __slots__ = ("_exchange", "_office", "_waiting", "finished", "work")
@@ -56,8 +63,8 @@ class Call:
         self._waiting: list[events.Event] = []
         self.finished = False
         """Nothing more will be said: end the stream with OK."""
-        self.work: Callable[[], Worked] | None = None
-        """To be run in a thread, and its result given to `resume`."""
+        self.work: Callable[[], Worked] | asyncio.Future[Verdict] | None = None
+        """To be waited for; see `begin`."""
 
     @property
     def deadline(self) -> float:
@@ -76,15 +83,30 @@ class Call:
                 started=office.wall_clock(),
                 now=now,
                 routing=office.routing,
+                books=office.till.books,
             )
         return self._deliver(exchange, decode(message), now)
 
+    def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:
+        """Start `work`, or say what it is that is under way."""
+        work = self.work
+        assert work is not None, "there is nothing to wait for"  # noqa: S101
+        if isinstance(work, asyncio.Future):
+            return cast("asyncio.Future[Worked]", work)
+        return loop.run_in_executor(None, work)
+
     def resume(self, worked: Worked, now: float) -> list[bytes]:
-        """Take what `work` returned; return the messages to send."""
+        """Take what `work` came to; return the messages to send."""
         self.work = None
-        commands, messages = worked
-        self._note(commands)
         waiting, self._waiting = self._waiting, []
+        if isinstance(worked, tuple):
+            commands, messages = worked
+            self._note(commands)
+            messages += self._reserved(commands, now)
+        elif any(type(event) is events.Closed for event in waiting):
+            messages = []  # nobody is there to be told, and nothing has been sent
+        else:
+            messages = self._deliver(self._exchange, worked, now)
         for event in waiting:
             messages += self._deliver(self._exchange, event, now)
         return messages
@@ -112,13 +134,13 @@ class Call:
         if isinstance(event, _BODIES) and exchange.weight(event) > HEAVY_BYTES:
             self.work = functools.partial(_work, exchange, event, now)
             return []
-        return self._carry_out(exchange.receive(event, now))
+        return self._carry_out(exchange.receive(event, now), now)
 
-    def _carry_out(self, commands: list[Command]) -> list[bytes]:
+    def _carry_out(self, commands: list[Command], now: float) -> list[bytes]:
         if not commands:
             return []
         self._note(commands)
-        return encode(commands)
+        return encode(commands) + self._reserved(commands, now)
 
     def _note(self, commands: list[Command]) -> None:
         for command in commands:
@@ -126,6 +148,18 @@ class Call:
                 self.finished = True
             elif type(command) is Complete:
                 self._office.record(command.completion)
+                if command.settlement is not None:
+                    self._office.till.settle(command.settlement)
+
+    def _reserved(self, commands: list[Command], now: float) -> list[bytes]:
+        """Ask the till, if that is what is to be done; return what its verdict leads to."""
+        if not commands or type(commands[-1]) is not Reserve or self._exchange is None:
+            return []
+        verdict = self._office.till.admit(commands[-1].admission)
+        if isinstance(verdict, asyncio.Future):
+            self.work = verdict
+            return []
+        return self._carry_out(self._exchange.receive(verdict, now), now)
 
 
 def _work(exchange: Exchange, event: events.Event, now: float) -> Worked:

@@ -31,6 +31,9 @@ ATTRIBUTES = "envoy.filters.http.ext_proc"
 ATTEMPTS = "gw.att"
 """The metadata in which the upstream Lua notes what failed attempts said."""
 
+LIMITS = "gw.rl"
+"""The metadata that Envoy makes headers of, on whatever is answered."""
+
 # ------------------------------------------------------------------------- decoding
 
 
@@ -227,6 +230,9 @@ def _route(route: Route) -> bytes:
         _entry("gw", _structure(_entry("id", _text(route.id)))),
         _priority_groups(tuple(attempt.cluster for attempt in chain)),
     ]
+    if route.limits:
+        told = [_entry(name, _text(value)) for name, value in route.limits]
+        metadata.append(_entry(LIMITS, _structure(*told)))
     for number, attempt in enumerate(chain, 1):
         metadata += _rendering(f"gw.t{number}", attempt)
     return b"".join(

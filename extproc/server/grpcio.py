@@ -117,8 +117,8 @@ class GrpcServer:
                         clean = True
                         break
                     answers = call.receive(message, now())
-                if call.work is not None:
-                    worked = await asyncio.to_thread(call.work)
+                while call.work is not None:
+                    worked = await call.begin(asyncio.get_running_loop())
                     answers = [*answers, *call.resume(worked, now())]
                 for answer in answers:
                     await context.write(answer)

@@ -317,13 +317,14 @@ class LeanConnection(asyncio.Protocol):
             if finished or not alive:
                 self._drop(stream_id, clean=alive)
         if call.work is not None and stream_id not in self._working:
-            # No task a call: the thread's end comes back as a callback of the loop.
+            # No task a call: the end of a thread, or of the wait for the store, comes back
+            # as a callback of the loop.
             self._working[stream_id] = False
-            done = self._loop.run_in_executor(None, call.work)
+            done = call.begin(self._loop)
             done.add_done_callback(partial(self._resume, stream_id, call))
 
     def _resume(self, stream_id: int, call: Call, done: asyncio.Future[Worked]) -> None:
-        """Go on with a call whose work a thread has done; it may be gone by now."""
+        """Go on with a call whose work is done; it may be gone by now."""
         half_closed = self._working.pop(stream_id)
         # Also where the work failed and `resume` never comes to it: what follows, the
         # call's end, must not wait for it.

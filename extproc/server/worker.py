@@ -33,6 +33,7 @@ from extproc.server.call import Call, Office
 from extproc.server.lean import LeanServer
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
+from extproc.server.till import Till, make_till
 
 if TYPE_CHECKING:
     from extproc.server.grpcio import GrpcServer, Tls
@@ -102,11 +103,21 @@ class Worker:
         # What is loaded now lives as long as the process: no collection looks at it.
         gc.collect()
         gc.freeze()
-        await stop.wait()
-        self._draining = True
-        await edge.drain(GRACE_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._link.flushed(), FLUSH_SECONDS)
+        till = self._till()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(till.run())
+            await stop.wait()
+            self._draining = True
+            await edge.drain(GRACE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await till.flushed()
+                    await self._link.flushed()
+            running.cancel()
+
+    def _till(self) -> Till:
+        assert self._office is not None, "serving began without a snapshot"  # noqa: S101
+        return self._office.till
 
     def _make_edge(self) -> LeanServer | GrpcServer:
         if self._options.edge == "lean":
@@ -148,9 +159,16 @@ class Worker:
                     runtime.routing,
                     on_change=self._link.tell,
                 ),
+                till=make_till(
+                    runtime.accounting,
+                    clock=time.time,  # noqa: TID251
+                ),
             )
         else:
+            if runtime.accounting.store != self._office.runtime.accounting.store:
+                log.warning("the change of accounting.store waits for a restart")
             self._office.runtime = runtime
+            self._office.till.accounting = runtime.accounting
             self._office.routing.numbers = runtime.routing
         self._ready.set()
 

@@ -96,7 +96,11 @@ class MemoryStore:
             remaining = claim.limit - used - amount
             if remaining < 0 and amount:
                 standing = Left(max(0, claim.limit - used), reset)
-                return Denied(index, standing, self._wait(claim, now))
+                waiting = claim.counts == "nanos" and (
+                    self._account(claim).spent + amount <= claim.limit
+                )
+                wait = 1.0 if waiting else self._wait(claim, now)
+                return Denied(index, standing, wait, waiting=waiting)
             left.append(Left(max(0, remaining), reset))
             slots.append(slot)
         if not known:

@@ -91,10 +91,13 @@ class RedisStore:
                     for i, claim in enumerate(claims)
                 )
             )
-        _, number, remaining, last, over = reply
+        _, number, remaining, last, over, waiting = reply
         claim = claims[number]
         return Denied(
-            number, _left(claim, remaining, last, now), _wait(claim, over, now)
+            number,
+            _left(claim, remaining, last, now),
+            1.0 if waiting else _wait(claim, over, now),
+            waiting=bool(waiting),
         )
 
     async def settle(self, admission: Admission, spent: Spent, *, now: float) -> bool:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import math
 
+import msgspec
+import pytest
+
 from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.exchange.commands import Route
+from extproc.exchange.commands import Route, Settlement
 from extproc.exchange.completion import Completion
+from extproc.identity import Accounting, Allowance, RateLimit, Subject, Subjects
+from extproc.policy.books import Books
+from extproc.policy.claims import NOTHING, Admitted, Left, Verdict
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
+from extproc.server.till import make_till
 from tests.exchange.test_exchange import KEY, RUNTIME
 
 
@@ -22,6 +31,7 @@ def office(records):
         wall_clock=lambda: 1_800_000_000.0,
         record=records.append,
         routing=RoutingState(Still()),
+        till=make_till(Accounting(), clock=lambda: 1_800_000_000.0),
     )
 
 
@@ -65,8 +75,9 @@ def test_a_heavy_request_is_left_to_a_thread(monkeypatch):
     call.receive(request_headers(), 1.0)
     assert call.receive(request_body("x" * 2000), 1.0) == []
     work = call.work
-    assert work is not None
+    assert callable(work)
     worked = work()
+    assert isinstance(worked, tuple)
     assert isinstance(worked[0][0], Route)
     answers = call.resume(worked, 2.0)
     assert kinds(answers) == ["request_headers", "request_body"]
@@ -82,6 +93,7 @@ def test_what_happens_while_a_thread_works_waits_its_turn(monkeypatch):
     call.close(1.5, clean=False)
     assert records == []
     assert call.work is not None
+    assert callable(call.work)
     call.resume(call.work(), 2.0)
     (record,) = records
     assert (record.outcome, record.virtual_model) == ("canceled", "gpt")
@@ -116,3 +128,84 @@ def test_a_reload_changes_no_exchange_under_way():
     assert kinds(answers)[0] == "request_headers", "its key and model still count"
     late = Call(shared)
     assert kinds(late.receive(request_headers(), 1.0)) == ["immediate_response"]
+
+
+LIMITED = msgspec.structs.replace(
+    RUNTIME,
+    _subjects=Subjects.of(
+        (Subject("global", "", Allowance((RateLimit("requests", 1, 60),))),)
+    ),
+)
+
+
+def limited(records, till):
+    made = office(records)
+    made.runtime, made.till = LIMITED, till
+    return made
+
+
+def test_memory_decides_at_once():
+    records: list[Completion] = []
+    shared = limited(records, office([]).till)
+    numbers = itertools.count()
+    shared.new_id = lambda: f"gw-{next(numbers)}"
+    for expected in (["request_headers", "request_body"], ["immediate_response"]):
+        call = Call(shared)
+        call.receive(request_headers(), 1.0)
+        assert kinds(call.receive(request_body(), 1.0)) == expected
+    assert [record.status for record in records] == [429]
+
+
+class Slow:
+    """A till whose verdict is not there yet."""
+
+    def __init__(self):
+        self.books = Books()
+        self.settled: list[Settlement] = []
+        self.verdict: asyncio.Future[Verdict] = asyncio.Future()
+
+    def admit(self, _):
+        return self.verdict
+
+    def settle(self, settlement):
+        self.settled.append(settlement)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_the_network_is_waited_for(monkeypatch, heavy):
+    if heavy:
+        monkeypatch.setattr(calls, "HEAVY_BYTES", 10)
+
+    async def play():
+        till = Slow()
+        call = Call(limited([], till))
+        loop = asyncio.get_running_loop()
+        call.receive(request_headers(), 1.0)
+        assert call.receive(request_body(), 1.0) == []
+        if heavy:
+            assert call.resume(await call.begin(loop), 1.5) == []
+        waited = call.begin(loop)
+        till.verdict.set_result(Admitted((Left(0, 1.0),)))
+        answers = call.resume(await waited, 2.0)
+        assert kinds(answers) == ["request_headers", "request_body"]
+        call.close(3.0, clean=False)
+        assert [settlement.spent.requests for settlement in till.settled] == [1]
+
+    asyncio.run(play())
+
+
+def test_who_leaves_before_the_verdict_owes_nothing():
+    async def play():
+        till = Slow()
+        records: list[Completion] = []
+        call = Call(limited(records, till))
+        call.receive(request_headers(), 1.0)
+        call.receive(request_body(), 1.0)
+        call.close(1.5, clean=False)
+        assert records == []
+        till.verdict.set_result(Admitted((Left(0, 1.0),)))
+        assert call.resume(await till.verdict, 2.0) == []
+        assert [settlement.spent for settlement in till.settled] == [NOTHING]
+        assert [record.outcome for record in records] == ["canceled"]
+
+    asyncio.run(play())

@@ -265,6 +265,7 @@ def _sidecar() -> ext_proc.ExternalProcessor:
                 untyped=[
                     "gw",
                     "gw.pg",
+                    "gw.rl",
                     *(f"gw.t{n}" for n in range(1, MAX_ATTEMPTS + 1)),
                 ]
             ),

@@ -20,6 +20,7 @@ from extproc.config.compile.replies import (
     openai_body,
 )
 from extproc.config.schema import Config
+from extproc.policy.headers import NAMES
 from extproc.runtime import MAX_ATTEMPTS
 
 ROUTES = "gateway"
@@ -58,6 +59,8 @@ def routes(config: Config) -> route.RouteConfiguration:
                 request_body_buffer_limit=RENDERING_GROWTH * config.limits.body_bytes,
                 # Set by our own upstream Lua to force or forbid a retry; nobody else's business.
                 response_headers_to_remove=["x-gw-retry", "x-envoy-ratelimited"],
+                # Whatever is answered: no message of the sidecar's is needed for it.
+                response_headers_to_add=[_limit_header(name) for name in NAMES],
                 routes=[
                     *_refusals(config),
                     _live(),
@@ -102,6 +105,14 @@ def longest_first_byte(config: Config) -> float:
             for model in config.models.values()
             for target in model.targets
         ),
+    )
+
+
+def _limit_header(name: str) -> core.HeaderValueOption:
+    """Return a header that is left out where the sidecar has not given it a value."""
+    return core.HeaderValueOption(
+        header=core.HeaderValue(key=name, value=f"%DYNAMIC_METADATA(gw.rl:{name})%"),
+        append_action=core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
 
 

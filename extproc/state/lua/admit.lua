@@ -3,7 +3,8 @@
 -- ARGV[1]  msgpack: {id, expires, claims}
 --   claims   {{kind, meter, limit, amount, slot, seconds, ends}}; kind: w b c
 -- returns  {1, remaining, last slot, of each claim} or
---          {0, number of the claim, remaining, last slot, slot that must be over or -1}
+--          {0, number of the claim, remaining, last slot, slot that must be over or -1,
+--           whether only reservations are in a budget's way}
 local tag = KEYS[1]
 local id, expires, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local hold = tag .. 'h:' .. id
@@ -14,7 +15,7 @@ local whole = function(n) return n == 0 and '0' or string.format('%.0f', n) end 
 
 for number, claim in ipairs(claims) do
   local kind, meter, limit, amount, slot = claim[1], claim[2], claim[3], claim[4], claim[5]
-  local used, last = 0, 0
+  local used, last, spent = 0, 0, limit
   local slots = {}
   if known then amount = 0 end
   if kind == 'w' then
@@ -33,7 +34,8 @@ for number, claim in ipairs(claims) do
     if slot > last then last = slot end
   elseif kind == 'b' then
     local money = redis.call('HMGET', tag .. 'b:' .. meter, 's', 'h')
-    used = tonumber(money[1] or 0) + tonumber(money[2] or 0)
+    spent = tonumber(money[1] or 0)
+    used = spent + tonumber(money[2] or 0)
   else
     used = tonumber(redis.call('GET', tag .. 'c:' .. meter) or 0)
   end
@@ -49,7 +51,9 @@ for number, claim in ipairs(claims) do
         if left + amount <= limit then break end
       end
     end
-    return {0, number - 1, whole(math.max(0, limit - used)), whole(last), whole(over)}
+    local waiting = kind == 'b' and spent + amount <= limit
+    return {0, number - 1, whole(math.max(0, limit - used)), whole(last), whole(over),
+      waiting and 1 or 0}
   end
   reply[#reply + 1] = whole(math.max(0, remaining))
   reply[#reply + 1] = whole(last)

@@ -1,0 +1,420 @@
+"""Exchanges under limits and budgets: what they reserve, are told, and owe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from extproc.exchange import events
+from extproc.exchange.commands import Complete, Reserve, Respond, Route
+from extproc.exchange.exchange import Exchange
+from extproc.identity import (
+    NANOS,
+    UNLIMITED,
+    Allowance,
+    Budget,
+    Grant,
+    RateLimit,
+    Subject,
+    Unit,
+)
+from extproc.policy.books import Books
+from extproc.policy.claims import NOTHING, Admitted, Denied, Left, Spent
+from extproc.pricing import Level, Price, PriceRow
+from extproc.runtime import ModelSpec, Runtime, Snapshot
+from extproc.usage import Usage
+from tests.exchange.test_exchange import ANSWER, MESSAGE, answered, target
+
+KEY = "sk-test-0123456789abcdef"
+STARTED = 1_800_000_000.0
+PRICES = (
+    PriceRow("openai", Price((Level(0, 2_000_000_000, 8_000_000_000),)), ("gpt",)),
+    PriceRow(
+        "anthropic", Price((Level(0, 3_000_000_000, 15_000_000_000),)), ("claude",)
+    ),
+)
+MONTH = Budget(NANOS, "month")
+
+
+def allow(*, budgets=(), concurrency=None, **rates: Any):
+    return Allowance(
+        tuple(RateLimit(cast("Unit", unit), n, 60) for unit, n in rates.items()),
+        concurrency,
+        budgets,
+    )
+
+
+def runtime(allowance=UNLIMITED, subjects=(), **more):
+    grant = more.pop("grant", {})
+    return Runtime.of(
+        Snapshot(
+            1,
+            grants=(
+                Grant(
+                    "app", hashlib.sha256(KEY.encode()).hexdigest(),
+                    allowance=allowance, **grant,
+                ),
+            ),
+            models=(
+                ModelSpec("gpt", (target("openai"),)),
+                ModelSpec("claude", (target("anthropic"),)),
+                ModelSpec("both", (target("openai", "gpt"), target("anthropic", "claude"))),
+                ModelSpec("free", (target("openai"),)),
+            ),
+            prices=PRICES,
+            subjects=subjects,
+            **more,
+        )
+    )  # fmt: skip
+
+
+def ask(
+    rt, model="gpt", *, path="/v1/chat/completions", books=None, headers=None, **body
+):
+    ex = Exchange(rt, id="gw-1", started=STARTED, now=0.0, books=books)
+    sent = {":method": "POST", ":path": path, "authorization": f"Bearer {KEY}"}
+    assert (
+        ex.receive(events.RequestHeaders(sent | (headers or {}), end=False), 0.0) == []
+    )
+    said = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **body}
+    raw = json.dumps(said).encode()
+    return ex, ex.receive(events.RequestBody(raw, end=True), 0.1)
+
+
+def claims(commands):
+    (reserve,) = commands
+    assert isinstance(reserve, Reserve)
+    return reserve.admission.claims
+
+
+def admit(ex, commands, remaining=7, reset=12.5):
+    left = tuple(Left(remaining, reset) for _ in claims(commands))
+    (route,) = ex.receive(Admitted(left), 0.2)
+    assert isinstance(route, Route)
+    return route
+
+
+def settled(commands):
+    (complete,) = [c for c in commands if isinstance(c, Complete)]
+    return complete.settlement, complete.completion
+
+
+def test_what_has_no_limit_asks_nobody():
+    _, (route,) = ask(runtime())
+    assert isinstance(route, Route)
+    assert route.limits == ()
+
+
+def test_every_subject_of_a_request_has_its_say():
+    one = allow(requests=5)
+    named = {
+        "global": "", "organization": "acme", "team": "search", "user": "ann",
+        "end_user": "bot-*", "model": "gpt", "deployment": "openai/gpt",
+    }  # fmt: skip
+    rt = runtime(
+        one,
+        tuple(Subject(kind, name, one) for kind, name in named.items()),  # type: ignore[arg-type]
+        grant={"organization": "acme", "team": "search", "user": "ann"},
+    )
+    _, commands = ask(rt, user="bot-7")
+    assert [claim.meter for claim in claims(commands)] == [
+        "global//requests/60",
+        "organization/acme/requests/60",
+        "team/search/requests/60",
+        "user/ann/requests/60",
+        "key/app/requests/60",
+        "end_user/bot-7/requests/60",
+        "model/gpt/requests/60",
+        "deployment/openai/gpt/requests/60",
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"body": {"user": "ann"}},
+        {"body": {"safety_identifier": "ann"}},
+        {"headers": {"x-end-user": "ann"}},
+        {
+            "path": "/v1/messages",
+            "body": {"metadata": {"user_id": "ann"}, "max_tokens": 5},
+        },
+    ],
+)
+def test_an_end_user_is_named_by_body_or_header(said):
+    rt = runtime(subjects=(Subject("end_user", "ann", allow(requests=1)),))
+    _, commands = ask(
+        rt, path=said.get("path", "/v1/chat/completions"),
+        headers=said.get("headers"), **said.get("body", {}),
+    )  # fmt: skip
+    assert [claim.meter for claim in claims(commands)] == ["end_user/ann/requests/60"]
+
+
+def test_limits_are_told_in_the_clients_dialect():
+    rt = runtime(allow(requests=10, total_tokens=9_000))
+    ex, commands = ask(rt, max_tokens=100)
+    assert admit(ex, commands).limits == (
+        ("x-ratelimit-limit-requests", "10"),
+        ("x-ratelimit-remaining-requests", "7"),
+        ("x-ratelimit-reset-requests", "12.5s"),
+        ("x-ratelimit-limit-tokens", "9000"),
+        ("x-ratelimit-remaining-tokens", "7"),
+        ("x-ratelimit-reset-tokens", "12.5s"),
+    )
+    ex, commands = ask(rt, "claude", path="/v1/messages", max_tokens=100)
+    assert admit(ex, commands).limits[:3] == (
+        ("anthropic-ratelimit-requests-limit", "10"),
+        ("anthropic-ratelimit-requests-remaining", "7"),
+        ("anthropic-ratelimit-requests-reset", "2027-01-15T08:00:13Z"),
+    )
+
+
+REFUSALS: dict[str, Any] = {
+    "requests": (
+        {"requests": 3}, {}, (429, "rate_limit_exceeded", "requests"),
+        "Rate limit reached for key 'app': 3 requests in a minute, 2 left. Try again",
+    ),
+    "tokens": (
+        {"total_tokens": 300}, {}, (429, "rate_limit_exceeded", "tokens"),
+        "Rate limit reached for key 'app': 300 tokens in a minute",
+    ),
+    "concurrency": (
+        {"concurrency": 3}, {}, (429, "concurrency_limit_exceeded", "requests"),
+        "3 requests of key 'app' are under way, which is the limit",
+    ),
+    "held money": (
+        {"budgets": (MONTH,)}, {"waiting": True}, (429, "budget_reserved", "requests"),
+        "What is left of the budget of key 'app' is reserved by requests that are under",
+    ),
+    "spent money": (
+        {"budgets": (MONTH,)}, {}, (402, "insufficient_quota", "insufficient_quota"),
+        "The budget of key 'app' is used up: $0.000000002 of $1 are left",
+    ),
+    "no store": (
+        {"requests": 3}, {"storeless": True}, (503, "limits_unavailable", None),
+        "Limits and budgets cannot be checked now",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_names_the_limit_and_when_to_ask_again(case):
+    limits, denied, (status, code, kind), text = REFUSALS[case]
+    ex, commands = ask(runtime(allow(**limits)))
+    claims(commands)
+    verdict = Denied(0, Left(2, 9.5), 9.5, **denied)
+    respond, *_ = refused = ex.receive(verdict, 0.2)
+    assert isinstance(respond, Respond)
+    error = json.loads(respond.body)["error"]
+    assert (respond.status, error["code"]) == (status, code)
+    assert kind in (None, error["type"])
+    assert text in error["message"]
+    waits = dict(respond.headers).get("retry-after")
+    assert waits == {402: None, 503: "1"}.get(status, "10")
+    if case == "requests":
+        assert dict(respond.headers)["x-ratelimit-remaining-requests"] == "2"
+    settlement, record = settled(refused)
+    assert settlement is None
+    assert (record.outcome, record.cost) == (
+        "gateway_error" if case == "no store" else "client_error",
+        None,
+    )
+
+
+def test_a_refusal_of_anthropics_dialect_is_a_rate_limit_error():
+    rt = runtime(allow(requests=3))
+    ex, _ = ask(rt, "claude", path="/v1/messages", max_tokens=5)
+    respond, *_ = ex.receive(Denied(0, Left(0, 9.0), 9.0), 0.2)
+    assert isinstance(respond, Respond)
+    assert json.loads(respond.body)["error"]["type"] == "rate_limit_error"
+    assert dict(respond.headers)["anthropic-ratelimit-requests-remaining"] == "0"
+
+
+def test_a_hard_budget_reserves_the_worst_of_the_dearest_target():
+    rt = runtime(allow(budgets=(MONTH,)))
+    _, commands = ask(rt, "both", max_tokens=1_000, n=2)
+    (claim,) = claims(commands)
+    prompt = (len(json.dumps({
+        "model": "both", "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 1000, "n": 2,
+    })) // 2 + 1)  # fmt: skip
+    # The second target cannot give two answers, and is not asked.
+    assert claim.amount == prompt * 2_000 + 2_000 * 8_000
+    _, commands = ask(rt, "both", max_tokens=1_000)
+    assert claims(commands)[0].amount > 1_000 * 15_000
+    assert claims(commands)[0].ends == 1_801_440_000
+
+
+def test_a_hard_budget_bounds_an_answer_that_nobody_bounded():
+    ex, commands = ask(runtime(allow(budgets=(MONTH,))))
+    route = admit(ex, commands)
+    assert json.loads(route.chain[0].body)["max_completion_tokens"] == 777
+    assert claims(commands)[0].amount >= 777 * 8_000
+
+
+def test_a_clients_own_bound_is_left_alone():
+    ex, commands = ask(runtime(allow(budgets=(MONTH,))), max_tokens=50)
+    body = json.loads(admit(ex, commands).chain[0].body)
+    assert "max_completion_tokens" not in body
+    assert body["max_tokens"] == 50
+
+
+def test_a_soft_budget_reserves_what_such_answers_usually_are():
+    rt = runtime(allow(budgets=(msgspec.structs.replace(MONTH, hard=False),)))
+    books = Books()
+    _, commands = ask(rt, books=books)
+    first = claims(commands)[0].amount
+    assert first == pytest.approx(1_000 * 8_000, rel=0.01)
+    for tokens in (10, 20, 30, 40, 50, 60):
+        books.outputs.learn("app", "gpt", tokens)
+    _, commands = ask(rt, books=books)
+    assert claims(commands)[0].amount == pytest.approx(60 * 8_000, rel=0.2)
+    _, commands = ask(rt, books=books, max_tokens=5)
+    assert claims(commands)[0].amount < 60 * 8_000
+
+
+def test_an_unknown_length_never_refuses_by_itself():
+    rt = runtime(allow(total_tokens=300))
+    _, commands = ask(rt)
+    assert claims(commands)[0].amount == 300
+    _, commands = ask(rt, messages=[{"role": "user", "content": "x" * 2_000}])
+    assert claims(commands)[0].amount > 300
+
+
+def test_a_model_without_a_price_is_refused_or_counted():
+    budget = allow(budgets=(MONTH,))
+    rt = runtime(budget)
+    _, commands = ask(rt, "free")
+    assert claims(commands)[0].amount == 0
+    strict = msgspec.structs.replace(rt.accounting, unpriced="refuse")
+    _, (respond, *_) = ask(runtime(budget, accounting=strict), "free")
+    assert isinstance(respond, Respond)
+    error = json.loads(respond.body)["error"]
+    assert (respond.status, error["code"]) == (403, "model_not_priced")
+
+
+def test_a_whole_answer_is_settled_with_its_own_counts_and_says_its_cost():
+    ex, commands = ask(runtime(allow(requests=5, budgets=(MONTH,))), max_tokens=9)
+    admit(ex, commands)
+    ex.receive(answered(), 1.0)
+    commands = ex.receive(
+        events.ResponseBody(json.dumps(ANSWER).encode(), end=True), 2.0
+    )
+    head = commands[0]
+    costs = 9 * 2_000 + 2 * 8_000
+    assert dict(head.set_headers)["x-extproc-cost"] == "0.000034"
+    settlement, record = settled(commands)
+    assert settlement is not None
+    assert settlement.spent == Spent(1, 9, 2, costs)
+    assert (record.cost, record.usage, record.estimated) == (
+        costs,
+        Usage(9, 2, cache_read_input_tokens=4),
+        False,
+    )
+    assert record.budgets == ("key/app/month/UTC/1798761600",)
+
+
+def test_a_translated_answer_says_its_cost_too():
+    ex, commands = ask(runtime(), "claude", max_tokens=9)
+    assert isinstance(commands[0], Route)
+    ex.receive(answered(), 1.0)
+    commands = ex.receive(
+        events.ResponseBody(json.dumps(MESSAGE).encode(), end=True), 2.0
+    )
+    assert dict(commands[0].set_headers)["x-extproc-cost"] == "0.000057"
+
+
+def test_what_reached_nobody_is_released():
+    for end in ("closed", "unreachable"):
+        ex, commands = ask(runtime(allow(requests=5)))
+        if end == "closed":
+            commands = ex.receive(events.Closed(), 0.3)
+            # The verdict comes too late, and is nobody's business any more.
+            assert ex.receive(Admitted((Left(1, 1.0),)), 0.4) == []
+        else:
+            admit(ex, commands)
+            commands = ex.receive(
+                answered(503, "text/plain", details="no_healthy_upstream", end=True),
+                1.0,
+            )
+        settlement, record = settled(commands)
+        assert settlement is not None
+        assert (settlement.spent, record.cost) == (NOTHING, None)
+
+
+def test_a_providers_error_costs_a_request_and_no_money():
+    ex, commands = ask(runtime(allow(requests=5, budgets=(MONTH,))))
+    admit(ex, commands)
+    ex.receive(answered(400), 1.0)
+    body = b'{"error": {"message": "no", "type": "invalid_request_error"}}'
+    commands = ex.receive(events.ResponseBody(body, end=True), 2.0)
+    settlement, record = settled(commands)
+    assert settlement is not None
+    assert (settlement.spent, record.cost) == (Spent(1), None)
+
+
+def test_an_interrupted_stream_is_settled_from_what_was_produced():
+    ex, commands = ask(runtime(allow(budgets=(MONTH,))), stream=True, max_tokens=99)
+    admit(ex, commands)
+    ex.receive(answered(kind="text/event-stream"), 1.0)
+    for word in range(12):
+        delta = {"index": 0, "delta": {"content": f"w{word}"}, "finish_reason": None}
+        chunk = {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "model": "m",
+            "created": 1,
+        }
+        data = f"data: {json.dumps({**chunk, 'choices': [delta]})}\n\n".encode()
+        ex.receive(events.ResponseBody(data, end=False), 1.5)
+    settlement, record = settled(ex.receive(events.Closed(), 2.0))
+    assert settlement is not None
+    assert record.estimated
+    assert record.usage is not None
+    assert 8 <= record.usage.output_tokens <= 12
+    assert settlement.spent.output_tokens == record.usage.output_tokens
+    assert settlement.spent.nanos == record.cost
+    assert record.cost == (
+        record.usage.input_tokens * 2_000 + record.usage.output_tokens * 8_000
+    )
+
+
+def test_counting_tokens_costs_no_money():
+    ex, commands = ask(
+        runtime(allow(requests=5, budgets=(MONTH,))), "claude",
+        path="/v1/messages/count_tokens",
+    )  # fmt: skip
+    assert [claim.counts for claim in claims(commands)] == ["requests", "nanos"]
+    admit(ex, commands)
+    ex.receive(answered(), 1.0)
+    commands = ex.receive(events.ResponseBody(b'{"input_tokens": 5}', end=True), 2.0)
+    settlement, record = settled(commands)
+    assert settlement is not None
+    assert settlement.spent.nanos == 0
+    assert not record.cost
+
+
+def test_a_record_says_whose_it_is():
+    ex, _ = ask(
+        runtime(
+            grant={"organization": "acme", "team": "t", "user": "u", "tags": ("x",)}
+        ),
+        user="ann",
+    )
+    _, record = settled(ex.receive(events.Closed(), 1.0))
+    said = (record.organization, record.team, record.user, record.end_user, record.tags)
+    assert said == ("acme", "t", "u", "ann", ("x",))
+
+
+def test_a_verdict_that_does_not_come_is_answered():
+    ex, commands = ask(runtime(allow(requests=1)))
+    respond, *_ = commands = ex.receive(events.Expired(), 99.0)
+    assert isinstance(respond, Respond)
+    assert respond.status == 503
+    settlement, _ = settled(commands)
+    assert settlement is not None
+    assert settlement.spent == NOTHING
