@@ -35,6 +35,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
+from extproc.formats.base import no_stream_reader
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
@@ -70,7 +71,9 @@ def _provider_formats() -> dict[str, Provider]:
         main = Dialect(kind.format, kind.chat_path, kind.stream_path)
         for one in (main, *kind.others):
             name = one.format.name
-            if name not in found and (one is main or name in CLIENTS):
+            passes_only = one.format.stream_reader is no_stream_reader
+            translated_to = name in CLIENTS and not passes_only
+            if name not in found and (one is main or translated_to):
                 found[name] = dataclasses.replace(
                     kind, format=one.format, chat_path=one.path,
                     stream_path=one.stream_path, others=(),

@@ -29,7 +29,7 @@ from tests.oracles.events import cut
 HERE = "tests/test_traps.py"
 CASES = "tests/test_cases.py"
 EXCHANGE = "tests/exchange/test_exchange.py"
-PASSAGE = "tests/formats/openai_chat/test_openai_chat_passage.py"
+PASSAGE = "tests/formats/test_openai_passage.py"
 
 TRAPS = {
     "a heartbeat in the middle of a line": (

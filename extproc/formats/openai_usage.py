@@ -2,10 +2,57 @@
 
 from __future__ import annotations
 
-from extproc.usage import Usage
+import msgspec
+
+from extproc import usage as ours
 
 
-def write_usage(usage: Usage) -> bytes:
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    """The extension's older name for ``cache_write_tokens``."""
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    """What the answer's tokens were."""
+
+    reasoning_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """The counts of an answer."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for ``cached_tokens``."""
+
+
+def read_usage(said: Usage | None) -> ours.Usage | None:
+    """Read a ``usage`` object; one without counts is none."""
+    if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
+        return None
+    prompt = said.prompt_tokens_details or PromptTokensDetails()
+    completion = said.completion_tokens_details or CompletionTokensDetails()
+    return ours.Usage(
+        input_tokens=said.prompt_tokens or 0,
+        output_tokens=said.completion_tokens or 0,
+        cache_read_input_tokens=(
+            prompt.cached_tokens or said.prompt_cache_hit_tokens or 0
+        ),
+        cache_creation_input_tokens=(
+            prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
+        ),
+        reasoning_output_tokens=completion.reasoning_tokens or 0,
+    )
+
+
+def write_usage(usage: ours.Usage) -> bytes:
     """Write a ``usage`` object.
 
     ``cache_creation_input_tokens`` says again what ``cache_write_tokens`` says, for

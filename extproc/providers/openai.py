@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.formats import openai_chat, openai_responses
+from extproc.formats import openai_chat, openai_completions, openai_responses
 from extproc.formats.embeddings import openai as openai_embeddings
 from extproc.formats.openai_responses import input_tokens
 from extproc.formats.rerank import providers as rerank
@@ -16,6 +16,12 @@ PROVIDER = Provider(
     others=(
         Dialect(openai_responses.PROVIDER, "/responses"),
         Dialect(input_tokens.PROVIDER, "/responses/input_tokens"),
+        Dialect(
+            openai_completions.PROVIDER,
+            "/completions",
+            # https://platform.openai.com/docs/models: the others answer as a chat.
+            families=("gpt-3.5-turbo-instruct", "davinci-", "babbage-"),
+        ),
         Dialect(openai_embeddings.PROVIDER, "/embeddings"),
         # Not of OpenAI itself, but of the servers that speak its API, such as vLLM.
         Dialect(rerank.JINA, "/rerank"),

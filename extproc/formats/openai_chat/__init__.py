@@ -8,13 +8,12 @@ from extproc.formats.openai_chat.answer_writer import write_answer
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.formats.openai_chat.chunk_writer import ChunkWriter
 from extproc.formats.openai_chat.errors import write_error_event
-from extproc.formats.openai_chat.overview import overview
-from extproc.formats.openai_chat.passage import ChunkPassage
 from extproc.formats.openai_chat.request_reader import read_request
 from extproc.formats.openai_chat.request_writer import write_request
-from extproc.formats.openai_chat.usage_request import usage_request
 from extproc.formats.openai_errors import read_error, write_error
 from extproc.formats.openai_models import write_model, write_models
+from extproc.formats.openai_passage import ChunkPassage, overview
+from extproc.formats.openai_usage_request import usage_request
 
 CLIENT = ClientFormat(
     name="openai_chat",

@@ -10,9 +10,9 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.finish import read_finish
-from extproc.formats.openai_chat.usage import read_usage
 from extproc.formats.openai_chat.wire import present
 from extproc.formats.openai_errors import error_of
+from extproc.formats.openai_usage import read_usage
 
 _DECODER = msgspec.json.Decoder(answer_wire.Completion)
 _FAILURE = msgspec.json.Decoder(answer_wire.Failure)

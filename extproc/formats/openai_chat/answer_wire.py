@@ -10,35 +10,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct, field
 
 from extproc.formats.openai_chat.wire import ABSENT
-
-# ---------------------------------------------------------------- usage
-
-
-class PromptTokensDetails(Struct, frozen=True):
-    """What the prompt's tokens were."""
-
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    """The extension's older name for ``cache_write_tokens``."""
-
-
-class CompletionTokensDetails(Struct, frozen=True):
-    """What the answer's tokens were."""
-
-    reasoning_tokens: int | None = None
-
-
-class Usage(Struct, frozen=True):
-    """The counts of an answer."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: PromptTokensDetails | None = None
-    completion_tokens_details: CompletionTokensDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-    """DeepSeek's name for ``cached_tokens``."""
-
+from extproc.formats.openai_usage import Usage
 
 # ---------------------------------------------------------------- the answer
 
@@ -165,26 +137,3 @@ class Done(Struct, frozen=True):
 
 
 Event = Chunk | LastChunk | Failure | Done
-
-
-class Glance(Struct, frozen=True):
-    """What is read of a chunk that passes untouched."""
-
-    model: str | None = None
-    choices: Raw = ABSENT
-    usage: Usage | None = None
-    error: Raw = ABSENT
-
-
-class FinishOnly(Struct, frozen=True):
-    """Why a choice ended."""
-
-    finish_reason: str | None = None
-
-
-class Overview(Struct, frozen=True):
-    """What is read of a whole answer that passes untouched."""
-
-    model: str | None = None
-    usage: Usage | None = None
-    choices: list[FinishOnly] = []

@@ -19,8 +19,8 @@ from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.choice_reader import ChoiceReader
-from extproc.formats.openai_chat.usage import read_usage
 from extproc.formats.openai_errors import error_of
+from extproc.formats.openai_usage import read_usage
 from extproc.framing.sse import Frame
 
 _CHUNK = msgspec.json.Decoder(answer_wire.Chunk)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from extproc.formats import openai_chat, openai_responses
+from extproc.formats import openai_chat, openai_completions, openai_responses
 from extproc.formats.openai_chat.quirks import quirky
-from extproc.providers.base import Provider
+from extproc.providers.base import Dialect, Provider
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Preset:
     """Well-known models that the `patterns` match."""
     quirks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Kinds of `formats.openai_chat.quirks`, each with the page that tells of it."""
+    completions: str = ""
+    """Where it serves legacy completions, if it does, such as ``/completions``."""
 
     def provider(self, type_: str) -> Provider:
         """Return the provider that a configuration names `type_`."""
@@ -50,6 +52,11 @@ class Preset:
             format=openai_responses.PROVIDER if self.responses else chat,
             base_url=self.base_url,
             chat_path="/responses" if self.responses else "/chat/completions",
+            others=(
+                (Dialect(openai_completions.PROVIDER, self.completions),)
+                if self.completions
+                else ()
+            ),
             credential_header=self.header,
             credential_prefix=self.prefix,
             key_variable=self.key,
@@ -81,5 +88,6 @@ def server(
         url=f"{variable}_BASE_URL",
         keyless=True,
         source=source,
+        completions="/completions",
         quirks=quirks or {},
     )

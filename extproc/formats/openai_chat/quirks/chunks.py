@@ -12,19 +12,18 @@ from typing import Protocol
 import msgspec
 
 from extproc.errors import UpstreamError
-from extproc.formats.openai_chat import answer_wire
 from extproc.formats.openai_chat.quirks.draft import (
     Object,
     raw,
     read_objects,
     read_text,
 )
-from extproc.formats.openai_chat.usage import read_usage
 from extproc.formats.openai_errors import error_of
+from extproc.formats.openai_usage import Usage as WireUsage, read_usage
 from extproc.usage import Usage
 
 _OBJECT = msgspec.json.Decoder(Object)
-_USAGE = msgspec.json.Decoder(answer_wire.Usage)
+_USAGE = msgspec.json.Decoder(WireUsage)
 _encode = msgspec.json.Encoder().encode
 
 DONE = b"[DONE]"

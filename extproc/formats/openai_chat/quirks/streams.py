@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
-from extproc.formats.openai_chat.passage import ChunkPassage
 from extproc.formats.openai_chat.quirks.chunks import ChunkKind
+from extproc.formats.openai_passage import ChunkPassage
 from extproc.framing.sse import (
     MAX_FRAME,
     Frame,

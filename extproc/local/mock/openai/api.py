@@ -12,6 +12,7 @@ from extproc.local.mock.directives import Conduct, UnknownDirective
 from extproc.local.mock.openai import (
     chat,
     check,
+    completions,
     errors,
     responses,
     responses_check,
@@ -25,6 +26,7 @@ from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/openai"
 CHAT_PATH: Final = "/v1/chat/completions"
+COMPLETIONS_PATH: Final = "/v1/completions"
 RESPONSES_PATH: Final = "/v1/responses"
 MODELS_PATH: Final = "/v1/models"
 FINISH_REASONS: Final = (
@@ -50,7 +52,9 @@ class OpenAI:
         """Claim our paths, `/openai`, and models unless Anthropic's are meant."""
         if request.route.startswith(MODELS_PATH):
             return request.header("anthropic-version") is None
-        return request.route.startswith((PREFIX + "/", CHAT_PATH, RESPONSES_PATH))
+        return request.route.startswith(
+            (PREFIX + "/", CHAT_PATH, COMPLETIONS_PATH, RESPONSES_PATH)
+        )
 
     def respond(self, request: Request) -> Reply | Stream:
         """Answer as OpenAI does."""
@@ -86,6 +90,11 @@ class OpenAI:
             self._check_key(request)
             gate.check_body_headers(request)
             return self._complete(request, headers)
+        if route == COMPLETIONS_PATH:
+            _check_method(request, "POST")
+            self._check_key(request)
+            gate.check_body_headers(request)
+            return self._go_on(request, headers)
         if route == RESPONSES_PATH:
             _check_method(request, "POST")
             self._check_key(request)
@@ -149,6 +158,29 @@ class OpenAI:
             return Stream(_breaking(completion), headers=headers, conduct=conduct)
         return _ok(completion.whole(), headers, conduct)
 
+    def _go_on(self, request: Request, headers: Headers) -> Reply | Stream:
+        """Answer by the legacy completions API."""
+        try:
+            body = strictjson.read_object(request.body)
+            check_rule(completions.COMPLETION, body)
+            name, conduct = directives.split(body["model"])
+            model = _model(name)
+            completions.check(body, model)
+            completion = completions.understand(
+                body, model, conduct, request.body, int(self._memory.clock())
+            )
+        except strictjson.BadJson as exc:
+            raise _not_json(exc) from exc
+        except Violation as exc:
+            raise errors.from_violation(exc) from exc
+        except UnknownDirective as exc:
+            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
+        self._check_conduct(completion)
+        conduct = completion.conduct
+        if body.get("stream"):
+            return Stream(_breaking(completion), headers=headers, conduct=conduct)
+        return _ok(completion.whole(), headers, conduct)
+
     def _answer(self, request: Request, headers: Headers) -> Reply | Stream:
         """Answer by the Responses API."""
         try:
@@ -185,7 +217,9 @@ class OpenAI:
             raise Refusal(404, f"Response with id '{id_}' not found.")
         return response
 
-    def _check_conduct(self, asked: chat.Completion | responses.Reply) -> None:
+    def _check_conduct(
+        self, asked: chat.Completion | completions.Completion | responses.Reply
+    ) -> None:
         """Fail if the request says so, or if the prompt is too long for the model."""
         conduct, model = asked.conduct, asked.model
         status = self._memory.failing_status(conduct)
@@ -238,7 +272,9 @@ def _not_json(exc: strictjson.BadJson) -> Refusal:
     )
 
 
-def _breaking(completion: chat.Completion) -> Iterator[SseEvent]:
+def _breaking(
+    completion: chat.Completion | completions.Completion,
+) -> Iterator[SseEvent]:
     """Yield the chunks, or an error among them if that is asked for."""
     conduct = completion.conduct
     for sent, event in enumerate(completion.chunks()):

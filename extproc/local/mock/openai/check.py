@@ -32,6 +32,13 @@ def _bad(message: str, param: str | None = None, code: str | None = None) -> Ref
 
 
 def _check_model(body: Body, model: Model) -> None:
+    if model.completes:
+        raise Refusal(
+            404,
+            "This is not a chat model and thus not supported in the"
+            " v1/chat/completions endpoint. Did you mean to use v1/completions?",
+            param="model",
+        )
     for name in sorted(model.refuses):
         if body.get(name) is not None:
             use = (

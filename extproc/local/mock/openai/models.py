@@ -35,6 +35,8 @@ class Model:
     """Fields that this model does not support."""
     images: bool = True
     audio: bool = False
+    completes: bool = False
+    """Serves legacy completions, and no chat."""
 
 
 def _reasoning(id_: str, date: str, created: int, context: int, *also: str) -> Model:
@@ -109,6 +111,16 @@ _BASE: Final = (
         16_384,
         refuses=PLAIN_REFUSES,
         audio=True,
+    ),
+    Model(
+        "gpt-3.5-turbo-instruct",
+        "gpt-3.5-turbo-instruct",
+        1692901427,
+        4_096,
+        4_096,
+        refuses=PLAIN_REFUSES,
+        images=False,
+        completes=True,
     ),
     _reasoning("gpt-5", "2025-08-07", 1754425777, 400_000, "stop"),
     _reasoning("gpt-5-mini", "2025-08-07", 1754425928, 400_000, "stop"),

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from extproc.errors import TruncatedStream
 from extproc.formats.openai_chat import PROVIDER
-from extproc.formats.openai_chat.passage import MOST_HELD
+from extproc.formats.openai_passage import MOST_HELD
 from extproc.framing import sse
 from extproc.usage import Usage
 
@@ -228,7 +228,7 @@ def test_a_long_event_passes_as_it_comes(show):
 
 @pytest.mark.parametrize("show", [True, False])
 def test_an_endless_event_takes_no_endless_memory(show, monkeypatch):
-    monkeypatch.setattr("extproc.formats.openai_chat.passage.MAX_FRAME", 4 * MOST_HELD)
+    monkeypatch.setattr("extproc.formats.openai_passage.MAX_FRAME", 4 * MOST_HELD)
     passage = PROVIDER.passage(show)
     text = b"data: " + b"x" * 10 * MOST_HELD
     out = b"".join(passage.feed(text[i : i + 1000]) for i in range(0, len(text), 1000))

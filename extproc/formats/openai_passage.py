@@ -1,4 +1,4 @@
-r"""A stream whose client and provider both speak this format: its bytes pass.
+r"""A stream of OpenAI's completions, chat or legacy, to clients who speak it: its bytes pass.
 
 They are the provider's own to the last byte, with one exception: where we asked for
 usage and the client did not, the chunk that brings it (``"choices": []`` with a
@@ -18,9 +18,9 @@ import re
 import msgspec
 
 from extproc.errors import GatewayError, TruncatedStream
-from extproc.formats.openai_chat import answer_wire, wire
-from extproc.formats.openai_chat.usage import read_usage
+from extproc.formats.base import Overview
 from extproc.formats.openai_errors import error_of
+from extproc.formats.openai_usage import Usage as WireUsage, read_usage
 from extproc.framing.sse import MAX_FRAME, cut_frames, parse_frames, split_frames
 from extproc.usage import Usage
 
@@ -38,8 +38,49 @@ _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 _NO_CHOICES = re.compile(rb"\[\s*\]")
 
-_GLANCE = msgspec.json.Decoder(answer_wire.Glance)
+_NOTHING = (msgspec.Raw(), msgspec.Raw(b"null"))
+"""A member that is absent, and one that is null."""
+
+
+class _Glance(msgspec.Struct, frozen=True):
+    """What is read of a chunk that passes untouched."""
+
+    model: str | None = None
+    choices: msgspec.Raw = msgspec.Raw()
+    usage: WireUsage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _FinishOnly(msgspec.Struct, frozen=True):
+    """Why a choice ended."""
+
+    finish_reason: str | None = None
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    """What is read of a whole answer that passes untouched."""
+
+    model: str | None = None
+    usage: WireUsage | None = None
+    choices: list[_FinishOnly] = []
+
+
+_GLANCE = msgspec.json.Decoder(_Glance)
+_WHOLE = msgspec.json.Decoder(_Whole)
 _ANYTHING = msgspec.json.Decoder()
+
+
+def overview(body: bytes) -> Overview:
+    """Read model, usage and finish of an answer; what cannot be read is None."""
+    try:
+        said = _WHOLE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Overview()
+    return Overview(
+        model=said.model,
+        usage=read_usage(said.usage),
+        finish=said.choices[0].finish_reason if said.choices else None,
+    )
 
 
 class ChunkPassage:
@@ -154,9 +195,8 @@ class ChunkPassage:
             return
         try:
             said = _GLANCE.decode(chunk)
-            error = wire.present(said.error)
-            if error is not None:
-                self.error = error_of(502, {"error": _ANYTHING.decode(error)})
+            if said.error not in _NOTHING:
+                self.error = error_of(502, {"error": _ANYTHING.decode(said.error)})
                 self._over = True
         except (msgspec.DecodeError, UnicodeDecodeError):
             return  # passes as it is: the client's to judge
