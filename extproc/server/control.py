@@ -40,6 +40,8 @@ from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.link import ControlLink
 from extproc.server.registry import Registry, open_database
 from extproc.server.rollout import Envoy, Rollout, RolloutFailed
+from extproc.server.routing_view import routing_router
+from extproc.telemetry.deployments import Deployment, DeploymentCollector, configured
 from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ class Control:
             records_lost=lambda: self.link.lost,
         )
         self.link = ControlLink(options.run / "control.sock", self.metrics.record)
+        self.metrics.registry.register(DeploymentCollector(self._deployments))
         self._config: Config | None = None
         self._runtime = Runtime.of(self._snapshot) if self._snapshot else None
         self._registry = Registry(open_database(options.state, environ), options.state)
@@ -195,14 +198,20 @@ class Control:
             clock=self._wall_clock,
             changed=self._registry.poke,
         )
-        return make_admin(
-            Admin(
-                directory,
-                database,
-                runtime=lambda: self._runtime,
-                clock=self._wall_clock,
-            )
+        admin = Admin(
+            directory,
+            database,
+            runtime=lambda: self._runtime,
+            clock=self._wall_clock,
         )
+        live = routing_router(admin, lambda: self._snapshot, lambda: self.link.peers)
+        return make_admin(admin, [live])
+
+    def _deployments(self) -> list[Deployment]:
+        if self._snapshot is None:
+            return []
+        live = [(peer.live.deployments, peer.live.benches) for peer in self.link.peers]
+        return configured(self._snapshot, live)
 
     async def ready(self) -> tuple[bool, dict[str, object]]:
         """Return whether a request would be served, and what there is to know."""

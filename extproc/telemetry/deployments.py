@@ -1,0 +1,185 @@
+"""What all workers together know of each configured deployment: for operators.
+
+A glob's targets have a deployment for each name that clients have asked for; only those
+that some worker is busy with, or has something against, are told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from extproc.routing.state import LiveBench, LiveDeployment
+from extproc.runtime import Snapshot, TargetSpec
+
+PHASES = ("closed", "trial", "cooling", "limited")
+"""From best to worst."""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """One deployment, at all workers."""
+
+    id: str
+    provider: str
+    model: str
+    key: str
+    phase: str
+    """The worst that a worker says."""
+    reason: str
+    score: int
+    """The lowest."""
+    in_flight: int
+    requests: int
+    """In the last minute."""
+    tokens: int
+    cooling_seconds: float
+    first_byte_seconds: float | None
+    """Mean of the workers' averages."""
+    total_seconds: float | None
+    benched: bool
+    """Its key was refused."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A deployment as one virtual model uses it."""
+
+    deployment: str
+    tier: int
+    weight: int
+    tags: list[str]
+    region: str
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One virtual model."""
+
+    name: str
+    strategy: str
+    targets: list[Place]
+    fallbacks: list[str]
+
+
+Live = tuple[Sequence[LiveDeployment], Sequence[LiveBench]]
+
+
+def deployments(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]:
+    """Return every deployment that is configured by name or known to a worker."""
+    told: dict[str, list[LiveDeployment]] = {}
+    benched: set[tuple[str, str]] = set()
+    for live, benches in workers:
+        for one in live:
+            told.setdefault(one.id, []).append(one)
+        benched |= {(bench.cluster, bench.credential) for bench in benches}
+    specs = _specs(snapshot)
+    out = []
+    for id_ in dict.fromkeys((*(i for i in specs if not i.endswith("/*")), *told)):
+        cluster, _, model = id_.partition("/")
+        spec = specs.get(id_) or _of_cluster(specs, cluster)
+        if spec is not None:
+            place = spec.placement
+            key = (cluster, place.credential)
+            out.append(
+                _merged(id_, spec, model, told.get(id_, []), benched=key in benched)
+            )
+    return out
+
+
+def models(snapshot: Snapshot) -> list[Model]:
+    """Return how each virtual model chooses."""
+    return [
+        Model(
+            name=model.name,
+            strategy=model.routing.strategy,
+            targets=[
+                Place(
+                    _id(spec),
+                    spec.placement.tier,
+                    spec.placement.weight,
+                    sorted(spec.placement.tags),
+                    spec.placement.region,
+                )
+                for spec in model.targets
+            ],
+            fallbacks=list(model.routing.fallbacks),
+        )
+        for model in snapshot.models
+    ]
+
+
+class DeploymentCollector(Collector):
+    """Health in Prometheus' words; of deployments that are configured by name only."""
+
+    def __init__(self, known: Callable[[], list[Deployment]]) -> None:
+        self._known = known
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a gauge for each number."""
+        labels = ("provider", "model", "key")
+        gauges = {
+            "score": "Health score of a deployment, 0 to 100.",
+            "in_flight": "Requests in flight at a deployment, all workers.",
+            "cooling_seconds": "Seconds that a deployment is left alone for, still.",
+        }
+        known = self._known()
+        for field, text in gauges.items():
+            gauge = GaugeMetricFamily(
+                f"extproc_deployment_{field}", text, labels=labels
+            )
+            for one in known:
+                gauge.add_metric(
+                    (one.provider, one.model, one.key), getattr(one, field)
+                )
+            yield gauge
+
+
+def configured(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]:
+    """Return the deployments that no client can add to."""
+    specs = _specs(snapshot)
+    return [one for one in deployments(snapshot, workers) if one.id in specs]
+
+
+def _specs(snapshot: Snapshot) -> dict[str, TargetSpec]:
+    return {_id(spec): spec for model in snapshot.models for spec in model.targets}
+
+
+def _id(spec: TargetSpec) -> str:
+    return f"{spec.cluster}/{spec.model or '*'}"
+
+
+def _of_cluster(specs: Mapping[str, TargetSpec], cluster: str) -> TargetSpec | None:
+    return next((spec for spec in specs.values() if spec.cluster == cluster), None)
+
+
+def _merged(
+    id_: str,
+    spec: TargetSpec,
+    model: str,
+    told: Sequence[LiveDeployment],
+    *,
+    benched: bool,
+) -> Deployment:
+    worst = max(told, key=lambda one: PHASES.index(one.phase), default=None)
+    return Deployment(
+        id=id_,
+        provider=spec.provider,
+        model=model,
+        key=spec.placement.key,
+        phase=worst.phase if worst else PHASES[0],
+        reason=worst.reason if worst else "",
+        score=min((one.score for one in told), default=100),
+        in_flight=sum(one.in_flight for one in told),
+        requests=sum(one.requests for one in told),
+        tokens=sum(one.tokens for one in told),
+        cooling_seconds=round(max((one.cooling for one in told), default=0.0), 3),
+        first_byte_seconds=_mean([one.first_byte for one in told]),
+        total_seconds=_mean([one.total for one in told]),
+        benched=benched,
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 3) if known else None
