@@ -75,7 +75,7 @@ def _targets(config: Config, name: str, model: ModelConfig) -> tuple[TargetSpec,
         _target(config, name, target, cluster, place)
         for target, tier in zip(model.targets, placement.tiers(model), strict=True)
         for cluster, place in placement.placements(
-            target, tier, config.providers[target.provider], scale=scale
+            name, target, tier, config.providers[target.provider], scale=scale
         ).items()
     )
 

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from extproc.config.abilities import overruled
 from extproc.config.accounts import clusters, fingerprint
 from extproc.config.models import ModelConfig, RoutingConfig, RuleConfig, TargetConfig
 from extproc.config.schema import ProviderConfig
@@ -62,15 +63,29 @@ def tiers(model: ModelConfig) -> list[int]:
 
 
 def placements(
-    target: TargetConfig, tier: int, provider: ProviderConfig, *, scale: int
+    name: str,
+    target: TargetConfig,
+    tier: int,
+    provider: ProviderConfig,
+    *,
+    scale: int,
 ) -> dict[str, Placement]:
     """Return the place of each of the target's deployments, by cluster.
+
+    `name` is the virtual model's.
 
     The weights of a target with several keys add up to its own, times `scale`.
     """
     accounts = clusters(target.provider, provider)
     several = len(accounts) > 1
     body = target.body
+    said = target.capabilities.model_dump(exclude_none=True)
+    model = target.model or name
+    abilities = overruled(
+        msgspec.convert(said, Abilities),
+        provider.type,
+        None if "*" in model else model,
+    )
     return {
         cluster: Placement(
             key=str(number) if several else "",
@@ -90,9 +105,7 @@ def placements(
                 remove=body.remove,
             ),
             price=_price(target),
-            abilities=msgspec.convert(
-                target.capabilities.model_dump(exclude_none=True), Abilities
-            ),
+            abilities=abilities,
         )
         for number, (cluster, account) in enumerate(accounts.items(), 1)
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from extproc.config.abilities import known
 from extproc.config.build import build
 from extproc.config.load import autoconfig, loads
 from extproc.deployment import Placement
@@ -50,7 +51,9 @@ def test_targets_say_where_and_what():
         cluster="openai",
         authority="api.openai.com",
         base_path="/v1",
-        placement=Placement(credential=fingerprint("sk-one")),
+        placement=Placement(
+            credential=fingerprint("sk-one"), abilities=known("openai", "gpt-4o")
+        ),
     )
     assert second == TargetSpec(
         provider="near",
@@ -61,7 +64,11 @@ def test_targets_say_where_and_what():
         model="claude-x",
         default_max_tokens=99,
         include_usage=False,
-        placement=Placement(credential=fingerprint("sk-two"), tier=1),
+        placement=Placement(
+            credential=fingerprint("sk-two"),
+            tier=1,
+            abilities=known("anthropic", "claude-x"),
+        ),
     )
 
 
@@ -111,8 +118,8 @@ def test_a_start_without_configuration_serves_every_well_known_model():
     config = autoconfig({}, mock_url="http://127.0.0.1:9")
     runtime = Runtime.of(build(config, grants=(), generation=1, created=0))
     for name, provider in NATIVE.items():
-        for known in provider.models:
-            model = runtime.model(known)
+        for listed in provider.models:
+            model = runtime.model(listed)
             assert model is not None
             assert model.targets[0].spec.provider == name
             assert known in runtime.listed
