@@ -122,4 +122,4 @@ def test_a_start_without_configuration_serves_every_well_known_model():
             model = runtime.model(listed)
             assert model is not None
             assert model.targets[0].spec.provider == name
-            assert known in runtime.listed
+            assert listed in runtime.listed

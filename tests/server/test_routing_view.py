@@ -15,7 +15,7 @@ from extproc.routing.state import LiveDeployment
 from extproc.server.link import Peer
 from extproc.server.link_frames import Live
 from extproc.server.routing_view import routing_router, view
-from tests.admin.test_api import KEYS, ROLES, STAFF
+from tests.admin.application import KEYS, ROLES, STAFF
 from tests.admin.test_directory import Office
 from tests.telemetry.test_deployments import SNAPSHOT
 
