@@ -150,6 +150,30 @@ NOBODY = Grant("", "", ())
 """May use nothing; stands where nobody has been authenticated yet."""
 
 
+class Claims(msgspec.Struct, frozen=True):
+    """Where a JWT says what; ``a.b`` is the ``b`` inside of ``a``."""
+
+    user: str = "sub"
+    team: str | None = None
+    organization: str | None = None
+    role: str | None = None
+
+
+class Issuer(msgspec.Struct, frozen=True):
+    """Somebody whose JWTs are keys; Envoy has verified them before we see them."""
+
+    name: str
+    """In ``gateway.yaml``; stands before the user in the id of the grant."""
+    issuer: str
+    """The ``iss`` claim."""
+    claims: Claims
+    teams: dict[str, str]
+    """What the claim says to our name; empty: its own name is ours."""
+    roles: dict[str, Role]
+    grant: Grant
+    """What its tokens may do."""
+
+
 class Subjects(msgspec.Struct, frozen=True):
     """All subjects but keys, by kind and name."""
 

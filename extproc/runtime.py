@@ -20,6 +20,7 @@ from extproc.identity import (
     NOBODY,
     Accounting,
     Grant,
+    Issuer,
     Kind,
     Subject,
     Subjects,
@@ -30,6 +31,7 @@ from extproc.pricing import PriceRow, PriceTable
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
 from extproc.providers.quirks import with_quirks
+from extproc.tokens import Tokens
 
 __all__ = [
     "END_USER_HEADER", "MAX_ATTEMPTS", "NOBODY", "Grant", "Limits", "ModelSpec", "Runtime", "Snapshot",
@@ -122,6 +124,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     trusted_hops: int = 0
     """Proxies of ours in front of Envoy, each with an entry in ``x-forwarded-for``."""
     routing: RoutingNumbers = RoutingNumbers()
+    issuers: tuple[Issuer, ...] = ()
+    """Whose JWTs are keys."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -205,6 +209,8 @@ class Runtime(msgspec.Struct, frozen=True):
     trusted_hops: int
     _subjects: Subjects
     routing: RoutingNumbers
+    tokens: Tokens
+    """What JWTs are good for."""
     _grants: dict[bytes, Grant]
     _exact: dict[str, VirtualModel]
     _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
@@ -256,6 +262,7 @@ class Runtime(msgspec.Struct, frozen=True):
                 for grant in snapshot.grants
             },
             routing=snapshot.routing,
+            tokens=Tokens(snapshot.issuers, subjects),
             _exact=exact,
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
             _groups={},

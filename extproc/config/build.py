@@ -38,7 +38,11 @@ def build(
     """
     granted = (*grants, *(subjects.grant(config, key) for key in config.keys))
     found = subjects.subjects(config)
-    allowances = [*(g.allowance for g in granted), *(s.allowance for s in found)]
+    allowances = [
+        *(grant.allowance for grant in granted),
+        *(subject.allowance for subject in found),
+        *(issuer.grant.allowance for issuer in config.jwt.values()),
+    ]
     return Snapshot(
         generation=generation,
         grants=granted,
@@ -65,6 +69,7 @@ def build(
             created=created,
         ),
         routing=placement.routing_numbers(config.routing),
+        issuers=tuple(issuer.compiled(name) for name, issuer in config.jwt.items()),
     )
 
 

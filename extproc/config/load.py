@@ -213,6 +213,12 @@ def _rooted(plain: dict[str, Plain], folder: Path) -> dict[str, Plain]:
             name: _with_files(section, folder, PROVIDER_FILES)
             for name, section in providers.items()
         }
+    issuers = plain.get("jwt")
+    if isinstance(issuers, dict):
+        out["jwt"] = {
+            name: _with_files(section, folder, (("jwks_file",), ("ca_file",)))
+            for name, section in issuers.items()
+        }
     return out
 
 
@@ -296,10 +302,19 @@ def _consistency(config: Config) -> Iterator[Found]:
     yield from check_references(config)
     if config.listen.port and config.listen.address == config.control.address:
         yield ("control", "address"), "the same as listen.address"
+    yield from _files(config)
+
+
+def _files(config: Config) -> Iterator[Found]:
+    """Yield the files that cannot be read."""
     tls = config.listen.tls
     if tls is not None:
         for key, file in (("certificate", tls.certificate), ("key", tls.key)):
             yield from _readable(("listen", "tls", key), file)
+    for name, issuer in config.jwt.items():
+        for field in ("jwks_file", "ca_file"):
+            if (file := getattr(issuer, field)) is not None:
+                yield from _readable(("jwt", name, field), file)
     for name, provider in config.providers.items():
         for place in PROVIDER_FILES:
             value: object = provider

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from extproc.config.endpoint import split_address
+from extproc.config.issuers import IssuerConfig
 from extproc.config.models import ModelConfig, RoutingConfig, TargetConfig
 from extproc.config.prices import PriceConfig
 from extproc.config.providers import ProviderConfig
@@ -170,6 +171,8 @@ class Config(Section):
         Field(min_length=1),
     ]
     keys: tuple[KeyConfig, ...] = ()
+    jwt: dict[Name, IssuerConfig] = Field(default_factory=dict)
+    """Issuers of tokens that are keys too, by any name."""
     organizations: dict[Name, OrganizationConfig] = Field(default_factory=dict)
     teams: dict[Name, TeamConfig] = Field(default_factory=dict)
     users: dict[Name, UserConfig] = Field(default_factory=dict)

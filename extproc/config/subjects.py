@@ -60,7 +60,8 @@ def subjects(config: Config) -> tuple[Subject, ...]:
 
 def is_limited(config: Config) -> bool:
     """Say whether anything at all has a limit or a budget on it."""
-    return any(key.allowance for key in config.keys) or any(
+    holders = [*config.keys, *(issuer.grant for issuer in config.jwt.values())]
+    return any(holder.allowance for holder in holders) or any(
         subject.allowance for subject in subjects(config)
     )
 

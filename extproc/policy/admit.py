@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from extproc.errors import Forbidden, Unauthenticated
 from extproc.identity import Grant, matches
 from extproc.runtime import Runtime
+from extproc.tokens import HEADER
 
 
 def authenticate(runtime: Runtime, headers: Mapping[str, str], *, at: float) -> Grant:
-    """Return the grant of the key in ``authorization`` or ``x-api-key``.
+    """Return the grant of the key in ``authorization`` or ``x-api-key``, or of a JWT.
 
     Args:
         runtime: who there is.
@@ -75,6 +76,11 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _identify(runtime: Runtime, headers: Mapping[str, str]) -> Grant:
+    if runtime.tokens and HEADER in headers:
+        found = runtime.tokens.grant(headers[HEADER])
+        if found is None:
+            raise Unauthenticated("This token does not say whose it is.")
+        return found
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     if credential and scheme.lower() == "bearer":
         key = credential.strip()
@@ -86,6 +92,11 @@ def _identify(runtime: Runtime, headers: Mapping[str, str]) -> Grant:
             "or `x-api-key: KEY`."
         )
     grant = runtime.grant(key)
+    if grant is None and runtime.tokens and key.count(".") == 2:
+        raise Unauthenticated(
+            "This token is expired, not for this gateway, or not signed by an issuer "
+            "that it knows."
+        )
     if grant is None:
         raise Unauthenticated(f"Incorrect API key provided: {masked(key)}.")
     return grant

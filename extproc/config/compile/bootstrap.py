@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap import (
 
 from extproc.config.compile import wire
 from extproc.config.compile.clusters import empty_cluster, sidecar_cluster
+from extproc.config.compile.jwt import token_clusters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.listener import gateway_listener
 from extproc.config.schema import Config
@@ -34,7 +35,11 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
         overload_manager=_overload(config),
         static_resources=bootstrap.BootstrapStaticResources(
             listeners=[gateway_listener(config, layout)],
-            clusters=[sidecar_cluster(layout), empty_cluster()],
+            clusters=[
+                sidecar_cluster(layout),
+                empty_cluster(),
+                *token_clusters(config, layout),
+            ],
         ),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             cds_config=wire.watched(str(layout.xds), "cds.json")

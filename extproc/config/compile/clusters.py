@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from envoy_data_plane.envoy.config.cluster import v3 as cluster
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
@@ -119,6 +121,24 @@ def empty_cluster() -> cluster.Cluster:
     )
 
 
+def fixed_cluster(name: str, there: Endpoint, authorities: Path) -> cluster.Cluster:
+    """Compile the cluster of a server of somebody else's that is no provider.
+
+    Args:
+        name: of the cluster.
+        there: where it is.
+        authorities: PEM bundle to verify it with.
+    """
+    return cluster.Cluster(
+        name=name,
+        type=cluster.ClusterDiscoveryType.STATIC if there.is_ip else None,
+        cluster_type=None if there.is_ip else _dns(),
+        connect_timeout=wire.seconds(5),
+        transport_socket=_tls(there, authorities) if there.tls else None,
+        load_assignment=_endpoints(name, there),
+    )
+
+
 def provider_cluster(
     name: str, provider_name: str, provider: ProviderConfig, layout: Layout
 ) -> cluster.Cluster:
@@ -133,7 +153,9 @@ def provider_cluster(
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST,
         circuit_breakers=_breakers(),
         outlier_detection=_outliers(),
-        transport_socket=_tls(there, provider, layout) if there.tls else None,
+        transport_socket=_tls(there, provider.ca_file or layout.ca_bundle)
+        if there.tls
+        else None,
         typed_extension_protocol_options={
             _HTTP_OPTIONS: wire.pack(
                 upstream.HttpProtocolOptions(
@@ -217,9 +239,7 @@ def _outliers() -> cluster.OutlierDetection:
     )
 
 
-def _tls(
-    there: Endpoint, provider: ProviderConfig, layout: Layout
-) -> core.TransportSocket:
+def _tls(there: Endpoint, authorities: Path) -> core.TransportSocket:
     """Return TLS that accepts this host's certificate and no other."""
     kind = tls.SubjectAltNameMatcherSanType
     context = tls.UpstreamTlsContext(
@@ -231,9 +251,7 @@ def _tls(
             ),
             alpn_protocols=["http/1.1"],
             validation_context=tls.CertificateValidationContext(
-                trusted_ca=core.DataSource(
-                    filename=str(provider.ca_file or layout.ca_bundle)
-                ),
+                trusted_ca=core.DataSource(filename=str(authorities)),
                 match_typed_subject_alt_names=[
                     tls.SubjectAltNameMatcher(
                         san_type=kind.IP_ADDRESS if there.is_ip else kind.DNS,

@@ -36,6 +36,7 @@ from envoy_data_plane.google.protobuf import Struct
 from extproc.config.compile import wire
 from extproc.config.compile.attempt import drops
 from extproc.config.compile.clusters import BUFFER_BYTES, SIDECAR
+from extproc.config.compile.jwt import token_filter
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.replies import local_replies
 from extproc.config.compile.routes import ROUTES
@@ -195,6 +196,8 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                     )
                 ),
             ),
+            # After what clients may not send, and before who reads what it adds.
+            *token_filter(config),
             # Off, but for the routes that turn it on: an answer that Envoy makes before
             # there is a route (not HTTP, headers too large) would else wait for the
             # sidecar, and be lost when the connection closes meanwhile.
