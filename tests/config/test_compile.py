@@ -61,6 +61,12 @@ TEXTS = {
             headers: {x-team: search}
             timeouts: {connect: 500ms, keep_alive: 10s}
         models: {m: {targets: [{provider: local}, {provider: private, model: n}]}}
+        jwt:
+          corp:
+            issuer: https://idp.example/
+            audiences: [extproc]
+            jwks_uri: https://idp.example/keys
+          lab: {issuer: lab, audiences: [a, b], jwks_file: FOLDER/tls/key.pem}
         limits: {connections: 100, new_connections_per_second: 10, body_bytes: 1MiB}
         timeouts: {request: 10, first_byte: 20, idle: 5}
     """,
