@@ -15,7 +15,7 @@ NODE := $(and $(shell command -v node),$(shell command -v npm))
 
 .PHONY: help
 help: ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed (Debian: apt-get install python3 python3-venv)." >&2; exit 2; }
@@ -59,6 +59,14 @@ ifeq ($(NODE),)
 else
 	@$(PYTEST) -q $(ARGS)
 endif
+
+.PHONY: test-budgets
+test-budgets: $(VENV)/.dev ## Prove that money and limits hold; ends with a summary line
+	@code=0; rm -f $(VENV)/.budgets; \
+	EXTPROC_MONEY=full EXTPROC_MONEY_SUMMARY=$(VENV)/.budgets $(PYTEST) -q -p no:randomly \
+	  tests/test_pricing.py tests/policy tests/state tests/exchange/test_account.py \
+	  tests/server/test_till.py tests/budgets $(ARGS) || code=$$?; \
+	cat $(VENV)/.budgets; exit $$code
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev ## Run the tests that need no Envoy

@@ -1,0 +1,119 @@
+"""What an admission costs: claims made, decided by the memory store, and settled.
+
+    .venv/bin/python bench/admission.py [--rounds 20000]
+
+In one process and one thread, as in a worker; microseconds a request, best of five runs.
+A request with a key, team, organization and user that each have limits and a budget, one
+on everybody, one on the model: 22 claims. And one whose key alone has a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+
+from extproc.exchange import events
+from extproc.exchange.commands import Reserve
+from extproc.exchange.exchange import Exchange
+from extproc.identity import NANOS, Allowance, Budget, Grant, RateLimit, Subject
+from extproc.policy.books import Books
+from extproc.policy.claims import Spent
+from extproc.pricing import Level, Price, PriceRow
+from extproc.runtime import ModelSpec, Runtime, Snapshot, TargetSpec
+from extproc.state.memory import MemoryStore
+
+NOW = 1_800_000_000.0
+MANY = Allowance(
+    (RateLimit("requests", 10**9, 60), RateLimit("total_tokens", 10**12, 60)),
+    None,
+    (Budget(10**6 * NANOS, "month"),),
+)
+ONE = Allowance((RateLimit("requests", 10**9, 60),))
+KEY = "sk-bench"
+HEADERS = {
+    ":method": "POST",
+    ":path": "/v1/chat/completions",
+    "authorization": f"Bearer {KEY}",
+}
+BODY = json.dumps(
+    {
+        "model": "gpt",
+        "messages": [{"role": "user", "content": "Hello " * 40}],
+        "max_tokens": 64,
+    }
+).encode()
+
+
+def runtime(allowance: Allowance, *, everywhere: bool) -> Runtime:
+    named = [
+        ("global", ""),
+        ("organization", "acme"),
+        ("team", "t"),
+        ("user", "u"),
+        ("model", "gpt"),
+    ]
+    return Runtime.of(
+        Snapshot(
+            1,
+            grants=(
+                Grant(
+                    "k", hashlib.sha256(KEY.encode()).hexdigest(), organization="acme",
+                    team="t", user="u", allowance=allowance,
+                ),
+            ),
+            models=(ModelSpec("gpt", (TargetSpec("openai", "openai", "openai", "a", "/v1"),)),),
+            prices=(PriceRow("openai", Price((Level(0, 10**9, 10**9),)), ("gpt",)),),
+            subjects=tuple(Subject(k, n, MANY) for k, n in named) if everywhere else (),
+        )
+    )  # fmt: skip
+
+
+def measure(rt: Runtime, rounds: int) -> dict[str, float]:
+    store, books = MemoryStore(), Books()
+    half = [
+        Exchange(rt, id=f"gw-{n}", started=NOW, now=0.0, books=books)
+        for n in range(rounds)
+    ]
+    for ex in half:
+        ex.receive(events.RequestHeaders(HEADERS, end=False), 0.0)
+    body = events.RequestBody(BODY, end=True)
+    start = time.perf_counter()
+    asked = [ex.receive(body, 0.0)[0] for ex in half]
+    rendered = time.perf_counter()
+    if not isinstance(asked[0], Reserve):
+        return {"request half": (rendered - start) / rounds * 1e6}
+    verdicts = [store.admit(one.admission, now=NOW, expires=NOW + 900) for one in asked]
+    admitted = time.perf_counter()
+    for ex, verdict in zip(half, verdicts, strict=True):
+        ex.receive(verdict, 0.0)
+    routed = time.perf_counter()
+    for one in asked:
+        store.settle(one.admission, Spent(1, 100, 50, 150_000), now=NOW)
+    settled = time.perf_counter()
+    return {
+        "claims": len(asked[0].admission.claims),
+        "request half": (rendered - start) / rounds * 1e6,
+        "admit": (admitted - rendered) / rounds * 1e6,
+        "told": (routed - admitted) / rounds * 1e6,
+        "settle": (settled - routed) / rounds * 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5_000)
+    rounds = parser.parse_args().rounds
+    for name, rt in (
+        ("no limit", runtime(Allowance(), everywhere=False)),
+        ("one limit", runtime(ONE, everywhere=False)),
+        ("everything", runtime(MANY, everywhere=True)),
+    ):
+        runs = [measure(rt, rounds) for _ in range(5)]
+        best = {key: min(run[key] for run in runs) for key in runs[0]}
+        print(f"{name:12}", "  ".join(f"{k} {v:.1f}" for k, v in best.items()))
+
+
+if __name__ == "__main__":
+    main()
