@@ -66,11 +66,17 @@ TEXTS = {
             issuer: https://idp.example/
             audiences: [extproc]
             jwks_uri: https://idp.example/keys
-          lab: {issuer: lab, audiences: [a, b], jwks_file: FOLDER/tls/key.pem}
+          lab: {issuer: lab, audiences: [a, b], jwks_file: FOLDER/jwks.json}
         limits: {connections: 100, new_connections_per_second: 10, body_bytes: 1MiB}
         timeouts: {request: 10, first_byte: 20, idle: 5}
     """,
 }
+
+
+# The public key of RFC 7517, appendix A.1.
+JWKS = """{"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256",
+  "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+  "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"""
 
 
 @functools.cache
@@ -90,6 +96,7 @@ def mock():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
     (folder / "tls").mkdir()
+    (folder / "jwks.json").write_text(JWKS)
     for name in ("cert.pem", "key.pem"):
         (folder / "tls" / name).write_text("not read here")
     return folder
