@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from extproc.admin.entries import Section
     from extproc.config.compile import EnvoyFiles
     from extproc.config.schema import Config
+    from extproc.local.conformance import Row
     from extproc.runtime import Snapshot
 
 app = typer.Typer(
@@ -175,22 +176,60 @@ def conformance(
     json: Annotated[
         bool, typer.Option("--json", help="rows instead of tables")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="ask the configured providers: costs money")
+    ] = False,
+    config: ConfigOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="what to ask for, with --live", metavar="MODEL")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="do not ask before money is spent")
+    ] = False,
 ) -> None:
-    """Try every feature between every client API and provider; 1 if any fails."""
+    """Try every feature between every client API and provider; 1 if any fails.
+
+    The providers are the built-in mocks, and nothing leaves this process; with --live
+    they are those of gateway.yaml or of the environment's keys.
+    """
     import msgspec  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
     from extproc.local.conformance import play, tables  # noqa: PLC0415
     from extproc.providers import JUDGED  # noqa: PLC0415
 
-    if provider is not None and provider not in JUDGED:
+    if live:
+        rows = _play_live(_loaded(config), provider, model, yes=yes)
+    elif provider is not None and provider not in JUDGED:
         fail(f"There is no provider {provider!r}; there are {', '.join(JUDGED)}.")
-    rows = play([provider] if provider else tuple(JUDGED))
+    else:
+        rows = play([provider] if provider else tuple(JUDGED))
     if json:
         print("\n".join(msgspec.json.encode(row).decode() for row in rows))
     else:
         Console().print(*tables(rows))
     raise typer.Exit(any(row.outcome == "fail" for row in rows))
+
+
+def _play_live(
+    config: Config, only: str | None, model: str | None, *, yes: bool
+) -> list[Row]:
+    """Say what it will cost, and ask the configured providers if that is all right."""
+    from extproc.local.conformance.live import (  # noqa: PLC0415
+        accounts,
+        estimate,
+        play_live,
+    )
+
+    asked, skipped = accounts(config, only, model)
+    for why in skipped:
+        print(f"not asked: {why}", file=sys.stderr)
+    if not asked:
+        fail("No configured provider can be asked: see `extproc providers`.")
+    print(estimate(asked), file=sys.stderr)
+    if not yes:
+        typer.confirm("Ask them?", abort=True, err=True)
+    return list(play_live(asked))
 
 
 @providers.callback(invoke_without_command=True)

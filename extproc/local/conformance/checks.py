@@ -43,6 +43,42 @@ def says(*words: str, finish: Finish = "stop") -> Check:
     return check
 
 
+def speaks(heard: Heard) -> None:
+    """Expect words of any kind, said to their end."""
+    says()(heard)
+    if not heard.text.strip():
+        raise Wrong("it said nothing")
+
+
+def called(*names: str) -> Check:
+    """Expect calls of some of these tools, and of no others; a model decides itself."""
+
+    def check(heard: Heard) -> None:
+        ok(heard)
+        made = [one.name for one in heard.calls]
+        if not made or not set(made) <= set(names):
+            raise Wrong(f"it called {made!r}")
+        if not all(isinstance(_json(one.arguments), dict) for one in heard.calls):
+            raise Wrong("the arguments are no object")
+        if len({one.id for one in heard.calls}) != len(made):
+            raise Wrong("the calls share an id")
+        if heard.finish != "tools":
+            raise Wrong(f"it ended for {heard.finish!r}, not for its calls")
+
+    return check
+
+
+def cut_off(heard: Heard) -> None:
+    """Expect an answer that the limit of tokens ended."""
+    says(finish="length")(heard)
+
+
+def marks_a_prefix(heard: Heard) -> None:
+    """Expect the breakpoint sent; whether a short prompt is cached is the provider's."""
+    counts(heard)
+    _carries_breakpoint(heard)
+
+
 def calls(*wanted: tuple[str, str]) -> Check:
     """Expect these calls, in this order: names, and arguments as JSON."""
 
@@ -118,11 +154,15 @@ def caches(tokens: int) -> Check:
         counts(heard)
         if heard.counts is None or heard.counts.cached != tokens:
             raise Wrong(f"it counted {heard.counts!r}, not {tokens} cached")
-        words = {"cache_control", "cachePoint", "prompt_cache_breakpoint"}
-        if not words & {leaf for leaf in leaves(heard.sent) if isinstance(leaf, str)}:
-            raise NotCarried("the provider was not sent the breakpoint")
+        _carries_breakpoint(heard)
 
     return check
+
+
+def _carries_breakpoint(heard: Heard) -> None:
+    words = {"cache_control", "cachePoint", "prompt_cache_breakpoint"}
+    if not words & {leaf for leaf in leaves(heard.sent) if isinstance(leaf, str)}:
+        raise NotCarried("the provider was not sent the breakpoint")
 
 
 def thinks(heard: Heard) -> None:
@@ -138,7 +178,7 @@ def proves(first: Heard) -> Check:
     """Expect that the provider got back every proof of reasoning that it gave."""
 
     def check(heard: Heard) -> None:
-        says("The tool says")(heard)
+        speaks(heard)
         sent = {leaf for leaf in leaves(heard.sent) if isinstance(leaf, str)}
         for proof in first.proofs:
             if proof not in sent:
@@ -163,6 +203,12 @@ def has_logprobs(heard: Heard) -> None:
     ok(heard)
     if not heard.logprobs:
         raise NotCarried("no token came with its probability")
+
+
+def fails(heard: Heard) -> None:
+    """Expect an error that the client is to blame for, in its own form."""
+    if not 400 <= heard.status < 500 or not heard.error:
+        raise Wrong(f"status {heard.status}: {heard.error!r}")
 
 
 def fails_with(status: int, retry_after: str, words: str) -> Check:

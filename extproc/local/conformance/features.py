@@ -36,6 +36,10 @@ class Feature:
     after: Check = checks.ok
     proves: bool = False
     """The second turn must bring back the first one's proofs of reasoning."""
+    unplayed: str = ""
+    """Why nobody is asked."""
+    model: str = ""
+    """Asked for in place of the provider's own."""
 
 
 _LONG: Final = "word " * 40
@@ -137,6 +141,7 @@ FEATURES: Final = (
         Prompt("The weather, please", tools=_TOOLS, thinking=True),
         checks.thinks,
         result="18 degrees",
+        after=checks.says("The tool says"),
         proves=True,
     ),
     Feature(

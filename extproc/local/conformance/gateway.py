@@ -29,6 +29,7 @@ from extproc.exchange.commands import (
     Route,
 )
 from extproc.exchange.exchange import Exchange
+from extproc.local.conformance.checks import Wrong
 from extproc.local.conformance.dialect import Dialect, cut, decode
 from extproc.local.conformance.heard import Heard
 from extproc.local.conformance.prompts import Prompt
@@ -42,10 +43,12 @@ from extproc.local.mock.reply import Provider as Mock, Reply, Request
 from extproc.local.mock.state import Memory
 from extproc.local.mock.vertex.api import AUDIENCE, Vertex
 from extproc.providers import PROVIDERS
-from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
+from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, Target, TargetSpec
 
 _KEY: Final = "sk-conformance"
 """The client's; the mocks would refuse it."""
+GRANT: Final = Grant("conformance", hashlib.sha256(_KEY.encode()).hexdigest())
+"""What every `Runtime` of a run lets in."""
 _MOCK_KEYS: Final = ("sk-mock*",)
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 """What Envoy takes from the client's headers."""
@@ -69,11 +72,22 @@ class Refused(Exception):
         """As the client's API spells it; empty when no field was named."""
 
 
+class Unreached(Wrong):
+    """The provider gave no answer."""
+
+
 class Gateway:
     """One run: a gateway with every provider behind it, mocked."""
 
-    def __init__(self, mocks: Mapping[str, Mock] | None = None) -> None:
-        """Start one over `mocks`, by type of provider; None: the native ones' own."""
+    def __init__(
+        self,
+        mocks: Mapping[str, Mock] | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
+    ) -> None:
+        """Start one over `mocks`, by type of provider; None: the native ones' own.
+
+        With `runtimes`, both are by whatever name the provider has there.
+        """
         memory = Memory(lambda: 0.0)
         self._mocks = mocks or {
             "openai": OpenAI(memory, _MOCK_KEYS),
@@ -87,12 +101,11 @@ class Gateway:
         }
         # Control would fetch it.
         self._tokens = {"vertex-anthropic": memory.issue(AUDIENCE, math.inf)}
-        digest = hashlib.sha256(_KEY.encode()).hexdigest()
-        self._runtimes = {
+        self._runtimes = runtimes or {
             name: Runtime.of(
                 Snapshot(
                     generation=1,
-                    grants=(Grant("conformance", digest),),
+                    grants=(GRANT,),
                     models=(ModelSpec("*", (_target(name),)),),
                 )
             )
@@ -101,14 +114,21 @@ class Gateway:
 
     def provider_format(self, client: str, provider: str) -> str:
         """Return the format in which `provider` is asked for a client of this format."""
-        found = PROVIDERS[provider].dialect(client)
+        target = self._target(provider)
+        found = target.provider.dialect(client, only_main=target.spec.only_main)
         return found.format.name if found else ""
+
+    def _target(self, provider: str) -> Target:
+        model = self._runtimes[provider].model("any")
+        assert model is not None  # noqa: S101 - it serves every name
+        return model.targets[0]
 
     def ask(self, dialect: Dialect, provider: str, model: str, prompt: Prompt) -> Heard:
         """Return what a client hears when it asks `provider` this.
 
         Raises:
             Refused: the gateway did not send it on.
+            Unreached: the provider gave no answer.
         """
         exchange = Exchange(
             self._runtimes[provider], id="gw-conformance", started=0.0, now=0.0
@@ -132,7 +152,7 @@ class Gateway:
     def _answer(
         self, provider: str, attempt: Attempt, client: Mapping[str, str]
     ) -> Iterator[events.ResponseHeaders | events.ResponseBody]:
-        kind = PROVIDERS[provider]
+        kind = self._target(provider).provider
         sent = {
             name: value
             for name, value in client.items()

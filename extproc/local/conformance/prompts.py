@@ -22,8 +22,19 @@ PICTURE: Final = (
 )
 """A PNG of one pixel, in base64."""
 PICTURE_URL: Final = "https://example.com/cat.png"
-PAPER: Final = "JVBERi0xLjQKMSAwIG9iago8PD4+CmVuZG9iagp0cmFpbGVyCjw8Pj4KJSVFT0YK"
-"""A PDF without pages, in base64."""
+PAPER: Final = (
+    "JVBERi0xLjQKMSAwIG9iajw8L1R5cGUvQ2F0YWxvZy9QYWdlcyAyIDAgUj4+IGVuZG9iagoyIDAg"
+    "b2JqPDwvVHlwZS9QYWdlcy9LaWRzWzMgMCBSXS9Db3VudCAxPj4gZW5kb2JqCjMgMCBvYmo8PC9U"
+    "eXBlL1BhZ2UvUGFyZW50IDIgMCBSL01lZGlhQm94WzAgMCAyMDAgNTBdL0NvbnRlbnRzIDQgMCBS"
+    "L1Jlc291cmNlczw8L0ZvbnQ8PC9GIDUgMCBSPj4+Pj4+IGVuZG9iago0IDAgb2JqPDwvTGVuZ3Ro"
+    "IDMzPj5zdHJlYW0KQlQgL0YgMTggVGYgOSAxOCBUZCAoSGVsbG8pIFRqIEVUCmVuZHN0cmVhbSBl"
+    "bmRvYmoKNSAwIG9iajw8L1R5cGUvRm9udC9TdWJ0eXBlL1R5cGUxL0Jhc2VGb250L0hlbHZldGlj"
+    "YT4+IGVuZG9iagp4cmVmCjAgNgowMDAwMDAwMDAwIDY1NTM1IGYgCjAwMDAwMDAwMDkgMDAwMDAg"
+    "biAKMDAwMDAwMDA1MyAwMDAwMCBuIAowMDAwMDAwMTAzIDAwMDAwIG4gCjAwMDAwMDAyMTIgMDAw"
+    "MDAgbiAKMDAwMDAwMDI5MSAwMDAwMCBuIAp0cmFpbGVyPDwvU2l6ZSA2L1Jvb3QgMSAwIFI+Pgpz"
+    "dGFydHhyZWYKMzUzCiUlRU9GCg=="
+)
+"""A PDF of one page that says hello, in base64."""
 
 ANSWER_SCHEMA: Final[Json] = {
     "type": "object",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Final, Literal
 
@@ -61,17 +61,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def play(providers: Sequence[str] = tuple(JUDGED)) -> list[Row]:
     """Return the rows of these providers; a client's API that has no words has no row."""
-    return list(_rows(providers))
+    return list(rows_of(Gateway(), {name: MODELS[name] for name in providers}))
 
 
-def _rows(providers: Sequence[str]) -> Iterator[Row]:
-    gateway = Gateway()
-    for provider in providers:
+def rows_of(
+    gateway: Gateway,
+    models: Mapping[str, tuple[str, str]],
+    features: Sequence[Feature] = FEATURES,
+) -> Iterator[Row]:
+    """Yield the rows of the providers that `models` names, as they are played."""
+    for provider, asked in models.items():
         for dialect in DIALECTS:
-            for feature in FEATURES:
-                if _said(feature.prompt) & dialect.lacks:
-                    continue
-                outcome, reason = _play(gateway, provider, dialect, feature)
+            for feature in sayable(dialect, features):
+                outcome: Outcome = "unsupported"
+                reason = feature.unplayed
+                if not reason:
+                    outcome, reason = _play(gateway, provider, asked, dialect, feature)
                 yield Row(
                     client_format=dialect.name,
                     provider_format=gateway.provider_format(dialect.name, provider),
@@ -80,6 +85,11 @@ def _rows(providers: Sequence[str]) -> Iterator[Row]:
                     outcome=outcome,
                     reason=reason,
                 )
+
+
+def sayable(dialect: Dialect, features: Sequence[Feature]) -> list[Feature]:
+    """Return the features that a client's API has words for."""
+    return [one for one in features if not _said(one.prompt) & dialect.lacks]
 
 
 def _said(prompt: Prompt) -> set[str]:
@@ -92,10 +102,14 @@ def _said(prompt: Prompt) -> set[str]:
 
 
 def _play(
-    gateway: Gateway, provider: str, dialect: Dialect, feature: Feature
+    gateway: Gateway,
+    provider: str,
+    models: tuple[str, str],
+    dialect: Dialect,
+    feature: Feature,
 ) -> tuple[Outcome, str]:
     """Ask it in every way; the first that does not pass decides."""
-    model = MODELS[provider][feature.prompt.thinking]
+    model = feature.model or models[feature.prompt.thinking]
     for stream in feature.ways:
         prompt = replace(
             feature.prompt,
