@@ -165,7 +165,7 @@ class Translation:
 class Metering:
     """A stream of the client's own format: its bytes pass and are read on the way."""
 
-    __slots__ = ("_format", "_frames", "_passage", "_size", "_write_error")
+    __slots__ = ("_edge", "_format", "_frames", "_passage", "_size", "_write_error")
 
     def __init__(
         self,
@@ -178,6 +178,7 @@ class Metering:
         self._format = format_name
         self._frames = 0
         self._size = 0
+        self._edge = b""
 
     @property
     def produced(self) -> int:
@@ -211,7 +212,10 @@ class Metering:
 
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
-        self._frames += data.count(b"data:")
+        # A mark may be cut in two by the end of a read.
+        edge = self._edge + data[:4]
+        self._frames += data.count(b"data:") + edge.count(b"data:")
+        self._edge = (data if len(data) > 3 else edge)[-4:]
         self._size += len(data)
         return self._passage.feed(data)
 

@@ -152,3 +152,31 @@ def test_a_responses_client_costs_the_answer_kept_once(provider, arguments):
         return
     stream = stream_of(provider, "x" * 1000, arguments=arguments)
     assert not grows(provider, "openai_responses", stream, 1.2 * 1000 * CHUNKS)
+
+
+def effort(exchange: Exchange, pieces: list[bytes]) -> int:
+    """Return the most bytes that the next piece made us hold at once."""
+    found = []
+    for piece in pieces:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        assert send(exchange, [piece])
+        found.append(tracemalloc.get_traced_memory()[1] - before)
+    return sorted(found)[len(found) // 2]
+
+
+@pytest.mark.parametrize(
+    ("provider", "client", "arguments"),
+    [(*one, False) for one in PAIRS] + [(*one, True) for one in CALLED],
+)
+@pytest.mark.usefixtures("counting")
+def test_a_chunk_is_no_more_work_the_longer_the_stream(provider, client, arguments):
+    """What is looked at or copied again shows in the memory that is taken for it."""
+    stream = stream_of(provider, "x" * 1000, arguments=arguments)
+    exchange = begun(provider, client, stream)
+    pieces = [stream.piece] * CHUNKS
+    first = effort(exchange, pieces[:40])
+    send(exchange, pieces)
+    last = effort(exchange, pieces[:40])
+    assert last < first + GROWTH_BYTES
+    finish(exchange, stream)
