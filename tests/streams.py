@@ -210,7 +210,37 @@ def _converse(text: str, *, arguments: bool) -> Stream:
     )
 
 
+def _cohere(text: str, *, arguments: bool) -> Stream:
+    def content(kind: str, said: str = "") -> Any:
+        delta = {"message": {"content": {"type": "text", "text": said}}}
+        return {"type": kind, "index": 0, "delta": delta}
+
+    def call(kind: str, said: str = "") -> Any:
+        function = {"name": "f", "arguments": said}
+        calls = {"id": "f_1", "type": "function", "function": function}
+        return {"type": kind, "index": 0, "delta": {"message": {"tool_calls": calls}}}
+
+    made, name = (call, "tool-call") if arguments else (content, "content")
+    usage = {"billed_units": {"input_tokens": 9.0, "output_tokens": 9.0}}
+    finish = "TOOL_CALL" if arguments else "COMPLETE"
+    return Stream(
+        "text/event-stream",
+        _named(
+            {"type": "message-start", "id": "m1"},
+            made(f"{name}-start"),
+            made(f"{name}-delta", '{"a":"' if arguments else ""),
+        ),
+        _named(made(f"{name}-delta", text))[0],
+        _named(
+            made(f"{name}-delta", '"}' if arguments else "."),
+            {"type": f"{name}-end", "index": 0},
+            {"type": "message-end", "delta": {"finish_reason": finish, "usage": usage}},
+        ),
+    )
+
+
 _MADE = {
+    "cohere": _cohere,
     "openai_chat": _chat,
     "openai_responses": _response,
     "anthropic": _message,

@@ -24,6 +24,7 @@ from tests import casebook
 from tests.casebook import CLIENTS, PROVIDER_FORMATS, REQUIRED, Case, Upstream, cases
 from tests.oracles.anthropic_requests import judge as judge_anthropic
 from tests.oracles.clients import CLIENTS as SDKS, Heard
+from tests.oracles.cohere_requests import judge as judge_cohere
 from tests.oracles.converse_requests import judge as judge_converse
 from tests.oracles.events import cut as cut_events
 from tests.oracles.gemini_requests import judge as judge_gemini
@@ -36,6 +37,7 @@ JUDGES = {
     "anthropic": judge_anthropic,
     "gemini": judge_gemini,
     "converse": judge_converse,
+    "cohere": judge_cohere,
 }
 """The provider's own SDK, on a request."""
 

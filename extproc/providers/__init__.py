@@ -7,6 +7,7 @@ from extproc.providers import (
     azure,
     bedrock,
     bedrock_anthropic,
+    cohere,
     gemini,
     mistral,
     openai,
@@ -21,6 +22,7 @@ NATIVE: dict[str, Provider] = {
     "anthropic": anthropic.PROVIDER,
     "gemini": gemini.PROVIDER,
     "bedrock": bedrock.PROVIDER,
+    "cohere": cohere.PROVIDER,
 }
 """The makers of APIs; their mocks serve in a start without any configuration."""
 

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pydantic
 from anthropic.types import Message, RawMessageStreamEvent
 from botocore.validate import ParamValidator
+from cohere.v2.types import V2ChatResponse, V2ChatStreamResponse
 from google.genai.types import GenerateContentResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
@@ -17,6 +19,7 @@ from tests.oracles.converse_requests import as_python, service
 from tests.oracles.events import cut
 
 _ANTHROPIC: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+_COHERE: TypeAdapter[Any] = TypeAdapter(V2ChatStreamResponse)
 _RESPONSES: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
@@ -74,7 +77,27 @@ def _parse(told: Any, shape: Any) -> None:
     assert not report.has_errors(), report.generate_report()
 
 
+def _cohere(body: bytes, *, streamed: bool) -> None:
+    if not streamed:
+        _known(V2ChatResponse.model_validate_json(body))
+        return
+    for event in cut(body):
+        read = _COHERE.validate_json(event.data)
+        assert read.type == event.name
+        _known(read)
+
+
+def _known(read: pydantic.BaseModel) -> None:
+    """Hold that the SDK knows every member, deep down: its types allow any."""
+    assert not read.model_extra, read.model_extra
+    for value in dict(read).values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, pydantic.BaseModel):
+                _known(one)
+
+
 PROVIDERS: dict[str, Callable[..., None]] = {
+    "cohere": _cohere,
     "openai_chat": _chat,
     "openai_responses": _responses,
     "anthropic": _anthropic,

@@ -17,6 +17,7 @@ from extproc.runtime import glob_pattern
 
 SHARED_KEYS = {
     "AWS_BEARER_TOKEN_BEDROCK": {"bedrock", "bedrock-anthropic"},
+    "COHERE_API_KEY": {"cohere", "cohere_openai"},
     "GEMINI_API_KEY": {"gemini", "gemini_openai"},
     "OLLAMA_API_KEY": {"ollama", "ollama_cloud"},
 }

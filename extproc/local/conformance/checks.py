@@ -170,7 +170,8 @@ def thinks(heard: Heard) -> None:
     ok(heard)
     if heard.proofs and not heard.thinking:
         raise Wrong("the thoughts of the provider were not shown")
-    if not heard.proofs and "reasoning_effort" not in set(leaves(heard.sent)):
+    asked = heard.thinking or "reasoning_effort" in set(leaves(heard.sent))
+    if not heard.proofs and not asked:
         raise NotCarried("the provider was not asked to think")
 
 

@@ -36,6 +36,7 @@ from extproc.local.conformance.prompts import Prompt
 from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
+from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import event_bytes
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.openai.api import OpenAI
@@ -98,6 +99,7 @@ class Gateway:
             "vertex": Vertex(memory, _MOCK_KEYS),
             "bedrock-anthropic": Bedrock(memory, _MOCK_KEYS),
             "vertex-anthropic": Vertex(memory, _MOCK_KEYS),
+            "cohere": Cohere(memory, _MOCK_KEYS),
         }
         # Control would fetch it.
         self._tokens = {"vertex-anthropic": memory.issue(AUDIENCE, math.inf)}

@@ -39,6 +39,7 @@ MODELS: Final = {
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     ),
     "vertex-anthropic": ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
+    "cohere": ("command-a-03-2025", "command-a-reasoning-08-2025"),
 }
 """The model of each provider, and the one that is asked to think."""
 

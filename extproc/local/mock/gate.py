@@ -18,7 +18,9 @@ CREDENTIAL_HEADERS: Final = frozenset(
 )
 
 
-OWNERS: Final = ("openai", "anthropic", "gemini", "bedrock", "azure", "vertex")
+OWNERS: Final = (
+    "openai", "anthropic", "gemini", "bedrock", "azure", "vertex", "cohere",
+)  # fmt: skip
 
 
 def check_headers(request: Request, *, credentials: frozenset[str]) -> None:

@@ -21,6 +21,7 @@ from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.bedrock.invoke import Invoke
+from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.gemini.embeddings import Counts
@@ -35,7 +36,15 @@ DEFAULT_PACE: Final = 0.002
 DEFAULT_KEYS: Final = ("sk-mock*",)
 REMEMBERED: Final = 1000
 """How many requests are kept for `/_mock/requests`."""
-PROVIDERS: Final = ("openai", "anthropic", "gemini", "bedrock", "azure", "vertex")
+PROVIDERS: Final = (
+    "openai",
+    "anthropic",
+    "gemini",
+    "bedrock",
+    "azure",
+    "vertex",
+    "cohere",
+)
 RECORDS_PATH: Final = "/_mock/requests"
 
 
@@ -189,6 +198,7 @@ async def serve(
         "bedrock": lambda: Bedrock(memory, keys),
         "azure": lambda: Azure(memory, keys),
         "vertex": lambda: Vertex(memory, keys),
+        "cohere": lambda: Cohere(memory, keys),
     }
     # The narrower claims first. They answer only what they own.
     parts: dict[str, Provider] = {
