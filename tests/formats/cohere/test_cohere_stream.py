@@ -59,12 +59,15 @@ def plan(text: str) -> Json:
     return {"type": "tool-plan-delta", "delta": {"message": {"tool_plan": text}}}
 
 
-START = {
+START: Json = {
     "type": "message-start",
     "id": "m1",
     "delta": {"message": {"role": "assistant"}},
 }
-CITED = [{"type": "citation-start", "index": 0}, {"type": "citation-end", "index": 0}]
+CITED: list[Json] = [
+    {"type": "citation-start", "index": 0},
+    {"type": "citation-end", "index": 0},
+]
 
 
 def end(reason: str = "COMPLETE", **more: Any) -> Json:
@@ -161,7 +164,7 @@ def test_an_event_out_of_turn_is_a_violation_that_names_both(state, kind):
         reader.feed(frame)
 
 
-WRONG = {
+WRONG: dict[str, list[Json]] = {
     "a block twice": [START, content(0, "text")[0], content(0, "text")[0]],
     "a call twice": [START, call(0, "f")[0], call(0, "f")[0]],
     "a call without a name": [START, {"type": "tool-call-start", "index": 0}],
@@ -179,7 +182,7 @@ def test_what_may_not_be_is_a_violation(name):
 
 def test_what_is_unknown_is_counted_and_ignored():
     reader = EventStream()
-    odd = [{"type": "tool-plan-end"}, *CITED]
+    odd: list[Json] = [{"type": "tool-plan-end"}, *CITED]
     for frame in SSEDecoder().feed(framed([START, *odd]) + b"data: [DONE]\n\n"):
         reader.feed(frame)
     assert (reader.unknown, reader.skipped) == (2, 2)
