@@ -211,7 +211,9 @@ class Account:
         tally.cost = self.cost(leg, usage) if usage is not None else None
         if admission is None:
             return None
-        tally.budgets = tuple(c.meter for c in admission.claims if c.counts == "nanos")
+        tally.budgets = tuple(
+            (c.meter, c.ends) for c in admission.claims if c.counts == "nanos"
+        )
         if usage is None:
             return Settlement(admission, Spent())
         spent = Spent(

@@ -58,8 +58,9 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: tuple[str, ...] = ()
     cost: int | None = None
     """Nano-dollars; None: nothing was used, or the model has no price."""
-    budgets: tuple[str, ...] = ()
-    """The meters (`extproc.policy.meters`) of the budgets that `cost` is charged to."""
+    budgets: tuple[tuple[str, int], ...] = ()
+    """The budgets that `cost` is charged to: each one's meter (`extproc.policy.meters`)
+    and the Unix seconds at which its period is over."""
     organization: str | None = None
     team: str | None = None
     user: str | None = None

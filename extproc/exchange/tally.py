@@ -32,7 +32,7 @@ class Tally:
     answer_bytes = 0
     dropped: tuple[str, ...] = ()
     cost: int | None = None
-    budgets: tuple[str, ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()
     organization: str | None = None
     team: str | None = None
     user: str | None = None

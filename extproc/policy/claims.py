@@ -77,6 +77,8 @@ class Left(msgspec.Struct, frozen=True, gc=False):
     remaining: int
     reset: float
     """Seconds until all of it is there again; of a budget, until its period is over."""
+    spent: int = 0
+    """Of a budget: what is charged, without what is held."""
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):

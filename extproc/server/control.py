@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +32,13 @@ from extproc.config.compile import Layout, compile_envoy
 from extproc.config.endpoint import split_address
 from extproc.config.load import ConfigError, autoconfig, load
 from extproc.config.schema import Config
+from extproc.exchange.completion import Completion
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
 from extproc.server.compiled import Compiled, Overrides
 from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
+from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
 from extproc.server.registry import Registry, open_database
 from extproc.server.rollout import Envoy, Rollout, RolloutFailed
@@ -114,7 +116,12 @@ class Control:
             workers_connected=lambda: len(self.link.peers),
             records_lost=lambda: self.link.lost,
         )
-        self.link = ControlLink(options.run / "control.sock", self.metrics.record)
+        self.ledger = Ledger(options.state / LEDGER_FILE, clock=wall_clock)
+        self.link = ControlLink(
+            options.run / "control.sock",
+            self._record,
+            balances=lambda: self.ledger.balances,
+        )
         self.metrics.registry.register(DeploymentCollector(self._deployments))
         self._config: Config | None = None
         self._runtime = Runtime.of(self._snapshot) if self._snapshot else None
@@ -256,6 +263,14 @@ class Control:
         host = address.rpartition(":")[0]
         write_private(file, f"{host}:{sock.getsockname()[1]}".encode())
         return sock
+
+    def _record(self, completions: Sequence[Completion]) -> None:
+        """Keep the workers' records: in the metrics, and in the ledger."""
+        self.metrics.record(completions)
+        try:
+            self.ledger.charge(completions)
+        except OSError as error:
+            log.error("the ledger cannot be written: %s", error.strerror)  # noqa: TRY400
 
     async def _envoy_ready(self) -> bool:
         try:

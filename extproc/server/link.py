@@ -19,7 +19,7 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
 from extproc.server.link_frames import (
     Applied,
+    Balances,
     Hello,
     Live,
     Others,
@@ -45,6 +46,7 @@ from extproc.server.link_frames import (
     from_worker,
     read_frame,
 )
+from extproc.state.base import Balance
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,10 @@ class WorkerLink:
         max_kept: int = MAX_KEPT_RECORDS,
         live: Callable[[], Live] = Live,
         on_others: Callable[[Others], None] = lambda _: None,
+        on_balances: Callable[[Mapping[str, Balance]], None] = lambda _: None,
     ) -> None:
         self.lost = 0
+        self._on_balances = on_balances
         self._live = live
         self._on_others = on_others
         self._news = asyncio.Event()
@@ -178,6 +182,8 @@ class WorkerLink:
                     self._acknowledged.set()
                 case Others() as others:
                     self._on_others(others)
+                case Balances(balances):
+                    self._on_balances(balances)
 
     async def _tell_live(self) -> None:
         told, to = Live(), self._writer
@@ -245,8 +251,13 @@ class ControlLink:
     """
 
     def __init__(
-        self, path: Path, on_records: Callable[[Sequence[Completion]], None]
+        self,
+        path: Path,
+        on_records: Callable[[Sequence[Completion]], None],
+        *,
+        balances: Callable[[], Mapping[str, Balance]] = dict,
     ) -> None:
+        self._balances = balances
         self.peers: list[Peer] = []
         self._path = path
         self._on_records = on_records
@@ -324,6 +335,8 @@ class ControlLink:
             await _closed(writer)
 
     async def _tell(self, peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if balances := self._balances():
+            writer.write(frame(Balances(dict(balances))))
         # Only the latest matters: a worker that reads slowly skips generations.
         sent: Snapshot | None = None
         while True:

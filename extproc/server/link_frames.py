@@ -14,6 +14,7 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import Snapshot
+from extproc.state.base import Balance
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """A snapshot of 200,000 keys is some 30 MB; a longer length is a stray client's bytes
@@ -81,6 +82,12 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
     snapshot: Snapshot
 
 
+class Balances(msgspec.Struct, frozen=True, tag="balances"):
+    """What has been charged to each budget, by meter; before the first snapshot."""
+
+    balances: dict[str, Balance]
+
+
 class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
     """Control has the records before this sequence: the worker may forget them."""
 
@@ -88,7 +95,7 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
 
 
 FromWorker = Hello | Applied | Refused | Records | Live
-FromControl = SnapshotMessage | RecordsKept | Others
+FromControl = SnapshotMessage | RecordsKept | Others | Balances
 
 encoder = msgspec.msgpack.Encoder()
 from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

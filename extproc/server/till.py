@@ -293,6 +293,20 @@ class NetworkTill:
         for claim, left in zip(admission.claims, said.left, strict=True):
             if claim.counts == "nanos":
                 self._remaining[claim.meter] = left.remaining
+                self._know(claim, left.spent)
+
+    def _know(self, claim: Claim, nanos: int) -> None:
+        known = self._balances.get(claim.meter)
+        if known is None or known.nanos < nanos:
+            self._balances[claim.meter] = Balance(nanos, claim.ends)
+
+    def _delivered(self, settlement: Settlement) -> None:
+        """Note what the store has charged: it may forget it."""
+        nanos = settlement.spent.nanos
+        for claim in settlement.admission.claims if nanos else ():
+            if claim.counts == "nanos":
+                known = self._balances.get(claim.meter)
+                self._know(claim, nanos + (known.nanos if known is not None else 0))
 
     def _lose(self, error: Exception) -> None:
         if not self.away:
@@ -342,8 +356,10 @@ class NetworkTill:
                 for one, reply in zip(batch, replies, strict=True)
                 if isinstance(reply, BaseException)
             ]
-            for _ in batch:
+            for one, reply in zip(batch, replies, strict=True):
                 self._unsent.popleft()
+                if not isinstance(reply, BaseException):
+                    self._delivered(one)
             self._unsent.extendleft(reversed(kept))
             self._sent.set()
             if not self._unsent:

@@ -20,7 +20,7 @@ import random  # noqa: TID251  the edge owns chance
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +31,11 @@ from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
 from extproc.server.lean import LeanServer
+from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
 from extproc.server.till import Till, make_till
+from extproc.state.base import Balance
 
 if TYPE_CHECKING:
     from extproc.server.grpcio import GrpcServer, Tls
@@ -68,6 +70,12 @@ class Worker:
             name=Path(options.socket or "tcp").stem,
             live=self._live,
             on_others=self._learn,
+            on_balances=self._seed,
+        )
+        self._balances = (
+            read_balances(options.snapshot.with_name(LEDGER_FILE))
+            if options.snapshot is not None
+            else {}
         )
 
     async def run(self) -> None:
@@ -164,6 +172,7 @@ class Worker:
                     clock=time.time,  # noqa: TID251
                 ),
             )
+            self._seed(self._balances)
         else:
             if runtime.accounting.store != self._office.runtime.accounting.store:
                 log.warning("the change of accounting.store waits for a restart")
@@ -181,6 +190,13 @@ class Worker:
         return Live(
             tuple(deployments), tuple(benches), len(routing.open), routing.retries.left
         )
+
+    def _seed(self, balances: Mapping[str, Balance]) -> None:
+        """Let no restart make a budget whole again."""
+        if self._office is None:
+            self._balances.update(balances)
+        else:
+            self._office.till.seed(balances)
 
     def _learn(self, others: Others) -> None:
         if self._office is not None:

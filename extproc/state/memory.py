@@ -80,7 +80,7 @@ class MemoryStore:
         left, slots = [], []
         for index, claim in enumerate(admission.claims):
             amount = 0 if known else claim.amount
-            slot = 0
+            slot = spent = 0
             if claim.seconds:
                 slot = slot_at(claim.seconds, now)
                 window = self._window(claim)
@@ -89,7 +89,8 @@ class MemoryStore:
                 reset = seconds_until(claim.seconds, max(window.last, slot), now)
             elif claim.counts == "nanos":
                 account = self._account(claim)
-                used = account.spent + account.held
+                spent = account.spent
+                used = spent + account.held
                 reset = claim.ends - now
             else:
                 used, reset = self._running.get(claim.meter, 0), 0.0
@@ -101,7 +102,7 @@ class MemoryStore:
                 )
                 wait = 1.0 if waiting else self._wait(claim, now)
                 return Denied(index, standing, wait, waiting=waiting)
-            left.append(Left(max(0, remaining), reset))
+            left.append(Left(max(0, remaining), reset, spent))
             slots.append(slot)
         if not known:
             self._reserve(admission, slots, expires)

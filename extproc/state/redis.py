@@ -173,7 +173,9 @@ def _slot(claim: Claim, now: float) -> int:
 def _left(claim: Claim, remaining: int, last: int, now: float) -> Left:
     if claim.seconds:
         return Left(remaining, seconds_until(claim.seconds, last, now))
-    return Left(remaining, claim.ends - now if claim.counts == "nanos" else 0.0)
+    if claim.counts == "nanos":
+        return Left(remaining, claim.ends - now, last)
+    return Left(remaining, 0.0)
 
 
 def _wait(claim: Claim, over: int, now: float) -> float | None:

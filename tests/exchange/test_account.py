@@ -315,7 +315,7 @@ def test_a_whole_answer_is_settled_with_its_own_counts_and_says_its_cost():
         Usage(9, 2, cache_read_input_tokens=4),
         False,
     )
-    assert record.budgets == ("key/app/month/UTC/1798761600",)
+    assert record.budgets == (("key/app/month/UTC/1798761600", 1_801_440_000),)
 
 
 def test_a_translated_answer_says_its_cost_too():

@@ -219,6 +219,23 @@ def test_a_store_that_forgot_everything_is_told_what_is_known():
     play(scene)
 
 
+def test_a_store_that_forgot_is_told_what_the_others_had_spent_too():
+    async def scene(played):
+        played.wire.store.seed({METER: Balance(400, ENDS)}, now=played.clock.now)
+        await played.admit(money(0))
+        played.till.settle(paid(money(0), 30))
+        await played.till.flushed()
+        played.wire.cut = True
+        await played.admit(money(1))
+        played.wire.lose()
+        played.wire.cut = False
+        while played.till.away:
+            await asyncio.sleep(0.01)
+        assert played.spent == 430
+
+    play(scene)
+
+
 def test_settlements_survive_an_outage_in_order_and_once():
     async def scene(played):
         for n in range(300):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
-import time
 
 import grpc
 import msgspec
@@ -67,13 +68,19 @@ def test_a_worker_serves_from_a_snapshot_file_and_drains(edge):
 
 
 def test_a_worker_without_a_snapshot_waits_for_control_and_can_be_stopped():
-    with temporary_folder() as folder:
+    with (
+        temporary_folder() as folder,
+        contextlib.closing(socket.socket(socket.AF_UNIX)) as control,
+    ):
+        control.bind(str(folder / "c.sock"))
+        control.listen()
+        control.settimeout(20)
         process = Process(
             sys.executable, "-m", "extproc.server.worker", "--socket", folder / "w.sock",
             "--control", folder / "c.sock", log=folder / "log",
         )  # fmt: skip
         try:
-            time.sleep(1)
+            control.accept()[0].close()  # it is up
             assert not (folder / "w.sock").exists()
             process.send(signal.SIGTERM)
             assert process.wait() == 0

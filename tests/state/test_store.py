@@ -99,7 +99,8 @@ def test_a_budget_counts_what_is_held(store):
     assert (refused.waiting, refused.retry_after) == (True, 1.0)
     store.settle(first, Spent(nanos=10), now=NOW)
     assert store.spent(("team/a/month/0",)) == (10,)
-    assert admitted(store, budget(100, 60))
+    left = admit(store, asking(budget(100, 60))).left[0]
+    assert (left.remaining, left.reset, left.spent) == (30, 1000, 10)
 
 
 def test_money_that_is_spent_is_not_waited_for(store):

@@ -2,7 +2,7 @@
 -- KEYS[1]  the tag that every key begins with, so that all of them are in one slot
 -- ARGV[1]  msgpack: {id, expires, claims}
 --   claims   {{kind, meter, limit, amount, slot, seconds, ends}}; kind: w b c
--- returns  {1, remaining, last slot, of each claim} or
+-- returns  {1, remaining, last slot (of a budget: spent), of each claim} or
 --          {0, number of the claim, remaining, last slot, slot that must be over or -1,
 --           whether only reservations are in a budget's way}
 local tag = KEYS[1]
@@ -36,6 +36,7 @@ for number, claim in ipairs(claims) do
     local money = redis.call('HMGET', tag .. 'b:' .. meter, 's', 'h')
     spent = tonumber(money[1] or 0)
     used = spent + tonumber(money[2] or 0)
+    last = spent
   else
     used = tonumber(redis.call('GET', tag .. 'c:' .. meter) or 0)
   end
