@@ -241,6 +241,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     """The client asked for usage in its stream."""
+    left_out: tuple[str, ...] = ()
+    """What only the provider whose API the client speaks has a use for, by the client's
+    names; any other can do without, and the client is told so."""
     extras: dict[str, msgspec.Raw] = {}
     """Top-level fields without a canonical word, by the client's names."""
     names: dict[str, str] = {}

@@ -163,13 +163,14 @@ def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) 
     if dialect.format.wrap is not None:
         body = dialect.format.wrap(read_members(body), {}).body
     headers = target.set_headers
+    chat = request if isinstance(request, canonical.Request) else None
     return Leg(
         target=target,
         format=dialect.format,
         model=model,
         translated=True,
-        show_usage=isinstance(request, canonical.Request) and request.include_usage,
-        dropped=rendered.dropped,
+        show_usage=chat is not None and chat.include_usage,
+        dropped=(*(chat.left_out if chat else ()), *rendered.dropped),
         kept=asked.operation.format.keep(request),
         answer_tool=rendered.answer_tool,
         attempt=_attempt(

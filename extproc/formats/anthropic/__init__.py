@@ -38,5 +38,11 @@ PROVIDER = ProviderFormat(
     read_error=read_error,
     overview=overview,
     passage=passage,
-    headers=frozenset({"anthropic-version", "anthropic-beta"}),
+    headers=frozenset(
+        {
+            "anthropic-version",
+            "anthropic-beta",
+            "anthropic-dangerous-direct-browser-access",
+        }
+    ),
 )

@@ -3,7 +3,8 @@
 https://platform.claude.com/docs/en/api/messages. Only a request for another format is
 read; what stands in none of these structs would be lost there, so it is an error that
 names the field. Fields that carry nothing for another provider are read and ignored:
-``caller`` and ``toolset_name`` of a tool call, ``eager_input_streaming`` of a tool.
+``caller`` and ``toolset_name`` of a tool call, ``eager_input_streaming`` of a tool, the
+``scope`` in which Anthropic's own cache is shared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class CacheControl(
     Struct, tag="ephemeral", tag_field="type", forbid_unknown_fields=True, gc=False
 ):
     ttl: Literal["5m", "1h"] | None = None
+    scope: str | None = None
 
 
 class TextBlock(
@@ -153,6 +155,7 @@ class Tool(Struct, forbid_unknown_fields=True, gc=False):
     strict: bool | None = None
     cache_control: CacheControl | None = None
     eager_input_streaming: bool | None = None
+    defer_loading: bool | None = None
 
 
 class ToolChoice(Struct, forbid_unknown_fields=True, gc=False):

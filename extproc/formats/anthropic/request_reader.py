@@ -38,6 +38,13 @@ NAMES: Mapping[str, str] = {
 }
 """Ours to the canonical names, but for thinking, which has two."""
 
+LEFT_OUT = frozenset({"context_management", "diagnostics", "speed"})
+"""Extras for Anthropic's own servers, which change no answer's meaning."""
+
+_SEARCH = "tool_search_tool_"
+"""What the types of Anthropic's searches for tools begin with. Who is given all tools at
+once, the deferred among them, needs no search."""
+
 _CHOICES: Mapping[str, canonical.ToolChoice] = {
     "auto": canonical.ToolChoice("auto"),
     "any": canonical.ToolChoice("required"),
@@ -51,10 +58,17 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
     if not said.messages:
         raise BadRequest("messages: there must be at least one.", param="messages")
     choice = said.tool_choice
+    extras = {
+        name: raw
+        for name, raw in members.items()
+        if name not in wire.WORDS and present(raw) is not None
+    }
+    left_out = [name for name in extras if name in LEFT_OUT]
+    tools = tuple(_read_tools(said.tools or (), left_out))
     return canonical.Request(
         model=said.model,
         messages=(*_read_system(said.system), *_read_messages(said.messages)),
-        tools=tuple(_read_tools(said.tools or ())),
+        tools=tools,
         tool_choice=_read_choice(choice),
         parallel_tool_calls=(
             False if choice and choice.disable_parallel_tool_use else None
@@ -72,11 +86,8 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         else said.service_tier,
         stream=bool(said.stream),
         include_usage=True,
-        extras={
-            name: raw
-            for name, raw in members.items()
-            if name not in wire.WORDS and present(raw) is not None
-        },
+        left_out=tuple(left_out),
+        extras={name: raw for name, raw in extras.items() if name not in LEFT_OUT},
         names={
             **NAMES,
             "thinking": "thinking" if said.thinking else "output_config.effort",
@@ -197,16 +208,22 @@ def _cache(said: wire.CacheControl | None) -> canonical.CacheControl | None:
 
 
 def _read_tools(
-    said: Sequence[msgspec.Raw],
+    said: Sequence[msgspec.Raw], left_out: list[str]
 ) -> Iterator[canonical.Tool | canonical.BuiltinTool]:
+    """Yield the tools; what need not be said of them goes to `left_out`."""
     for i, raw in enumerate(said):
         where = f"tools[{i}]"
         kind = decode(_NAMED, raw, where).type
+        if kind.startswith(_SEARCH):
+            left_out.append(where)
+            continue
         if kind not in {"", "custom"}:
             yield canonical.BuiltinTool(kind, raw)
             continue
         tool = decode(_TOOL, raw, where)
         spelling(tool.input_schema, f"{where}.input_schema")
+        if tool.defer_loading:
+            left_out.append(f"{where}.defer_loading")
         yield canonical.Tool(
             tool.name,
             tool.description,

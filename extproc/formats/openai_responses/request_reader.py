@@ -48,6 +48,11 @@ _INSTEAD_OF_INPUT = ("previous_response_id", "conversation", "prompt")
 """Members that hold words of the conversation themselves."""
 
 
+LEFT_OUT = frozenset({"client_metadata"})
+"""Extras that only tell OpenAI whose request it is. Codex sends it; it is not in the
+reference."""
+
+
 def read_request(body: bytes, members: Members) -> canonical.Request:
     """Read a request; `members` are the top level of `body`.
 
@@ -97,7 +102,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         service_tier=said.service_tier,
         stream=bool(said.stream),
         include_usage=True,
-        extras={**extras, **conversation.unsaid},
+        left_out=tuple(name for name in extras if name in LEFT_OUT),
+        extras={
+            **{name: raw for name, raw in extras.items() if name not in LEFT_OUT},
+            **conversation.unsaid,
+        },
         names=dict(NAMES),
         echo=read_echo(members),
     )

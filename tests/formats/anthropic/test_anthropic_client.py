@@ -272,6 +272,34 @@ def test_every_field_is_read(said, fields):
     assert {n: plain(getattr(request, n)) for n in fields} == plain(fields)
 
 
+def test_what_only_anthropics_servers_need_is_left_out_and_told():
+    tool = {"name": "n", "input_schema": {"type": "object"}}
+    request = read(
+        context_management={"edits": []},
+        speed="fast",
+        container="c",
+        tools=[
+            tool,
+            {**tool, "name": "d", "defer_loading": True},
+            {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"},
+            {"type": "web_search_20250305", "name": "web_search"},
+        ],
+        system=[
+            {
+                "type": "text",
+                "text": "a",
+                "cache_control": {"type": "ephemeral", "scope": "global"},
+            }
+        ],
+    )
+    assert set(request.left_out) == {
+        "context_management", "speed", "tools[1].defer_loading", "tools[2]",
+    }  # fmt: skip
+    # What may change an answer is for the provider's format to judge.
+    assert list(request.extras) == ["container"]
+    assert [type(tool) for tool in request.tools] == [c.Tool, c.Tool, c.BuiltinTool]
+
+
 def test_errors_will_name_the_clients_own_fields():
     names = read(output_config={"effort": "low"}).names
     assert names["thinking"] == "output_config.effort"

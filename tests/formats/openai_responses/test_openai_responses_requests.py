@@ -376,6 +376,18 @@ def test_all_items_of_the_sdk_are_known():
     assert len(item_kinds()) > 25
 
 
+def test_whose_request_it_is_need_not_reach_another_provider():
+    body = msgspec.json.encode(
+        {
+            "model": "m",
+            "input": "a",
+            "client_metadata": {"x-codex-installation-id": "a"},
+        }
+    )
+    request = CLIENT.read_request(body, read_members(body))
+    assert (request.left_out, request.extras) == (("client_metadata",), {})
+
+
 @pytest.mark.parametrize("kind", [{}, {"type": "item_reference"}])
 def test_a_reference_to_a_stored_item_is_refused_with_what_helps(kind):
     with pytest.raises(Unsupported, match="store: false") as caught:
