@@ -16,6 +16,9 @@ COUNTED_EXACTLY: Final = 200_000
 IMAGE_TOKENS: Final = 85
 """What an image costs, whatever its size (OpenAI's price of a low-detail image)."""
 
+_INLINE: Final = ({"bytes"}, {"mimeType", "data"})
+"""The fields of a file's own bytes: at Bedrock, at Gemini."""
+
 
 def tokens_of(text: str) -> list[str]:
     """Cut a text into tokens; joined, they are the text."""
@@ -45,6 +48,6 @@ def count_tree(value: object) -> int:
 
 
 def _count_object(value: Mapping[str, Any]) -> int:
-    if value.get("type") == "base64":
+    if value.get("type") == "base64" or value.keys() in _INLINE:
         return IMAGE_TOKENS
     return sum(count(key) + count_tree(member) for key, member in value.items())

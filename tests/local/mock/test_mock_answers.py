@@ -31,6 +31,8 @@ def test_a_long_text_and_an_image_are_estimated() -> None:
     assert tokens.count("word " * 100_000) == 100_000
     image = {"type": "base64", "data": "A" * 1000}
     assert tokens.count_tree(image) == tokens.IMAGE_TOKENS
+    for inline in ({"bytes": "A" * 1000}, {"mimeType": "a/b", "data": "A" * 1000}):
+        assert tokens.count_tree(inline) == tokens.IMAGE_TOKENS
     assert tokens.count_tree("data:image/png;base64,AAAA") == tokens.IMAGE_TOKENS
     assert tokens.count_tree([1, None, {"one": "two three"}]) == 4
 

@@ -704,6 +704,24 @@ def test_the_newer_version_has_no_sampling_fields(http: httpx.Client) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("beta", "fields"),
+    [
+        ("context-management-2025-06-27", {"context_management": {"edits": []}}),
+        (
+            "prompt-caching-scope-2026-01-05",
+            {"system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "scope": "global"}}]},
+        ),
+    ],
+)  # fmt: skip
+def test_fields_of_a_beta_need_its_flag(
+    http: httpx.Client, beta: str, fields: Any
+) -> None:
+    flagged = {**OLDER, "anthropic-beta": beta}
+    assert post(http, ask(**fields), flagged).status_code == 200
+    assert "Extra inputs" in post(http, ask(**fields), OLDER).text
+
+
 def test_fast_mode_needs_its_beta(http: httpx.Client) -> None:
     betas = {**OLDER, "anthropic-beta": "a-b-2025-01-01, fast-mode-2026-02-01"}
     assert post(http, ask(speed="fast"), betas).status_code == 200

@@ -347,7 +347,7 @@ def test_the_tables_know_what_the_sdk_knows() -> None:
     assert set(kinds(*get_args(ToolParam))) == set(TOOLS) | OPEN_TOOLS
     assert set(INCLUDABLE.values) == set(get_args(ResponseIncludable))
     hints = typing.get_type_hints(ResponseCreateParamsBase)
-    assert fields(RESPONSES) == set(hints) | {"stream"}
+    assert fields(RESPONSES) == set(hints) | {"stream", "client_metadata"}
     told = next(c for c in TOOL_CHOICE.choices if isinstance(c, Tagged)).members
     objects = [m for m in get_args(hints["tool_choice"]) if is_typeddict(m)]
     assert set(told) == set(kinds(*objects))

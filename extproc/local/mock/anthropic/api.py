@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from extproc.local.mock import directives, gate, strictjson
-from extproc.local.mock.anthropic import check, errors, messages
+from extproc.local.mock.anthropic import betas as betas_, check, errors, messages
 from extproc.local.mock.anthropic.models import MODELS, Model
 from extproc.local.mock.anthropic.rules import (
     COUNT_TOKENS,
@@ -110,7 +110,7 @@ class Anthropic:
     ) -> tuple[Mapping[str, Any], Model, Conduct]:
         """Return the body, its model, and what the model's name asks for."""
         try:
-            body = strictjson.read_object(request.body)
+            body = betas_.plain(strictjson.read_object(request.body), betas)
             check_rule(table, body)
             name, conduct = directives.split(body["model"])
         except strictjson.BadJson as exc:

@@ -336,6 +336,8 @@ RESPONSES: Final = Obj(
             )
         ),
         "prompt_cache_key": nullable(Str()),
+        # Not in the SDK's types; Codex sends it with every request.
+        "client_metadata": nullable(FreeObj()),
         "prompt_cache_options": Obj(
             {
                 "comparison_response_id": nullable(Str()),
