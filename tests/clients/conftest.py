@@ -27,6 +27,19 @@ FRAMEWORKS = {
 }
 """Each with the environment that it is in."""
 
+PATIENT = {
+    "routing": {
+        "cooldown": {
+            "failures": 1_000_000,
+            "least_outcomes": 1_000_000,
+            "seconds": 0.001,
+            "longest": 0.001,
+            "longest_retry_after": 0.001,
+        }
+    }
+}
+"""One test's failing provider is the next one's healthy provider."""
+
 QUIET = {
     "LANGSMITH_TRACING": "false",
     "LANGCHAIN_TRACING_V2": "false",
@@ -42,7 +55,7 @@ QUIET = {
 
 @pytest.fixture(scope="session")
 def world():
-    with running() as (gateway, mock):
+    with running(PATIENT) as (gateway, mock):
         yield gateway, mock
 
 
