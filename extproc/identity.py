@@ -124,6 +124,10 @@ class Grant(msgspec.Struct, frozen=True):
     blocked: bool = False
     endpoints: tuple[str, ...] = ("*",)
     """Globs of the URL paths that it may use, such as ``/v1/chat/*``."""
+    providers: tuple[str, ...] | None = None
+    """Globs of the providers whose stored things (files, batches …) it may use. A batch
+    names its models where nobody reads them, so that by default a key may only if it may
+    use every model."""
     addresses: tuple[str, ...] = ()
     """Networks (CIDR) that its clients must be in; none: any."""
     metadata: dict[str, str] = {}
@@ -144,6 +148,12 @@ class Grant(msgspec.Struct, frozen=True):
         return matches(self.models, model) and all(
             matches(globs, model) for globs in self.within
         )
+
+    def may_keep_at(self, provider: str) -> bool:
+        """Say whether the key may use what is stored at the provider of this name."""
+        if self.providers is not None:
+            return matches(self.providers, provider)
+        return all("*" in globs for globs in (self.models, *self.within))
 
 
 NOBODY = Grant("", "", ())

@@ -126,6 +126,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     routing: RoutingNumbers = RoutingNumbers()
     issuers: tuple[Issuer, ...] = ()
     """Whose JWTs are keys."""
+    keepers: tuple[TargetSpec, ...] = ()
+    """Providers that keep what is found by its id (files, batches …), the default first."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -163,6 +165,14 @@ class Target(msgspec.Struct, frozen=True):
         return spec.model or (
             original.removeprefix(spec.strip) if spec.strip else original
         )
+
+    def forward_path(self, path: str) -> str:
+        """Return where the client's own `path` behind the version, with its query, is."""
+        own, _, query = self.provider.forward_path.partition("?")
+        plain, _, asked = path.partition("?")
+        queries = "&".join(part for part in (query, asked) if part)
+        there = self.spec.base_path + own.replace("{path}", plain)
+        return f"{there}?{queries}" if queries else there
 
     def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""
@@ -216,6 +226,8 @@ class Runtime(msgspec.Struct, frozen=True):
     _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
     _groups: dict[str, VirtualModel]
     """What `group` was asked for; as many as the configuration has names."""
+    keepers: dict[str, Target]
+    """By the provider's name, the default first."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
@@ -266,6 +278,7 @@ class Runtime(msgspec.Struct, frozen=True):
             _exact=exact,
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
             _groups={},
+            keepers={spec.provider: _target(spec, given) for spec in snapshot.keepers},
         )
 
     def grant(self, key: str) -> Grant | None:

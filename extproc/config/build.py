@@ -70,6 +70,23 @@ def build(
         ),
         routing=placement.routing_numbers(config.routing),
         issuers=tuple(issuer.compiled(name) for name, issuer in config.jwt.items()),
+        keepers=_keepers(config),
+    )
+
+
+def _keepers(config: Config) -> tuple[TargetSpec, ...]:
+    """Return the providers that keep what is found by its id, the default first.
+
+    Of several keys the first: what is kept belongs to an account.
+    """
+    default = config.stored.provider
+    names = sorted(
+        (name for name, provider in config.providers.items() if provider.keeps),
+        key=lambda name: name != default,
+    )
+    return tuple(
+        _target(config, "*", TargetConfig(provider=name), name, Placement())
+        for name in names
     )
 
 

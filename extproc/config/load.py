@@ -315,6 +315,7 @@ def _files(config: Config) -> Iterator[Found]:
         for field in ("jwks_file", "ca_file"):
             if (file := getattr(issuer, field)) is not None:
                 yield from _readable(("jwt", name, field), file)
+    yield from _keeper(config)
     for name, provider in config.providers.items():
         for place in PROVIDER_FILES:
             value: object = provider
@@ -322,6 +323,20 @@ def _files(config: Config) -> Iterator[Found]:
                 value = getattr(value, step, None)
             if isinstance(value, Path):
                 yield from _readable(("providers", name, *place), value)
+
+
+def _keeper(config: Config) -> Iterator[Found]:
+    name = config.stored.provider
+    if name is None:
+        return
+    provider = config.providers.get(name)
+    if provider is None:
+        yield ("stored", "provider"), f"{name!r} is not one of the providers"
+    elif not provider.keeps:
+        yield (
+            ("stored", "provider"),
+            f"{name!r} keeps nothing: a provider of OpenAI's API does",
+        )
 
 
 def _list_of(name: str, model: ModelConfig) -> Iterator[Found]:

@@ -160,6 +160,11 @@ class ProviderConfig(Section):
         return PROVIDERS[self.type].located(self.settings)
 
     @property
+    def keeps(self) -> bool:
+        """Whether it keeps anything that is found by its id."""
+        return bool(self.kind.forward_path)
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where it is."""
         return parse_endpoint(self.base_url or self.kind.base_url)

@@ -41,6 +41,7 @@ from extproc.config.values import (
     Credential,
     Seconds,
     Section,
+    Switch,
     Text,
     Whole,
     read_seconds,
@@ -118,6 +119,8 @@ class LimitsConfig(Section):
     new_connections_per_second: Annotated[Whole, Field(ge=1, le=1_000_000)] = 2_000
     body_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 32 << 20
     """Of a request."""
+    upload_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 40)] = 512 << 20
+    """Of a file, or a form with one, which streams through: OpenAI's own limit."""
     answer_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 64 << 20
     """Of an answer that must be read whole to be translated."""
     memory_bytes: Annotated[ByteCount, Field(ge=64 << 20)] = 2 << 30
@@ -129,6 +132,8 @@ class TimeoutsConfig(Section):
 
     request: Seconds = 60.0
     """Until the request's body is here."""
+    upload: Seconds = 3600.0
+    """Until a file, or a form with one, is through: 512 MiB at 1.2 Mbit/s."""
     first_byte: Seconds = 120.0
     """Until the answer's headers, each attempt."""
     idle: Seconds = 600.0
@@ -137,6 +142,14 @@ class TimeoutsConfig(Section):
         30.0
     )
     """For open requests, when the gateway is told to stop."""
+
+
+class StoredConfig(Section):
+    """What providers keep and find by an id: files, batches and the like."""
+
+    provider: Text | None = None
+    """Who is asked where a request names no provider (``x-extproc-provider``). None: the
+    first of the file that keeps anything."""
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
@@ -189,6 +202,10 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
     routing: RoutingConfig = RoutingConfig()
+    stored: StoredConfig = StoredConfig()
+    realtime: Switch = False
+    """Whether ``/v1/realtime`` takes WebSockets. Nothing said on them is read: they are
+    counted, and not metered."""
 
 
 def unlisted(name: str, model: ModelConfig) -> list[str]:

@@ -44,6 +44,7 @@ def grant(config: Config, key: KeyConfig) -> Grant:
         expires=key.expires,
         blocked=key.blocked,
         endpoints=key.endpoints,
+        providers=key.providers,
         addresses=key.addresses,
         metadata=key.metadata,
         tags=key.tags,

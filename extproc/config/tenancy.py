@@ -216,6 +216,9 @@ class KeyHolder(Allowed):
     blocked: Switch = False
     endpoints: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
     """Globs of the URL paths that it may use, such as ``/v1/chat/*``."""
+    providers: tuple[Text, ...] | None = None
+    """Globs of the providers whose stored things (files, batches …) it may use. None: all
+    if it may use all models, else none."""
     addresses: tuple[Network, ...] = ()
     """Networks that its clients must be in."""
     tags: tuple[Text, ...] = ()

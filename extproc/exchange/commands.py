@@ -29,6 +29,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """UTF-8."""
     flags: str = ""
     """Letters of `extproc.exchange.arm`."""
+    streams: bool = False
+    """The client's own body goes on, as it comes; `body` is empty."""
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +43,13 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """Seconds that each attempt has until its answer's headers; None: as the route says."""
     limits: Headers = ()
     """What the client is told of its limits; Envoy adds them to whatever is answered."""
+
+
+class RequestChunk(msgspec.Struct, frozen=True, gc=False):
+    """Send more of the request's body, after a `Route` whose attempts stream."""
+
+    data: bytes
+    end: bool
 
 
 class Respond(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +108,7 @@ class Complete(msgspec.Struct, frozen=True, gc=False):
 
 Command = (
     Route
+    | RequestChunk
     | Respond
     | Reserve
     | AnswerHeaders

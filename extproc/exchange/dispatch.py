@@ -75,7 +75,8 @@ class Dispatch:
     def send(self, legs: tuple[Leg, ...]) -> None:
         """Note that these attempts may now be made."""
         picks = [leg.pick for leg in legs if leg.pick is not None]
-        self._ticket = Ticket(self._state, picks, self.now)
+        if picks:  # what is found by an id has no choice of deployments
+            self._ticket = Ticket(self._state, picks, self.now)
 
     def patience(self, legs: tuple[Leg, ...]) -> float:
         """Return the seconds until the answer's headers must be here."""

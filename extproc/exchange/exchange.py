@@ -104,6 +104,8 @@ class Exchange:
         if type(event) is events.Expired:
             raise UpstreamTimeout("The provider was silent for too long.")
         self.deadline = now + self._limits.idle_seconds
+        if type(event) in _OF_THE_REQUEST:
+            return self._request.receive(event)
         if self._tally.first_byte is None and type(event) is events.ResponseBody:
             self._tally.first_byte = now - self._began
             if self._tally.streamed:
@@ -119,7 +121,7 @@ class Exchange:
         """Go on with the request half."""
         commands = self._request.receive(event)
         match commands:
-            case [Route()]:
+            case [Route(), *_]:
                 self._response = ResponseHalf(
                     self._request, self._tally, self._limits, self._account
                 )
@@ -180,6 +182,10 @@ class Exchange:
         if outcome == "ok":
             self._account.learn()
         return self._account.close(half.leg, cause, produced=half.produced)
+
+
+_OF_THE_REQUEST = frozenset({events.RequestBody, events.RequestTrailers})
+"""What may still come when the provider is being asked already."""
 
 
 def _outcome(error: GatewayError | None) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import urllib.parse
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from extproc.formats import (
     anthropic,
     openai_chat,
     openai_completions,
+    openai_endpoints,
     openai_responses,
 )
 from extproc.formats.anthropic import count_tokens
@@ -30,6 +32,12 @@ class Kind(enum.Enum):
 
     RENDERED = "rendered"
     """The model in its body decides who serves it, and each attempt is rendered."""
+    FORM = "form"
+    """The model in a form decides, and the form passes as it comes."""
+    FORWARDED = "forwarded"
+    """Its path and headers decide, and its body passes unseen."""
+    REALTIME = "realtime"
+    """A WebSocket: its query decides, and what is said on it passes unseen."""
     MODELS = "models"
     MODEL = "model"
     READY = "ready"
@@ -47,9 +55,13 @@ class Operation(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What the completion's record calls it."""
-        if self.kind is Kind.RENDERED:
-            return self.format.operation
-        return str(self.kind.value)
+        match self.kind:
+            case Kind.RENDERED | Kind.FORM | Kind.REALTIME:
+                return self.format.operation
+            case Kind.FORWARDED:
+                return self.argument
+            case _:
+                return str(self.kind.value)
 
 
 _RENDERED: dict[str, AnyClientFormat] = {
@@ -62,12 +74,35 @@ _RENDERED: dict[str, AnyClientFormat] = {
     "/v2/rerank": rerank.COHERE_CLIENT,
     "/v1/messages": anthropic.CLIENT,
     "/v1/messages/count_tokens": count_tokens.CLIENT,
+    **{
+        f"/v1{endpoint.path}": endpoint.client
+        for endpoint in openai_endpoints.SENT_AS_JSON
+    },
 }
+_FORMS: dict[str, AnyClientFormat] = {
+    f"/v1{endpoint.path}": endpoint.client for endpoint in openai_endpoints.FORMS
+}
+REALTIME_PATH = "/v1/realtime"
+KEPT = (
+    "files", "uploads", "batches", "fine_tuning", "vector_stores", "assistants",
+    "threads", "conversations", "containers", "evals", "videos",
+)  # fmt: skip
+"""What OpenAI keeps by an id: https://platform.openai.com/docs/api-reference. The name is
+also that of the operation in records."""
+BATCHES = "messages/batches"
+"""Anthropic's."""
+ANSWERS = ("responses", "chat/completions")
+"""Stored too, each under its id: what is at the path itself is asked for."""
+_KEPT = re.compile(
+    rf"/v1/(?:({'|'.join(KEPT)})(?:/.*)?|messages/(batches)(?:/.*)?"
+    rf"|({'|'.join(ANSWERS)})/.+)"
+)
 _FIXED = {
     **{
         ("POST", path): Operation(Kind.RENDERED, form)
         for path, form in _RENDERED.items()
     },
+    ("GET", REALTIME_PATH): Operation(Kind.REALTIME, openai_endpoints.REALTIME.client),
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),
 }
 UNKNOWN = Operation(Kind.UNKNOWN, openai_chat.CLIENT)
@@ -78,19 +113,30 @@ _MESSAGES = "/v1/messages"
 def find_operation(method: str, path: str, headers: Mapping[str, str]) -> Operation:
     """Return what the request line asks for; `Kind.UNKNOWN` when nothing is there."""
     path = path.partition("?")[0]
-    found = _FIXED.get((method, path))
+    found = _find_form(method, path, headers) or _FIXED.get((method, path))
     if found is not None:
         return found
     # Two APIs have the same URL for their models; only one of them states its version.
-    form = anthropic.CLIENT if "anthropic-version" in headers else openai_chat.CLIENT
+    speaks_anthropic = "anthropic-version" in headers or path.startswith(_MESSAGES)
+    form = anthropic.CLIENT if speaks_anthropic else openai_chat.CLIENT
     if method == "GET" and path.startswith(_MODELS):
         if path == _MODELS:
             return Operation(Kind.MODELS, form)
         name = urllib.parse.unquote(path.removeprefix(_MODELS + "/"))
         return Operation(Kind.MODEL, form, name)
-    if path.startswith(_MESSAGES):
-        return Operation(Kind.UNKNOWN, anthropic.CLIENT)
-    return UNKNOWN
+    kept = _KEPT.fullmatch(path)
+    if kept is not None:
+        name = kept[kept.lastindex or 0].replace("/", "_")
+        return Operation(Kind.FORWARDED, form, name)
+    return Operation(Kind.UNKNOWN, form) if path.startswith(_MESSAGES) else UNKNOWN
+
+
+def _find_form(method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+    """Return the operation of a form, if this is one; some may be sent as JSON too."""
+    form = _FORMS.get(path) if method == "POST" else None
+    if form is None or headers.get("content-type", "").startswith("application/json"):
+        return None
+    return Operation(Kind.FORM, form)
 
 
 def list_models(runtime: Runtime, grant: Grant) -> list[ListedModel]:

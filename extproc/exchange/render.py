@@ -47,6 +47,8 @@ class Leg(msgspec.Struct, frozen=True):
     kept: object
     """What the client's format needs of the request to write the answer."""
     attempt: Attempt
+    unread: bool = False
+    """Of the answer only the headers come here."""
     answer_tool: str = ""
     """The tool whose call is the answer's text."""
     pick: Pick | None = None
@@ -72,7 +74,7 @@ def render(
     for pick in picks:
         target = pick.candidate.target
         try:
-            dialect = target.dialect(client, target.spec.model or asked.model)
+            dialect = target.dialect(client, target.request_model(asked.model))
             if dialect.format.name == client.name:
                 leg = _pass(asked, target, dialect)
             else:

@@ -1,7 +1,9 @@
 """The request half: from the first header to a route, or to our own answer.
 
-    HEADERS ──▶ BODY ─┬─▶ ROUTED
-                      └─▶ ADMITTING ──▶ ROUTED    what has limits waits for the store
+    HEADERS ─┬─▶ BODY ──┬─▶ ROUTED
+             │          └─▶ ADMITTING ──▶ ROUTED    what has limits waits for the store
+             ├─▶ FORM       a form: passes once its model is known
+             └─▶ ROUTED     what passes by its headers alone
 
 Authenticated by its headers alone, so that nobody without a key makes us hold 32 MiB;
 answered only when the whole body is here, so that Envoy can replay it on another worker
@@ -29,9 +31,12 @@ from extproc.exchange.account import Account
 from extproc.exchange.arm import arm
 from extproc.exchange.commands import Command, Reserve, Respond, Route
 from extproc.exchange.dispatch import Dispatch, longest_first_byte
+from extproc.exchange.form import Form
+from extproc.exchange.forward import Asker, forward, realtime, with_key
 from extproc.exchange.operations import (
     UNKNOWN,
     Kind,
+    Operation,
     find_operation,
     list_models,
     show_model,
@@ -57,6 +62,7 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     HEADERS = enum.auto()
     BODY = enum.auto()
     ADMITTING = enum.auto()
+    FORM = enum.auto()
     ROUTED = enum.auto()
 
 
@@ -79,6 +85,7 @@ class RequestHalf:
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
+        self._form: Form
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -102,31 +109,70 @@ class RequestHalf:
 
     def _on_headers(self, event: events.RequestHeaders) -> list[Command]:
         headers, runtime = event.headers, self._runtime
-        self._headers = headers
         method, path = headers.get(":method", ""), headers.get(":path", "")
         self.operation = operation = find_operation(method, path, headers)
         self._tally.operation = operation.name
         if operation.kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
+        if operation.kind is Kind.REALTIME:
+            headers = with_key(headers)
+        self._headers = headers
         self._grant = grant = authenticate(runtime, headers, at=self._tally.started)
         self._tally.key = grant.id
         match operation.kind:
-            case Kind.MODELS:
-                body = operation.format.write_models(list_models(runtime, grant))
-                return [Respond(200, body, JSON, "gw_models")]
-            case Kind.MODEL:
-                model = show_model(runtime, grant, operation.argument)
-                body = operation.format.write_model(model)
-                return [Respond(200, body, JSON, "gw_models")]
+            case Kind.MODELS | Kind.MODEL:
+                return [self._tell_models(operation)]
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
-            case Kind.RENDERED:
+            case Kind.RENDERED | Kind.FORM:
                 self._dispatch.enter(grant)
-                self._expect_body(headers, end=event.end)
-                self.state = State.BODY
+                self._expect_body(headers, operation, end=event.end)
                 return []
+            case Kind.FORWARDED:
+                return self._depart(forward(runtime, grant, headers))
+            case Kind.REALTIME:
+                return self._depart(realtime(self._asker()))
 
-    def _expect_body(self, headers: Mapping[str, str], *, end: bool) -> None:
+    def _tell_models(self, operation: Operation) -> Respond:
+        runtime, form = self._runtime, operation.format
+        if operation.kind is Kind.MODELS:
+            body = form.write_models(list_models(runtime, self._grant))
+        else:
+            model = show_model(runtime, self._grant, operation.argument)
+            body = form.write_model(model)
+        return Respond(200, body, JSON, "gw_models")
+
+    def _asker(self) -> Asker:
+        return Asker(
+            self._runtime, self._grant, self.operation, self._headers, self._dispatch,
+            self._tally,
+        )  # fmt: skip
+
+    def _depart(self, leg: Leg) -> list[Command]:
+        self._dispatch.send((leg,))
+        # Twice the same: where the connection fails, nothing has been done yet.
+        self.legs = (leg, leg)
+        self.state = State.ROUTED
+        return [Route(self._tally.id, (leg.attempt, leg.attempt))]
+
+    def _on_form(self, event: events.RequestBody) -> list[Command]:
+        commands = self._form.receive(event)
+        self.legs = self._form.legs
+        return commands
+
+    def _expect_body(
+        self, headers: Mapping[str, str], operation: Operation, *, end: bool
+    ) -> None:
+        if end:
+            raise BadRequest(
+                "The request has no body; send a "
+                f"{'form' if operation.kind is Kind.FORM else 'JSON object'}."
+            )
+        if operation.kind is Kind.FORM:
+            self._form = Form(self._asker())
+            self.state = State.FORM
+            return
+        self.state = State.BODY
         kind = headers.get("content-type", "application/json").partition(";")[0]
         if kind.strip().lower() != "application/json":
             raise UnsupportedMediaType(
@@ -140,8 +186,6 @@ class RequestHalf:
         coding = headers.get("content-encoding", "identity")
         if coding.strip().lower() != "identity":
             self._decoder = ContentDecoder(coding, limit=limit)
-        if end:
-            raise BadRequest("The request has no body; send a JSON object.")
 
     def _on_body(self, event: events.RequestBody) -> list[Command]:
         self._size += len(event.data)
@@ -167,7 +211,10 @@ class RequestHalf:
 
     def _route(self, body: bytes) -> list[Command]:
         members = read_members(body)
-        name = _string(members, "model")
+        default = self.operation.format.default_model
+        name = (
+            default if default and "model" not in members else _string(members, "model")
+        )
         self.stream = _flag(members, "stream")
         self._tally.original_model = name
         self._tally.streamed = self.stream
@@ -214,6 +261,9 @@ class RequestHalf:
         (State.ADMITTING, events.Admitted): _on_admitted,
         (State.ADMITTING, events.Denied): _on_denied,
         (State.ADMITTING, events.Expired): _on_silence,
+        (State.FORM, events.RequestBody): _on_form,
+        (State.FORM, events.RequestTrailers): _on_trailers,
+        (State.FORM, events.Expired): _on_expired,
     }
 
 

@@ -19,11 +19,12 @@ import msgspec
 
 from extproc.errors import (
     BadUpstreamAnswer,
+    BodyTooLarge,
     ClientError,
     GatewayError,
     OutOfTurn,
+    RequestTimeout,
     TruncatedStream,
-    UpstreamError,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -156,7 +157,7 @@ class ResponseHalf:
         tally = self._tally
         tally.attempts = event.attempts
         tally.status = self._status = event.status
-        self._bodiless = event.end
+        self._bodiless = event.end or self._request.legs[0].unread
         self._headers = event.headers
         tally.failed_attempts = tuple(
             f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
@@ -170,6 +171,8 @@ class ResponseHalf:
         tally.dropped = leg.dropped
         if event.details != "via_upstream":
             raise _local_reply(event)
+        if leg.unread:
+            return self._pass_unread(event)
         coding = event.headers.get("content-encoding", "identity").strip().lower()
         framing = leg.target.provider.framing
         kind = event.headers.get("content-type", "")
@@ -179,8 +182,25 @@ class ResponseHalf:
             self._decoder = _decoder(coding, limit)
         if streamed:
             return self._begin_stream(end=event.end)
+        if leg.format.opaque and event.status < 400 and not _is_json(kind):
+            tally.estimated = True
+            self.state = State.DONE if event.end else State.PASSING
+            return [AnswerHeaders(set_headers=self._report())]
         self.state = State.COLLECTING
         return self._answer() if event.end else []
+
+    def _pass_unread(self, event: events.ResponseHeaders) -> list[Command]:
+        """Let an answer go of which nothing but the headers comes here."""
+        self.state = State.DONE
+        if event.status >= 400:
+            error = self._leg.format.read_error(event.status, b"")
+            kind = event.headers.get("content-type", "")
+            # Of our own account, or in no dialect of a client's.
+            if error.status != event.status or not _is_json(kind):
+                self.state, self._bodiless = State.HEADERS, True
+                raise error
+            self.error = error
+        return [AnswerHeaders(set_headers=self._report())]
 
     def _begin_stream(self, *, end: bool) -> list[Command]:
         if end:
@@ -356,6 +376,10 @@ class ResponseHalf:
     }
 
 
+def _is_json(kind: str) -> bool:
+    return kind.partition(";")[0].strip().lower() == "application/json"
+
+
 def _decoder(coding: str, limit: int) -> ContentDecoder:
     try:
         return ContentDecoder(coding, limit=limit)
@@ -365,8 +389,12 @@ def _decoder(coding: str, limit: int) -> ContentDecoder:
         ) from None
 
 
-def _local_reply(event: events.ResponseHeaders) -> UpstreamError:
-    """Say what Envoy's own answer, made when the whole chain had failed, means."""
+def _local_reply(event: events.ResponseHeaders) -> GatewayError:
+    """Say what Envoy's own answer means: the whole chain failed, or the body on its way."""
+    if event.status == 413:
+        return BodyTooLarge("The request body is too large.")
+    if event.status == 408:
+        return RequestTimeout("The request's body did not arrive in time.")
     if event.status == 504 or "timeout" in event.details:
         return UpstreamTimeout("The provider did not answer in time.")
     return UpstreamUnreachable("The provider could not be reached.")

@@ -215,6 +215,8 @@ class ClientFormat(Generic[Q, A]):
     name: str
     operation: str = CHAT
     """``gen_ai.operation.name`` of the OpenTelemetry GenAI conventions, where it has one."""
+    default_model: str = ""
+    """Who is asked where a request names no model; empty: it must name one."""
     read_request: Callable[[bytes, Members], Q]
     """(body, its top-level members) -> request.
 
@@ -252,6 +254,9 @@ class ProviderFormat(Generic[Q, A]):
     """Reads a whole answer that passes untouched; never raises."""
     passage: Callable[[bool], Passage] = no_passage
     """(the client asked for usage) -> a stream that passes untouched."""
+    opaque: bool = False
+    """Whether an answer may be what nobody here reads, such as sound: it passes as it
+    comes, and is counted where it is JSON or a stream."""
     header_usage: Callable[[Mapping[str, str]], Usage | None] = no_header_usage
     """The usage that an answer's headers tell, where its body does not."""
     headers: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ PROVIDER = Provider(
     base_url="https://api.anthropic.com/v1",
     chat_path="/messages",
     others=(Dialect(count_tokens.PROVIDER, "/messages/count_tokens"),),
+    forward_path="{path}",
     request_id_header="request-id",
     credential_header="x-api-key",
     headers={"anthropic-version": "2023-06-01"},

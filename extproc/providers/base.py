@@ -61,6 +61,9 @@ class Provider:
     others: tuple[Dialect, ...] = ()
     """Its further APIs: of chat, each for clients that speak it themselves; of every other
     operation all that it has."""
+    forward_path: str = ""
+    """Appended to the path of the base URL for what passes to it by its path alone, such
+    as files; ``{path}`` stands for the client's own behind ``/v1``. Empty: nothing does."""
     framing: Framing = SSE
     """How a streamed answer is cut, and the content-type that it has."""
     variant: Callable[[Mapping[str, str]], Provider] | None = None
@@ -139,6 +142,7 @@ class Provider:
             base_url=filled(chosen.base_url),
             chat_path=filled(chosen.chat_path),
             stream_path=filled_or_none(chosen.stream_path),
+            forward_path=filled(chosen.forward_path),
             others=tuple(
                 dataclasses.replace(
                     other,

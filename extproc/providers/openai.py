@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from extproc.formats import openai_chat, openai_completions, openai_responses
-from extproc.formats.embeddings import openai as openai_embeddings
 from extproc.formats.openai_responses import input_tokens
-from extproc.formats.rerank import providers as rerank
+from extproc.providers import openai_dialects
 from extproc.providers.base import Dialect, Provider
 
 PROVIDER = Provider(
@@ -22,10 +21,9 @@ PROVIDER = Provider(
             # https://platform.openai.com/docs/models: the others answer as a chat.
             families=("gpt-3.5-turbo-instruct", "davinci-", "babbage-"),
         ),
-        Dialect(openai_embeddings.PROVIDER, "/embeddings"),
-        # Not of OpenAI itself, but of the servers that speak its API, such as vLLM.
-        Dialect(rerank.JINA, "/rerank"),
+        *openai_dialects.COMMON,
     ),
+    forward_path="{path}",
     request_id_header="x-request-id",
     credential_header="authorization",
     credential_prefix="Bearer ",

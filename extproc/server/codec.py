@@ -22,6 +22,7 @@ from extproc.exchange.commands import (
     Attempt,
     Command,
     Headers,
+    RequestChunk,
     Respond,
     Route,
 )
@@ -122,8 +123,12 @@ def encode(commands: Iterable[Command]) -> list[bytes]:
         match command:
             case AnswerBody(data, end):
                 messages.append(_answer_body(data, end=end))
+            case Route(chain=(Attempt(streams=True), *_)):
+                messages.append(_route(command))
             case Route():
                 messages += (_route(command), _PLACEHOLDER)
+            case RequestChunk(data, end):
+                messages.append(_request_chunk(data, end=end))
             case AnswerHeaders(status, set_headers, delete_headers):
                 messages.append(_answer_headers(status, set_headers, delete_headers))
             case Respond():
@@ -206,6 +211,14 @@ def _answer_headers(
 
 
 def _answer_body(data: bytes, *, end: bool) -> bytes:
+    return _chunk(b"\x22", data, end=end)  # response_body
+
+
+def _request_chunk(data: bytes, *, end: bool) -> bytes:
+    return _chunk(b"\x1a", data, end=end)  # request_body
+
+
+def _chunk(kind: bytes, data: bytes, *, end: bool) -> bytes:
     # Spelled out: this is once a chunk of every stream.
     last = b"\x10\x01" if end else b""
     streamed = b"\x0a" + _varint(len(data)) + data + last  # body, end_of_stream
@@ -214,7 +227,7 @@ def _answer_body(data: bytes, *, end: bool) -> bytes:
     middle = b"\x1a" + _varint(len(inner) + size)  # response.body_mutation
     outer = b"\x0a" + _varint(len(middle) + len(inner) + size)  # response
     total = len(outer) + len(middle) + len(inner) + size
-    return b"".join((b"\x22", _varint(total), outer, middle, inner, streamed))
+    return b"".join((kind, _varint(total), outer, middle, inner, streamed))
 
 
 _ANSWER_TRAILERS = _field(6)
@@ -260,8 +273,10 @@ def _rendering(key: str, attempt: Attempt) -> list[bytes]:
         attempt.delete_headers,
         attempt.flags,
     )
-    text = _nested(2, _nested(3, [attempt.body]))
-    body = _nested(1, [_BODY_KEY, *text])
+    body = []
+    if not attempt.streams:
+        text = _nested(2, _nested(3, [attempt.body]))
+        body = _nested(1, [_BODY_KEY, *text])
     value = _nested(2, _nested(5, [fixed, *body]))
     return _nested(1, [_field(1, key.encode()), *value])
 

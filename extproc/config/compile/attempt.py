@@ -68,6 +68,7 @@ function envoy_on_request(h)
   hd:replace(":authority", t["host"])
   for _, k in ipairs(t["del"] or {}) do hd:remove(k) end
   for k, v in pairs(t["set"] or {}) do hd:replace(k, v) end
+  if t["body"] == nil then return end
   local b = h:body(true)
   if b ~= nil then b:setBytes(t["body"]) end
 end
@@ -102,8 +103,9 @@ function envoy_on_response(h)
 end
 """
 """The rendering of attempt n is the metadata ``gw.t<n>``: path, host, headers to delete
-and to set, body, and the letters of `extproc.exchange.arm`. What became of it is written
-to ``gw.att``: ``a<n>`` = ``429 20``, missing when there was no answer.
+and to set, body (without one the client's own streams through), and the letters of
+`extproc.exchange.arm`. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``,
+missing when there was no answer.
 
 ``x-gw-retry`` forces the next attempt, ``x-envoy-ratelimited`` forbids it; neither reaches
 a client.
@@ -164,7 +166,10 @@ NOT_FOR_PROVIDERS_PREFIXES = (
     "x-extproc-",
     # The client SDK's version and platform: untrue for a request that we wrote.
     "x-stainless-",
-    "sec-",
+    # A browser's; sec-websocket-… is the handshake of a realtime session.
+    "sec-ch-",
+    "sec-fetch-",
+    "sec-gpc",
     "cf-",
 )
 

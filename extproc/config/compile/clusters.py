@@ -16,7 +16,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from extproc.config.compile import wire
 from extproc.config.compile.attempt import upstream_filters
 from extproc.config.compile.layout import Layout
-from extproc.config.compile.routes import NO_CLUSTER
+from extproc.config.compile.way import NO_CLUSTER
 from extproc.config.endpoint import Endpoint
 from extproc.config.providers import ProviderConfig
 

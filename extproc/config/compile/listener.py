@@ -41,13 +41,15 @@ from extproc.config.compile.layout import Layout
 from extproc.config.compile.replies import local_replies
 from extproc.config.compile.routes import ROUTES
 from extproc.config.compile.secrets import certificate_source
+from extproc.config.compile.way import UPLOAD_LIMIT, upload_limit
 from extproc.config.schema import Config
 from extproc.runtime import MAX_ATTEMPTS
 
 LISTENER = "gateway"
 
-NOT_FROM_CLIENTS_PREFIXES = ("x-envoy-", "x-gw-", "x-extproc-")
-"""Request headers that steer Envoy or the sidecar; nobody outside may send them."""
+NOT_FROM_CLIENTS_PREFIXES = ("x-envoy-", "x-gw-")
+"""Request headers that steer Envoy; nobody outside may send them. Clients say what they
+wish of the gateway in ``x-extproc-…``, which goes no further."""
 
 _LOG_FIELDS = {
     "time": "%START_TIME%",
@@ -143,7 +145,11 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         always_set_request_id_in_response=True,
         # Headers are small: 10 s is a slow-loris limit. The body's is the user's.
         request_headers_timeout=wire.seconds(10),
-        request_timeout=wire.seconds(config.timeouts.request),
+        # Envoy has one such time for all routes: that of the longest body, a file. All
+        # others the sidecar times.
+        request_timeout=wire.seconds(
+            max(config.timeouts.request, config.timeouts.upload)
+        ),
         # Where no route says otherwise: requests that Envoy answers itself.
         stream_idle_timeout=wire.seconds(config.timeouts.request + 10),
         # How late an HTTP/1.1 client learns of a cut stream (default 1 s).
@@ -186,6 +192,8 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                     max_request_bytes=config.limits.body_bytes,
                 ),
             ),
+            # In its place where files stream through.
+            wire.http_filter(UPLOAD_LIMIT, upload_limit(config), disabled=True),
             wire.http_filter(
                 "header_mutation",
                 wire.pack(

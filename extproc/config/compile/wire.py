@@ -48,6 +48,16 @@ def pack(message: betterproto2.Message) -> Any:
     return _unserialized(url, lambda: json_of(message))
 
 
+class _Empty(Any):
+    def to_dict(self, **_: object) -> Json:
+        return {}
+
+
+def empty() -> Any:
+    """Return an ``Any`` with nothing in it: of a route, it turns a filter on."""
+    return _Empty()
+
+
 def _unserialized(url: str, content: Callable[[], Json]) -> Any:
     message = _Unserialized(type_url=url)
     # A pydantic dataclass, which refuses what is not a field.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from extproc.formats import openai_chat, openai_completions, openai_responses
 from extproc.formats.openai_chat.quirks import quirky
+from extproc.providers import openai_dialects
 from extproc.providers.base import Dialect, Provider
 
 
@@ -53,10 +54,14 @@ class Preset:
             base_url=self.base_url,
             chat_path="/responses" if self.responses else "/chat/completions",
             others=(
-                (Dialect(openai_completions.PROVIDER, self.completions),)
-                if self.completions
-                else ()
+                *(
+                    (Dialect(openai_completions.PROVIDER, self.completions),)
+                    if self.completions
+                    else ()
+                ),
+                *openai_dialects.COMMON,
             ),
+            forward_path="{path}",
             credential_header=self.header,
             credential_prefix=self.prefix,
             key_variable=self.key,

@@ -1,0 +1,220 @@
+"""Requests that pass by their path: to whom, and with which of the client's headers.
+
+What a provider keeps (files, batches, fine-tuned models, stored responses …) is found by an
+id that only this provider knows. So these requests go to one provider: the one that the
+client names in ``x-extproc-provider``, or the configured default. They are decided by their
+headers alone; their bodies, of any size, never come here. They are made once: a second try
+could do a thing twice.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc.errors import BadRequest, Forbidden, NotFound
+from extproc.exchange.commands import Attempt, Headers
+from extproc.exchange.dispatch import Dispatch
+from extproc.exchange.operations import Operation
+from extproc.exchange.render import Asked, Leg
+from extproc.exchange.tally import Tally
+from extproc.formats import openai_endpoints
+from extproc.formats.base import AnyProviderFormat
+from extproc.routing.pick import pick
+from extproc.routing.plan import Pick
+from extproc.runtime import Grant, Runtime, Target
+
+PROVIDER_HEADER = "x-extproc-provider"
+
+SUBPROTOCOL_KEY = "openai-insecure-api-key."
+"""How a browser, which can set no header, hands over its key:
+https://platform.openai.com/docs/guides/realtime-websocket."""
+
+_NOT_OURS = frozenset({"content-type", "accept-encoding"})
+"""What the client says of a body and an answer that nobody here reads."""
+
+_MODEL = re.compile(r"(?:^|&)model=([^&]*)")
+
+
+def keeper(runtime: Runtime, grant: Grant, headers: Mapping[str, str]) -> Target:
+    """Return the provider that a client wants something of by its id.
+
+    Raises:
+        NotFound: there is none of this name, or none at all.
+        Forbidden: the key may not use it.
+    """
+    name = headers.get(PROVIDER_HEADER)
+    every = runtime.keepers
+    if name is None:
+        # Only one of the two APIs states its version.
+        wanted = "anthropic" if "anthropic-version" in headers else None
+        name = next(
+            (
+                name
+                for name, target in every.items()
+                if wanted is None or target.provider.name == wanted
+            ),
+            "",
+        )
+    if not grant.may_keep_at(name):
+        raise Forbidden(
+            "This API key may not use what is stored at a provider.",
+            code="provider_not_allowed",
+        )
+    if name not in every:
+        raise NotFound(
+            f"No provider {name[:100]!r} keeps anything here; "
+            f"{PROVIDER_HEADER} may name one of: {', '.join(every)}.",
+            code="provider_not_found",
+            param=PROVIDER_HEADER,
+        )
+    return every[name]
+
+
+def forward(runtime: Runtime, grant: Grant, headers: Mapping[str, str]) -> Leg:
+    """Return the one way of a request that is decided by its path.
+
+    Raises:
+        ClientError: it may not go anywhere.
+    """
+    target = keeper(runtime, grant, headers)
+    return leg(
+        target,
+        openai_endpoints.STORED.provider,
+        model="",
+        path=target.forward_path(headers[":path"].removeprefix("/v1")),
+        set_headers=own_headers(target, headers),
+    )
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who asks for what, of a request whose body is not read, or not to its end."""
+
+    runtime: Runtime
+    grant: Grant
+    operation: Operation
+    headers: Mapping[str, str]
+    dispatch: Dispatch
+    tally: Tally
+
+    def choose(self, name: str) -> Pick:
+        """Return who serves the model `name`: one, for the body can be sent but once.
+
+        Raises:
+            GatewayError: nobody does, or nobody can now.
+        """
+        tally, grant = self.tally, self.grant
+        tally.original_model = name
+        model = pick(self.runtime, grant, name)
+        asked = Asked(self.operation, self.headers, b"", {}, name, stream=False)
+        chosen = self.dispatch.choose(asked, model, grant)
+        tally.virtual_model = chosen.model.name
+        return chosen.picks[0]
+
+
+def realtime(asker: Asker) -> Leg:
+    """Return the way of a WebSocket, whose model stands in the query.
+
+    Raises:
+        ClientError: nobody serves it.
+    """
+    headers = asker.headers
+    query = headers[":path"].partition("?")[2]
+    found = _MODEL.search(query)
+    if found is None:
+        raise BadRequest(
+            "Missing required parameter: 'model', in the query.",
+            param="model",
+            code="missing_required_parameter",
+        )
+    name = urllib.parse.unquote_plus(found[1])
+    chosen = asker.choose(name)
+    target = chosen.candidate.target
+    model = target.request_model(name)
+    dialect = target.dialect(openai_endpoints.REALTIME.client, model)
+    start, end = found.span(1)
+    asked = query[:start] + urllib.parse.quote(model, safe="") + query[end:]
+    path = target.path(dialect, model, stream=False)
+    spelled = (
+        {"sec-websocket-protocol": _subprotocols(headers)}
+        if "sec-websocket-protocol" in headers
+        else {}
+    )
+    return leg(
+        target,
+        dialect.format,
+        model=model,
+        path=f"{path}{'&' if '?' in path else '?'}{asked}",
+        set_headers=(*own_headers(target, headers), *spelled.items()),
+        chosen=chosen,
+    )
+
+
+def with_key(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers with the key that a browser has put among the protocols."""
+    for word in headers.get("sec-websocket-protocol", "").split(","):
+        key = word.strip()
+        if key.startswith(SUBPROTOCOL_KEY) and "authorization" not in headers:
+            key = key.removeprefix(SUBPROTOCOL_KEY)
+            return {**headers, "authorization": f"Bearer {key}"}
+    return headers
+
+
+def _subprotocols(headers: Mapping[str, str]) -> str:
+    """Return the protocols without the client's key, which is ours and not the provider's."""
+    words = map(str.strip, headers["sec-websocket-protocol"].split(","))
+    return ", ".join(word for word in words if not word.startswith(SUBPROTOCOL_KEY))
+
+
+def own_headers(
+    target: Target, headers: Mapping[str, str], *, read: bool = False
+) -> Headers:
+    """Return what to set on a request whose body is the client's own.
+
+    Of the provider's own headers, such as its API's version, the client's word counts.
+    Where the answer is `read`, it may not be compressed.
+    """
+    mine = target.provider.format.headers
+    return tuple(
+        (name, headers.get(name, value) if name in mine else value)
+        for name, value in target.set_headers
+        if name not in _NOT_OURS or (read and name == "accept-encoding")
+    )
+
+
+def leg(
+    target: Target,
+    form: AnyProviderFormat,
+    *,
+    model: str,
+    path: str,
+    set_headers: Headers,
+    unread: bool = True,
+    chosen: Pick | None = None,
+) -> Leg:
+    """Return an attempt that leaves the body to the client."""
+    return Leg(
+        target=target,
+        format=form,
+        model=model,
+        translated=False,
+        show_usage=True,
+        dropped=(),
+        kept=None,
+        unread=unread,
+        pick=chosen,
+        attempt=Attempt(
+            cluster=target.spec.cluster,
+            path=path,
+            authority=target.spec.authority,
+            set_headers=set_headers,
+            delete_headers=tuple(
+                name for name in target.delete_headers if name != "content-encoding"
+            ),
+            body=b"",
+            streams=True,
+        ),
+    )
