@@ -1,6 +1,6 @@
 """A form with a file in it: held until its model is known, and from then on only passing.
 
-    HELD ──model──▶ PASSING ──▶ OVER
+    HELD ──the model, and a place for it──▶ SENT
 
 Every official SDK sends the fields ahead of the files, so that hardly anything is ever held.
 A form that has its model behind a file is held up to the limit that every other request has;
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from extproc.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
 from extproc.exchange import events
-from extproc.exchange.commands import Command, RequestChunk, Route
+from extproc.exchange.commands import Command, RequestChunk
 from extproc.exchange.forward import Asker, leg, own_headers
 from extproc.exchange.render import Leg
 from extproc.framing.multipart import FieldFinder, boundary_of
@@ -20,10 +20,7 @@ from extproc.framing.multipart import FieldFinder, boundary_of
 class Form:
     """Reads one form as far as it must."""
 
-    def __init__(
-        self,
-        asker: Asker,
-    ) -> None:
+    def __init__(self, asker: Asker) -> None:
         """Begin.
 
         Raises:
@@ -38,25 +35,36 @@ class Form:
         """Empty until the model is known."""
         self._finder = FieldFinder(boundary_of(headers["content-type"]), "model")
         self._held = bytearray()
+        self._ended = False
+        self._sent = False
         self._asker = asker
 
     def receive(self, event: events.RequestBody) -> list[Command]:
-        """Take more of the form; return what of it goes on.
+        """Take more of the form; return what of it goes on now.
 
         Raises:
-            ClientError: it cannot be read, or may not go anywhere.
+            GatewayError: it cannot be read, or cannot go anywhere.
         """
         self._asker.tally.request_bytes += len(event.data)
         self._finder.feed(event.data)
         if event.end:
             self._finder.close()
-        if self.legs:
+        if self._sent:
             return [RequestChunk(event.data, event.end)]
         self._held += event.data
-        if self._finder.value is None and not event.end:
-            self._check_size()
-            return []
-        return self._depart(end=event.end)
+        self._ended = event.end
+        if not self.legs:
+            if self._finder.value is not None or event.end:
+                self._decide()
+            else:
+                self._check_size()
+        return []
+
+    def release(self) -> RequestChunk:
+        """Return what was held; from now on all goes on at once."""
+        self._sent = True
+        held, self._held = bytes(self._held), bytearray()
+        return RequestChunk(held, self._ended)
 
     def _check_size(self) -> None:
         limit = self._asker.runtime.limits.max_body_bytes
@@ -66,7 +74,7 @@ class Form:
                 "field 'model' ahead of the file."
             )
 
-    def _depart(self, *, end: bool) -> list[Command]:
+    def _decide(self) -> None:
         asker = self._asker
         client = asker.operation.format
         name = self._finder.value or client.default_model
@@ -96,14 +104,7 @@ class Form:
             unread=False,
             chosen=chosen,
         )
-        # Twice the same: where the connection fails, nothing has been done yet.
         self.legs = (one, one)
-        asker.dispatch.send((one,))
-        held, self._held = bytes(self._held), bytearray()
-        return [
-            Route(asker.tally.id, tuple(one.attempt for one in self.legs)),
-            RequestChunk(held, end),
-        ]
 
     def _rename(self, asked: str, model: str) -> int:
         """Put the request model in the original's place; return how much longer it is."""

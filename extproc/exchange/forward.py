@@ -16,16 +16,17 @@ from collections.abc import Mapping
 import msgspec
 
 from extproc.errors import BadRequest, Forbidden, NotFound
+from extproc.exchange.account import Account
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.operations import Operation
 from extproc.exchange.render import Asked, Leg
 from extproc.exchange.tally import Tally
 from extproc.formats import openai_endpoints
-from extproc.formats.base import AnyProviderFormat
+from extproc.formats.base import AnyClientFormat, AnyProviderFormat
 from extproc.routing.pick import pick
 from extproc.routing.plan import Pick
-from extproc.runtime import Grant, Runtime, Target
+from extproc.runtime import Grant, Runtime, Target, VirtualModel
 
 PROVIDER_HEADER = "x-extproc-provider"
 
@@ -35,6 +36,8 @@ https://platform.openai.com/docs/guides/realtime-websocket."""
 
 _NOT_OURS = frozenset({"content-type", "accept-encoding"})
 """What the client says of a body and an answer that nobody here reads."""
+
+_NO_MODEL = VirtualModel("", (), "")
 
 _MODEL = re.compile(r"(?:^|&)model=([^&]*)")
 
@@ -74,13 +77,15 @@ def keeper(runtime: Runtime, grant: Grant, headers: Mapping[str, str]) -> Target
     return every[name]
 
 
-def forward(runtime: Runtime, grant: Grant, headers: Mapping[str, str]) -> Leg:
+def forward(asker: Asker) -> Leg:
     """Return the one way of a request that is decided by its path.
 
     Raises:
         ClientError: it may not go anywhere.
     """
-    target = keeper(runtime, grant, headers)
+    headers = asker.headers
+    target = keeper(asker.runtime, asker.grant, headers)
+    asker.open(openai_endpoints.STORED.client, "", _NO_MODEL)
     return leg(
         target,
         openai_endpoints.STORED.provider,
@@ -98,7 +103,14 @@ class Asker(msgspec.Struct, frozen=True):
     operation: Operation
     headers: Mapping[str, str]
     dispatch: Dispatch
+    account: Account
     tally: Tally
+
+    def open(self, form: AnyClientFormat, name: str, model: VirtualModel) -> Asked:
+        """Find the limits that the request is under."""
+        operation = msgspec.structs.replace(self.operation, format=form)
+        asked = Asked(operation, self.headers, b"", {}, name, stream=False)
+        return self.account.open(asked, self.grant, model)
 
     def choose(self, name: str) -> Pick:
         """Return who serves the model `name`: one, for the body can be sent but once.
@@ -109,7 +121,7 @@ class Asker(msgspec.Struct, frozen=True):
         tally, grant = self.tally, self.grant
         tally.original_model = name
         model = pick(self.runtime, grant, name)
-        asked = Asked(self.operation, self.headers, b"", {}, name, stream=False)
+        asked = self.open(self.operation.format, name, model)
         chosen = self.dispatch.choose(asked, model, grant)
         tally.virtual_model = chosen.model.name
         return chosen.picks[0]

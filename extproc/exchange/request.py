@@ -85,7 +85,7 @@ class RequestHalf:
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
-        self._form: Form
+        self._form: Form | None = None
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -129,7 +129,7 @@ class RequestHalf:
                 self._expect_body(headers, operation, end=event.end)
                 return []
             case Kind.FORWARDED:
-                return self._depart(forward(runtime, grant, headers))
+                return self._depart(forward(self._asker()))
             case Kind.REALTIME:
                 return self._depart(realtime(self._asker()))
 
@@ -145,19 +145,21 @@ class RequestHalf:
     def _asker(self) -> Asker:
         return Asker(
             self._runtime, self._grant, self.operation, self._headers, self._dispatch,
-            self._tally,
+            self._account, self._tally,
         )  # fmt: skip
 
     def _depart(self, leg: Leg) -> list[Command]:
-        self._dispatch.send((leg,))
         # Twice the same: where the connection fails, nothing has been done yet.
         self.legs = (leg, leg)
-        self.state = State.ROUTED
-        return [Route(self._tally.id, (leg.attempt, leg.attempt))]
+        return self._claim()
 
     def _on_form(self, event: events.RequestBody) -> list[Command]:
-        commands = self._form.receive(event)
-        self.legs = self._form.legs
+        form = self._form
+        assert form is not None, "a form was expected"  # noqa: S101
+        commands = form.receive(event)
+        if form.legs and not self.legs:
+            self.legs = form.legs
+            return self._claim()
         return commands
 
     def _expect_body(
@@ -223,13 +225,16 @@ class RequestHalf:
         asked = self._account.open(asked, self._grant, model)
         chosen = self._dispatch.choose(asked, model, self._grant)
         self._tally.virtual_model = chosen.model.name
-        self.legs = legs = render(
+        self.legs = render(
             asked,
             chosen.picks,
             max_bytes=self._runtime.limits.max_body_bytes,
             tally=self._tally,
         )
-        admission = self._account.claim(legs)
+        return self._claim()
+
+    def _claim(self) -> list[Command]:
+        admission = self._account.claim(self.legs)
         if admission is not None:
             self.state = State.ADMITTING
             return [Reserve(admission)]
@@ -248,9 +253,13 @@ class RequestHalf:
     def _send(self) -> list[Command]:
         legs = self.legs
         self._dispatch.send(legs)
-        self.state = State.ROUTED
         first_byte = longest_first_byte(legs)
-        return [Route(self._tally.id, arm(legs), first_byte, self._account.headers)]
+        route = Route(self._tally.id, arm(legs), first_byte, self._account.headers)
+        if self._form is not None:
+            self.state = State.FORM
+            return [route, self._form.release()]
+        self.state = State.ROUTED
+        return [route]
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         (State.HEADERS, events.RequestHeaders): _on_headers,
@@ -258,6 +267,7 @@ class RequestHalf:
         (State.HEADERS, events.Expired): _on_expired,
         (State.BODY, events.Expired): _on_expired,
         (State.BODY, events.RequestTrailers): _on_trailers,
+        (State.ADMITTING, events.RequestBody): _on_form,
         (State.ADMITTING, events.Admitted): _on_admitted,
         (State.ADMITTING, events.Denied): _on_denied,
         (State.ADMITTING, events.Expired): _on_silence,

@@ -193,7 +193,7 @@ class ResponseHalf:
         """Let an answer go of which nothing but the headers comes here."""
         self.state = State.DONE
         if event.status >= 400:
-            error = self._leg.format.read_error(event.status, b"")
+            error = self.leg.format.read_error(event.status, b"")
             kind = event.headers.get("content-type", "")
             # Of our own account, or in no dialect of a client's.
             if error.status != event.status or not _is_json(kind):

@@ -12,12 +12,16 @@ from extproc.exchange import events
 from extproc.exchange.commands import (
     AnswerBody,
     AnswerHeaders,
+    Complete,
     Leave,
     RequestChunk,
+    Reserve,
     Respond,
     Route,
 )
 from extproc.exchange.exchange import Exchange
+from extproc.identity import Allowance, Budget, RateLimit
+from extproc.policy.claims import Admitted, Denied, Left
 from extproc.runtime import Grant, Limits, ModelSpec, Runtime, Snapshot
 from extproc.usage import Usage
 from tests.exchange.test_exchange import answered, completion, headers, target
@@ -327,6 +331,90 @@ def test_a_form_that_does_not_come_is_given_up(event):
     ex, _ = begin("/v1/audio/transcriptions", content_type=FORM)
     commands = ex.receive(event, 200.0)
     assert commands[0].status == (408 if isinstance(event, events.Expired) else 400)
+
+
+# --------------------------------------------------------- limits and budgets
+
+LIMITED = Runtime.of(
+    Snapshot(
+        generation=1,
+        grants=(
+            Grant(
+                "all",
+                hashlib.sha256(b"sk-all").hexdigest(),
+                allowance=Allowance(
+                    rates=(
+                        RateLimit("requests", 60, 5),
+                        RateLimit("total_tokens", 60, 1000),
+                    ),
+                    budgets=(Budget(10**9, "month"),),
+                ),
+            ),
+        ),
+        models=(ModelSpec("whisper", (target("openai", "whisper-1"),)),),
+        keepers=(target("openai"),),
+    )
+)
+
+
+def begin_limited(path, *, method="POST", **more):
+    ex = Exchange(LIMITED, id="gw-1", started=1.0, now=100.0)
+    return ex, ex.receive(headers(path, method=method, key="sk-all", **more), 100.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/files"), ("GET", "/v1/realtime?model=whisper")]
+)
+def test_what_passes_counts_as_a_request(method, path):
+    ex, (reserve,) = begin_limited(path, method=method)
+    assert isinstance(reserve, Reserve)
+    claims = {claim.counts: claim.amount for claim in reserve.admission.claims}
+    assert claims == {"requests": 1, "total_tokens": 1, "nanos": 0}
+    left = tuple(Left(1, 1.0) for _ in reserve.admission.claims)
+    commands = ex.receive(Admitted(left), 100.1)
+    assert isinstance(commands[0], Route)
+    commands = ex.receive(answered(200), 101.0)
+    (complete,) = [one for one in commands if isinstance(one, Complete)]
+    assert complete.settlement is not None
+    assert complete.settlement.admission == reserve.admission
+
+
+def test_what_is_over_its_limit_is_refused_before_a_byte_of_it_is_sent():
+    ex, (reserve,) = begin_limited("/v1/files")
+    commands = ex.receive(Denied(0, Left(0, 30.0), retry_after=30.0), 100.1)
+    assert isinstance(commands[0], Respond)
+    assert commands[0].status == 429
+    assert ("retry-after", "30") in commands[0].headers
+    assert completion(commands).outcome == "client_error"
+    assert reserve
+
+
+def test_a_form_waits_for_its_place_and_loses_nothing():
+    ex, commands = begin_limited("/v1/audio/translations", content_type=FORM)
+    assert commands == []
+    body = form(size=3000)
+    (reserve,) = ex.receive(events.RequestBody(body[:200], end=False), 100.1)
+    assert isinstance(reserve, Reserve)
+    assert ex.receive(events.RequestBody(body[200:300], end=False), 100.2) == []
+    left = tuple(Left(1, 1.0) for _ in reserve.admission.claims)
+    route, chunk = ex.receive(Admitted(left), 100.3)
+    assert isinstance(route, Route)
+    assert chunk == RequestChunk(
+        body[:300].replace(b"whisper", b"whisper-1"), end=False
+    )
+    rest = ex.receive(events.RequestBody(body[300:], end=True), 100.4)
+    assert rest == [RequestChunk(body[300:], end=True)]
+
+
+def test_a_form_that_is_whole_before_its_verdict_goes_on_whole():
+    ex, _ = begin_limited("/v1/audio/translations", content_type=FORM)
+    body = form()
+    (reserve,) = ex.receive(events.RequestBody(body, end=True), 100.1)
+    assert isinstance(reserve, Reserve)
+    left = tuple(Left(1, 1.0) for _ in reserve.admission.claims)
+    _, chunk = ex.receive(Admitted(left), 100.3)
+    assert isinstance(chunk, RequestChunk)
+    assert chunk.end
 
 
 # ------------------------------------------------- JSON that passes to its like
