@@ -256,6 +256,48 @@ def list_providers(
         Console().print(table(entries))
 
 
+@providers.command("test")
+def try_provider(
+    name: Annotated[str, typer.Argument(help="as the configuration calls it")],
+    *,
+    config: ConfigOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="the model to ask for", metavar="MODEL")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="a running gateway to ask, with the key in EXTPROC_KEY", metavar="URL"
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="findings instead of a table")
+    ] = False,
+) -> None:
+    """Say whether a provider's address, key, model and streams work; 1 if any fails."""
+    import msgspec  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from extproc.local.providers import trial  # noqa: PLC0415
+
+    loaded = _loaded(config)
+    if name not in loaded.providers:
+        fail(f"There is no provider {name!r}; there are {', '.join(loaded.providers)}.")
+    asked = model or trial.default_model(loaded, name)
+    if asked is None:
+        fail("Which model? Say --model.")
+    if url is None:
+        findings = trial.direct(loaded, name, asked)
+    else:
+        key = os.environ.get("EXTPROC_KEY", "")
+        findings = trial.through(url, key, asked if model else f"{name}/{asked}")
+    if json:
+        print(msgspec.json.format(msgspec.json.encode(findings)).decode())
+    else:
+        Console().print(trial.table(findings))
+    raise typer.Exit(any(one.outcome == "failed" for one in findings))
+
+
 @keys.command()
 def reset(
     config: ConfigOption = None, listen: ListenOption = None, state: StateOption = None

@@ -1,0 +1,181 @@
+"""Whether a provider works is said rightly, for everything that may be wrong with it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from extproc.cli import app
+from extproc.config.load import loads
+from extproc.config.schema import Config
+from extproc.local.providers import trial
+from extproc.local.providers.trial import CHECKS, Finding, default_model
+from tests.harness import Mock, temporary_folder
+from tests.pki import Authority
+
+KEY = "sk-mock-trial"
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Mock]:
+    with temporary_folder() as folder:
+        mock = Mock(folder)
+        yield mock
+        mock.stop()
+
+
+def config(
+    base_url: str, *, type_: str = "openai", key: str = KEY, more: str = ""
+) -> Config:
+    text = (
+        f"providers:\n  p: {{type: {type_}, api_key: {key}, base_url: '{base_url}'{more}}}\n"
+        "models:\n  m: {targets: [{provider: p, model: gpt-4o}]}\n"
+    )
+    return loads(text, {}, source="g.yaml", folder=Path("/nowhere"))
+
+
+def outcomes(findings: list[Finding]) -> list[str]:
+    assert [one.check for one in findings] == list(CHECKS)
+    return [one.outcome for one in findings]
+
+
+def failed(findings: list[Finding]) -> tuple[str, str]:
+    """Return the one check that failed, and why."""
+    (one,) = [one for one in findings if one.outcome == "failed"]
+    return one.check, one.reason
+
+
+WORKING = [
+    ("openai", "/v1", "gpt-4o"),
+    ("groq", "/v1", "gpt-4o"),
+    ("anthropic", "/v1", "claude-sonnet-4-5"),
+    ("gemini", "/v1beta", "gemini-3.5-flash"),
+    ("cohere", "/v2", "command-a-03-2025"),
+]
+
+
+@pytest.mark.parametrize(("type_", "path", "model"), WORKING)
+def test_what_works_is_said_to_work(mock, type_, path, model):
+    mine = config(mock.url + path, type_=type_, key="sk-mock")
+    findings = trial.direct(mine, "p", model)
+    assert outcomes(findings) == ["ok"] * len(CHECKS), findings
+
+
+BROKEN = [
+    ("gpt-none", "model", "does not exist"),
+    ("gpt-4o[[mock: status=500]]", "answer", "(status 500)"),
+    ("gpt-4o[[mock: not-json]]", "answer", "(status 502)"),
+    ("gpt-4o[[mock: reset]]", "answer", "the connection broke"),
+    ("gpt-4o[[mock: truncate after=2]]", "stream", "ended in the middle"),
+    ("gpt-4o[[mock: error-mid-stream after=2]]", "stream", ""),
+    ("gpt-4o[[mock: no-usage]]", "usage", "include_usage"),
+]
+
+
+@pytest.mark.parametrize(("model", "check", "words"), BROKEN)
+def test_what_is_broken_is_named_and_why(mock, model, check, words):
+    found = trial.direct(config(mock.url + "/v1"), "p", model)
+    assert failed(found)[0] == check
+    assert words in failed(found)[1]
+    place = CHECKS.index(check)
+    assert outcomes(found)[:place] == ["ok"] * place
+
+
+def test_a_refused_key_is_not_shown(mock):
+    found = trial.direct(config(mock.url + "/v1", key="sk-other-secret"), "p", "gpt-4o")
+    assert failed(found) == ("key", "it was refused (status 401)")
+    assert outcomes(found)[2:] == ["untried"] * 4
+    assert "secret" not in repr(found)
+
+
+def test_a_name_that_does_not_resolve():
+    found = trial.direct(config("https://provider.invalid/v1"), "p", "m")
+    assert failed(found)[0] == "address"
+    assert "DNS" in failed(found)[1]
+
+
+def test_a_port_where_nobody_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = trial.direct(config(f"http://127.0.0.1:{port}/v1"), "p", "m")
+    assert failed(found) == ("address", "the connection is refused")
+
+
+def test_a_certificate_of_nobody_known_and_no_tls_at_all(mock):
+    with temporary_folder() as folder:
+        mine = Authority(folder).issue("127.0.0.1")
+        files = ("--tls-cert", str(mine[0]), "--tls-key", str(mine[1]))
+        secure = Mock(folder, *files)
+        try:
+            found = trial.direct(config(f"{secure.url}/v1"), "p", "gpt-4o")
+        finally:
+            secure.stop()
+    assert failed(found)[0] == "address"
+    assert "(TLS)" in failed(found)[1]
+    plain = trial.direct(config(mock.url.replace("http:", "https:") + "/v1"), "p", "m")
+    assert failed(plain)[0] == "address"
+    assert "TLS" in failed(plain)[1]
+
+
+def test_what_only_envoy_can_do_is_untried():
+    text = (
+        "providers:\n  p: {type: bedrock}\nmodels:\n  m: {targets: [{provider: p}]}\n"
+    )
+    signed = loads(text, {}, source="g.yaml", folder=Path("/nowhere"))
+    found = trial.direct(signed, "p", "amazon.nova")
+    assert outcomes(found) == ["untried"] * len(CHECKS)
+    assert "--url" in found[0].reason
+
+
+def test_the_model_asked_for_is_one_that_the_configuration_names(mock):
+    assert default_model(config(mock.url), "p") == "gpt-4o"
+    text = (
+        "providers:\n  p: {type: mistral, api_key: k}\n"
+        "models:\n  'p/*': {targets: [{provider: p, model: '*'}]}\n"
+    )
+    other = loads(text, {}, source="g.yaml", folder=Path("/nowhere"))
+    assert default_model(other, "p") == "mistral-large-latest"
+
+
+def test_a_gateway_is_asked_as_an_application_would(mock):
+    """The mock stands for a gateway: the same URL, the same answers."""
+    found = trial.through(mock.url, KEY, "gpt-4o")
+    assert outcomes(found) == ["ok"] * len(CHECKS)
+    assert failed(trial.through(mock.url, "sk-other", "gpt-4o"))[0] == "key"
+    assert failed(trial.through(mock.url, KEY, "gpt-none"))[0] == "model"
+    cut = trial.through(mock.url, KEY, "gpt-4o[[mock: truncate after=2]]")
+    assert failed(cut)[0] == "stream"
+    down = trial.through("http://gateway.invalid", KEY, "gpt-4o")
+    assert failed(down)[0] == "address"
+
+
+def test_the_command_ends_in_1_where_something_fails(mock, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        f"providers:\n  p: {{type: openai, api_key: {KEY}, base_url: '{mock.url}/v1'}}\n"
+        "models:\n  m: {targets: [{provider: p, model: gpt-4o}]}\n"
+    )
+    run = CliRunner().invoke
+    fine = run(app, ["providers", "test", "p", "--config", str(file), "--json"])
+    assert fine.exit_code == 0, fine.output
+    assert {one["outcome"] for one in json.loads(fine.output)} == {"ok"}
+    asked = ["providers", "test", "p", "--config", str(file), "--model", "gpt-none"]
+    bad = run(app, asked)
+    assert bad.exit_code == 1
+    assert "does not exist" in " ".join(bad.output.split())
+    none = run(app, ["providers", "test", "q", "--config", str(file)])
+    assert none.exit_code == 2
+    assert "there are p" in none.stderr
+    through = run(
+        app,
+        ["providers", "test", "p", "--config", str(file), "--url", mock.url,
+         "--model", "gpt-4o"],
+        env={"EXTPROC_KEY": KEY},
+    )  # fmt: skip
+    assert through.exit_code == 0, through.output
