@@ -21,7 +21,8 @@ from extproc.errors import (
     Overloaded,
     UpstreamUnreachable,
 )
-from extproc.exchange.commands import Headers, Settlement
+from extproc.exchange.commands import Headers, Settlement, TopUp
+from extproc.exchange.events import ToppedUp
 from extproc.exchange.render import Asked, Leg
 from extproc.exchange.tally import Tally
 from extproc.formats.base import CHAT
@@ -75,11 +76,12 @@ class Account:
     Attributes:
         headers: what the client is told of its limits.
         admission: what is claimed of the store, once it is.
+        cut: whether a budget has run out and the stream is to end.
     """
 
     __slots__ = (
-        "_asked", "_books", "_end_user", "_grant", "_held", "_legs", "_meters", "_model",
-        "_prompt", "_runtime", "_tally", "_told", "admission", "headers",
+        "_asked", "_asking", "_books", "_covered", "_end_user", "_grant", "_held", "_legs", "_meters", "_model",
+        "_prompt", "_runtime", "_tally", "_told", "admission", "cut", "headers",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, tally: Tally, books: Books) -> None:
@@ -89,6 +91,10 @@ class Account:
         self._tally = tally
         self._books = books
         self._held = False
+        self.cut = False
+        self._asking = False
+        self._covered = 0
+        """Output tokens that are reserved for; 0: as many as there can be."""
         self._meters: list[Meters] = []
         self._told = _Told()
         self._prompt: Tokens | None = None
@@ -168,6 +174,41 @@ class Account:
         )
         return _refusal(claim, verdict)
 
+    @property
+    def cuts(self) -> bool:
+        """Whether the key has its streams ended when a budget runs out."""
+        return self._grant.cut_off and self._asked.stream
+
+    def watch(self, leg: Leg, produced: int) -> TopUp | None:
+        """Return what more has to be reserved for a stream that has got so far.
+
+        In steps of what was reserved first, and ahead of time: nothing of the answer
+        waits for the store.
+        """
+        covered = self._covered
+        if not covered or self._asking or self.admission is None:
+            return None
+        if produced * 5 < covered * 4:
+            return None
+        price = self.price(leg)
+        if price is None:
+            return None
+        step = max(self._usual_output(), _LEAST_STEP)
+        prompt, tier = self._prompt_tokens().expected, self._told.tier
+        nanos = cost(price, Usage(prompt, covered + step), tier=tier) - cost(
+            price, Usage(prompt, covered), tier=tier
+        )
+        self._asking = True
+        return TopUp(self.admission, nanos)
+
+    def topped_up(self, event: ToppedUp) -> None:
+        """Note what came of it: what is refused is not asked for again."""
+        if event.granted:
+            self._asking = False
+            self._covered += max(self._usual_output(), _LEAST_STEP)
+        elif self.cuts:
+            self.cut = True
+
     def price(self, leg: Leg) -> Price | None:
         """Return what the model of `leg` costs."""
         spec = leg.target.spec
@@ -201,12 +242,7 @@ class Account:
             # Of a verdict that is still awaited too: releasing first wins.
             return Settlement(admission, NOTHING) if admission is not None else None
         if tally.estimated and self._counts and (error is None or produced):
-            if tally.usage is None:
-                tally.usage = Usage(self._prompt_tokens().expected, produced)
-            else:
-                # An interrupted stream: the last report may be older than what came.
-                output = max(tally.usage.output_tokens, produced)
-                tally.usage = msgspec.structs.replace(tally.usage, output_tokens=output)
+            tally.usage = self.produced(tally.usage, produced)
         usage = tally.usage
         tally.cost = self.cost(leg, usage) if usage is not None else None
         if admission is None:
@@ -222,6 +258,16 @@ class Account:
             nanos=tally.cost or 0,
         )
         return Settlement(admission, spent)
+
+    def produced(self, usage: Usage | None, output: int) -> Usage:
+        """Return what an answer that is not whole has used.
+
+        What the provider has reported of it, if anything, may be older than what came.
+        """
+        if usage is None:
+            return Usage(self._prompt_tokens().expected, output)
+        most = max(usage.output_tokens, output)
+        return msgspec.structs.replace(usage, output_tokens=most)
 
     def learn(self) -> None:
         """Remember how long the answer was, for the next of its kind."""
@@ -264,13 +310,9 @@ class Account:
         return (
             self._told.most is None
             and self._asked.operation.format.name in _MOST_OUTPUT
-            and not self._cuts
+            and not self.cuts
             and any(purse.budget.hard for m in self._meters for purse in m.purses)
         )
-
-    @property
-    def _cuts(self) -> bool:
-        return self._grant.cut_off and self._asked.stream
 
     def _prompt_tokens(self) -> Tokens:
         if self._prompt is None:
@@ -293,6 +335,8 @@ class Account:
         known = self._books.outputs.expected(self._grant.id, self._model)
         if known is None:
             known = DEFAULT_OUTPUT if told.most is None else told.most * told.choices
+            # What can be cut off later is let begin with little.
+            known = min(known, _LEAST_STEP) if self.cuts else known
         return known if told.most is None else min(known, told.most * told.choices)
 
     def _money(self, meters: list[Meters]) -> list[Claim]:
@@ -316,9 +360,11 @@ class Account:
                 usual = max(usual, self._usual(price))
                 most = max(most, self._most(price, leg))
         claims = []
+        if any(not purse.budget.hard for purse in purses) or self.cuts:
+            self._covered = self._usual_output()
         for purse in purses:
             start, end = self._books.calendar.period(purse.budget, runtime.zones, now)
-            hard = purse.budget.hard and not self._cuts
+            hard = purse.budget.hard and not self.cuts
             claims.append(
                 Claim(
                     f"{purse.meter}{start}", "nanos", purse.budget.nanos,
@@ -350,6 +396,9 @@ class Account:
                 at=self._tally.started,
             )
 
+
+_LEAST_STEP = 200
+"""Output tokens: a stream asks the store for more some times a second at most."""
 
 _COSTS_TOKENS = frozenset({CHAT, "text_completion", "embeddings"})
 

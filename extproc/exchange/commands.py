@@ -68,6 +68,13 @@ class Reserve(msgspec.Struct, frozen=True, gc=False):
     admission: Admission
 
 
+class TopUp(msgspec.Struct, frozen=True, gc=False):
+    """Reserve more for a stream that turns out longer; what comes of it is an event."""
+
+    admission: Admission
+    nanos: int
+
+
 class AnswerHeaders(msgspec.Struct, frozen=True, gc=False):
     """Let the answer's headers go, changed."""
 
@@ -111,6 +118,7 @@ Command = (
     | RequestChunk
     | Respond
     | Reserve
+    | TopUp
     | AnswerHeaders
     | AnswerBody
     | AnswerTrailers

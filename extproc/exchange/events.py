@@ -11,7 +11,7 @@ from extproc.policy.claims import Admitted, Denied
 __all__ = [
     "Admitted", "Closed", "Denied", "Event", "Expired", "FailedAttempt", "RequestBody",
     "RequestHeaders", "RequestTrailers", "ResponseBody", "ResponseHeaders",
-    "ResponseTrailers",
+    "ResponseTrailers", "ToppedUp",
 ]  # fmt: skip
 
 
@@ -72,6 +72,12 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
     """The exchange's own deadline has passed."""
 
 
+class ToppedUp(msgspec.Struct, frozen=True, gc=False):
+    """What came of a `TopUp`."""
+
+    granted: bool
+
+
 class Closed(msgspec.Struct, frozen=True, gc=False):
     """Envoy has ended the stream: nothing can be said any more."""
 
@@ -87,4 +93,5 @@ Event = (
     | Closed
     | Admitted
     | Denied
+    | ToppedUp
 )

@@ -84,6 +84,9 @@ class Exchange:
         """Return what `event` leads to; after the end, nothing."""
         if self.completed:
             return []
+        if type(event) is events.ToppedUp:
+            self._account.topped_up(event)
+            return []
         self._dispatch.now = now
         if type(event) is events.Closed:
             # Envoy had the last word before we did: the client left, or a reset.

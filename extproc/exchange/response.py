@@ -207,7 +207,9 @@ class ResponseHalf:
             raise TruncatedStream("The provider's stream is empty.")
         leg, form = self.leg, self.leg.format
         framing = leg.target.provider.framing
-        if leg.translated:
+        # A stream that may be cut must be ours to write: only then can we end it well.
+        written = leg.translated or self._account.cuts
+        if written:
             reader = form.stream_reader()
             self._stream = Translation(
                 framing.decoder(),
@@ -222,7 +224,7 @@ class ResponseHalf:
             )
         self.state = State.STREAMING
         # A passage takes another framing off, too.
-        new = leg.translated or framing is not SSE
+        new = written or framing is not SSE
         kind = (("content-type", SSE.content_type),) if new else ()
         return [
             AnswerHeaders(
@@ -236,8 +238,24 @@ class ResponseHalf:
         self._tally.answer_bytes += len(event.data)
         out = stream.feed(self._decode(event.data) if self._decoder else event.data)
         if not event.end and not stream.over:
+            account = self._account
+            if account.cut and isinstance(stream, Translation):
+                return self._cut(stream, out)
+            more = account.watch(self.leg, stream.produced)
+            if more is not None:
+                return [AnswerBody(out, end=False), more]
             return [AnswerBody(out, end=False)]
         return self._end_stream(out)
+
+    def _cut(self, stream: Translation, out: bytes) -> list[Command]:
+        """End the answer here, in the client's own words; the provider is reset."""
+        usage = self._account.produced(stream.usage, stream.produced)
+        out += stream.cut(usage)
+        self._tally.usage = usage
+        self._tally.response_model = stream.model
+        self._tally.estimated = True
+        self.state = State.DONE
+        return [AnswerBody(out, end=True)]
 
     def abandon(self) -> None:
         """Note what had been produced when the client left or the upstream broke off."""

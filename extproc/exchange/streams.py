@@ -81,8 +81,10 @@ class Translation:
     """A stream of another format: frames to events to the client's frames."""
 
     __slots__ = (
+        "_finished",
         "_frames",
         "_letters",
+        "_open",
         "_pieces",
         "_reader",
         "_writer",
@@ -103,6 +105,8 @@ class Translation:
         self.over = False
         self._letters = 0
         self._pieces = 0
+        self._open: dict[tuple[int, int], None] = {}
+        self._finished: set[int] = set()
         self._frames = frames
         self._reader = reader
         self._writer = writer
@@ -146,13 +150,36 @@ class Translation:
         """See `Stream.fail`; the writer knows what its client has to hear at the end."""
         return self._writer.write([canonical.Failed(error)])
 
+    def cut(self, usage: Usage) -> bytes:
+        """Return what ends the client's stream here, as if it had become too long."""
+        self.over = True
+        choices = dict.fromkeys(choice for choice, _ in self._open) or {0: None}
+        return self._writer.write(
+            [
+                *(canonical.PartEnded(index, choice) for choice, index in self._open),
+                *(
+                    canonical.Finished("length", choice=choice)
+                    for choice in choices
+                    if choice not in self._finished
+                ),
+                canonical.Reported(usage),
+                canonical.Ended(),
+            ]
+        )
+
     def _note(self, seen: Sequence[canonical.Event]) -> None:
         for event in seen:
             if type(event) is canonical.Delta:
                 self._pieces += 1
                 self._letters += len(event.text)
                 continue
-            if isinstance(event, canonical.Reported):
+            if isinstance(event, canonical.PartStarted):
+                self._open[event.choice, event.index] = None
+            elif isinstance(event, canonical.PartEnded):
+                self._open.pop((event.choice, event.index), None)
+            elif isinstance(event, canonical.Finished):
+                self._finished.add(event.choice)
+            elif isinstance(event, canonical.Reported):
                 self.usage = event.usage
             elif isinstance(event, canonical.Started):
                 self.model = event.model or None

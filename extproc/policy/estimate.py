@@ -21,7 +21,7 @@ DEFAULT_OUTPUT = 1_000
 """Output tokens of an answer of which nothing is known: a page and a half of text."""
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{1024,}")
-_ADDRESS = re.compile(rb'"(?:image_url|file_url|file_id)"')
+_ADDRESS = re.compile(rb'"(?:image_url|file_url|file_id)"\s*:')
 _NOT_ASCII = bytes(range(128, 256))
 
 _MEDIA_TOKENS = 1_500
@@ -52,6 +52,7 @@ def prompt_tokens(body: bytes) -> Tokens:
     expected = most = 0
     size = len(body)
     text = body
+    media: list[int] = []
     if size > 1024:
         media = [match.end() - match.start() for match in _BASE64.finditer(body)]
         if media:
@@ -59,7 +60,9 @@ def prompt_tokens(body: bytes) -> Tokens:
             for length in media:
                 expected += max(_MEDIA_TOKENS, length // _MEDIA_BYTES_A_TOKEN)
                 most += max(_MOST_MEDIA_TOKENS, length // _MOST_MEDIA_BYTES_A_TOKEN)
-    addresses = len(_ADDRESS.findall(text)) if b"_url" in text or b"_id" in text else 0
+    addresses = 0
+    if b"_url" in text or b"_id" in text:
+        addresses = max(0, len(_ADDRESS.findall(text)) - len(media))
     expected += addresses * _MEDIA_TOKENS
     most += addresses * _MOST_MEDIA_TOKENS
     size = len(text)

@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 
 from extproc.exchange import events
-from extproc.exchange.commands import Command, Complete, Leave, Reserve
+from extproc.exchange.commands import Command, Complete, Leave, Reserve, TopUp
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
@@ -55,12 +55,14 @@ class Call:
     meantime waits its turn.
     """
 
-    __slots__ = ("_exchange", "_office", "_waiting", "finished", "work")
+    __slots__ = ("_exchange", "_more", "_office", "_waiting", "finished", "work")
 
     def __init__(self, office: Office) -> None:
         self._office = office
         self._exchange: Exchange | None = None
         self._waiting: list[events.Event] = []
+        self._more: asyncio.Future[bool] | None = None
+        """What will say whether more money is reserved; looked at when more comes."""
         self.finished = False
         """Nothing more will be said: end the stream with OK."""
         self.work: Callable[[], Worked] | asyncio.Future[Verdict] | None = None
@@ -131,6 +133,9 @@ class Call:
         if self.work is not None:
             self._waiting.append(event)
             return []
+        if self._more is not None and self._more.done():
+            granted, self._more = self._more.result(), None
+            exchange.receive(events.ToppedUp(granted), now)
         if isinstance(event, _BODIES) and exchange.weight(event) > HEAVY_BYTES:
             self.work = functools.partial(_work, exchange, event, now)
             return []
@@ -150,6 +155,16 @@ class Call:
                 self._office.record(command.completion)
                 if command.settlement is not None:
                     self._office.till.settle(command.settlement)
+            elif type(command) is TopUp:
+                self._ask_more(command)
+
+    def _ask_more(self, command: TopUp) -> None:
+        granted = self._office.till.top_up(command.admission, command.nanos)
+        if isinstance(granted, asyncio.Future):
+            self._more = granted
+        elif self._exchange is not None:
+            # It says nothing at once: whatever follows, follows at the next message.
+            self._exchange.receive(events.ToppedUp(granted), 0.0)
 
     def _reserved(self, commands: list[Command], now: float) -> list[bytes]:
         """Ask the till, if that is what is to be done; return what its verdict leads to."""

@@ -65,6 +65,9 @@ class Till(Protocol):
     def settle(self, settlement: Settlement) -> None:
         """Charge what was used; never waits, and counts once."""
 
+    def top_up(self, admission: Admission, nanos: int) -> bool | asyncio.Future[bool]:
+        """Reserve more money; return whether there is so much, or what will say so."""
+
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """Raise what is spent to what control knows."""
 
@@ -131,6 +134,14 @@ class MemoryTill:
         """See `Till.settle`."""
         self._open.discard(settlement.admission)
         self._store.settle(settlement.admission, settlement.spent, now=self._clock())
+
+    def top_up(self, admission: Admission, nanos: int) -> bool:
+        """See `Till.top_up`."""
+        now = self._clock()
+        expires = now + self.accounting.hold_seconds
+        self._open.discard(admission)
+        self._open.add(admission, expires)
+        return self._store.top_up(admission, nanos, now=now, expires=expires)
 
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """See `Till.seed`."""
@@ -214,6 +225,23 @@ class NetworkTill:
         self._unsent.append(settlement)
         self._arrived.set()
 
+    def top_up(self, admission: Admission, nanos: int) -> bool | asyncio.Future[bool]:
+        """See `Till.top_up`; while the store is away, no: the lease is for requests."""
+        if self.away:
+            return False
+        loop = asyncio.get_running_loop()
+        granted: asyncio.Future[bool] = loop.create_future()
+        now = self._clock()
+        expires = now + self.accounting.hold_seconds
+        self._open.discard(admission)
+        self._open.add(admission, expires)
+        asking = loop.create_task(
+            self._ask_more(admission, nanos, granted, now, expires)
+        )
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return granted
+
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """See `Till.seed`."""
         self._balances.update(balances)
@@ -259,6 +287,23 @@ class NetworkTill:
         elif isinstance(said, Admitted) and isinstance(verdict.result(), Denied):
             # Too late: it has been refused meanwhile, and nobody else will settle it.
             self.settle(Settlement(admission, NOTHING))
+
+    async def _ask_more(
+        self,
+        admission: Admission,
+        nanos: int,
+        granted: asyncio.Future[bool],
+        now: float,
+        expires: float,
+    ) -> None:
+        try:
+            said: bool = await _awaited(
+                self._store.top_up(admission, nanos, now=now, expires=expires)
+            )
+        except self._error as error:
+            self._lose(error)
+            said = False
+        granted.set_result(said)
 
     def _late(
         self, admission: Admission, verdict: asyncio.Future[Verdict], expires: float

@@ -35,6 +35,7 @@ KEYS = {
     "tpm": {"rate_limits": {"tokens_per_hour": 1500}},
     "parallel": {"concurrency": 7},
     "ledger": {"budgets": [{"usd": 1000, "period": "total"}]},
+    "cut": {"budgets": [{"usd": 0.3, "period": "total"}], "cut_off": True},
     "told": {"rate_limits": {"requests_per_hour": 1000, "tokens_per_hour": 100000}},
 }  # fmt: skip
 
@@ -46,14 +47,18 @@ def here(request):
         yield made
 
 
-@pytest.fixture
-def table(here):
-    def add(scenario, asked, admitted, spent, limit, over):
-        store, _, gateways = here.name.partition("-")
-        row = (store, gateways, scenario, asked, admitted, spent, limit, over)
-        ROWS.append(tuple(map(str, row)))
+@pytest.fixture(scope="session")
+def rows():
+    def add(name, *row):
+        store, _, gateways = name.partition("-")
+        ROWS.append(tuple(map(str, (store, gateways, *row))))
 
     return add
+
+
+@pytest.fixture
+def table(here, rows):
+    return lambda *row: rows(here.name, *row)
 
 
 def pytest_terminal_summary(terminalreporter):

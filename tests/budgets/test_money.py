@@ -168,6 +168,25 @@ def test_the_books_agree_with_the_provider(here, table):
     )
 
 
+def test_a_stream_is_cut_off_when_the_money_is_gone_and_ends_well(here, table):
+    long = " ".join(f"w{n}" for n in range(2_000))
+    (one,) = here.ask(
+        [{"key": key_of("cut"), "body": chat(stream=True, text=long, max_tokens=5_000)}]
+    )
+    assert one.status == 200
+    frames = one.body.split(b"\n\n")
+    assert frames[-2:] == [b"data: [DONE]", b""]
+    assert one.ended
+    assert b'"finish_reason":"length"' in one.body
+    (record,) = here.records("cut", 1)
+    assert (record.outcome, record.estimated) == ("ok", True)
+    assert record.usage is not None
+    assert one.usage()["completion_tokens"] == record.usage.output_tokens
+    over = max(0, record.cost - 300_000_000)
+    table("$0.3, cut off", 1, 1, f"${show(record.cost)}", "$0.3", f"${show(over)}")
+    assert 100_000_000 < record.cost <= 300_000_000
+
+
 def test_whatever_is_answered_says_where_the_limits_are(here):
     fine, refused = here.ask(
         [

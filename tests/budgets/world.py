@@ -33,6 +33,8 @@ class Asked:
     status: int
     headers: dict[str, str]
     body: bytes
+    ended: bool = False
+    """Whether the body came to HTTP's own end."""
     left: bool = False
     """Whether it went away before the end."""
 
@@ -90,7 +92,12 @@ async def ask(
             writer.transport.abort()
             return Asked(status, headers, seen, left=True)
         raw = await reader.read()
-        return Asked(status, headers, _dechunked(raw, headers))
+        return Asked(
+            status,
+            headers,
+            _dechunked(raw, headers),
+            ended=raw.endswith(b"\r\n0\r\n\r\n"),
+        )
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -181,15 +188,24 @@ class World:
 
 
 @contextlib.contextmanager
-def world(name: str, *, gateways: int, redis: bool, keys: dict[str, Any], pace_ms=1.0):
+def world(
+    name: str,
+    *,
+    gateways: int,
+    redis: bool,
+    keys: dict[str, Any],
+    pace_ms: float = 1.0,
+    keep: bool = False,
+    **accounting: Any,
+):
     """Run `gateways` gateways over one store; `keys` are those of ``gateway.yaml``."""
     with temporary_folder() as folder, contextlib.ExitStack() as stack:
-        server = RedisServer() if redis else None
+        server = RedisServer(keep=keep) if redis else None
         if server is not None:
             stack.callback(server.stop)
         mock = Mock(folder, pace_ms=pace_ms)
         stack.callback(mock.stop)
-        accounting: dict[str, Any] = {"deadline": 5}
+        accounting = {"deadline": 5, **accounting}
         if server is not None:
             accounting["store"] = server.url
         config = mock_config(

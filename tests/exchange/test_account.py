@@ -10,7 +10,14 @@ import msgspec
 import pytest
 
 from extproc.exchange import events
-from extproc.exchange.commands import Complete, Reserve, Respond, Route
+from extproc.exchange.commands import (
+    AnswerBody,
+    Complete,
+    Reserve,
+    Respond,
+    Route,
+    TopUp,
+)
 from extproc.exchange.exchange import Exchange
 from extproc.identity import (
     NANOS,
@@ -418,3 +425,131 @@ def test_a_verdict_that_does_not_come_is_answered():
     settlement, _ = settled(commands)
     assert settlement is not None
     assert settlement.spent == NOTHING
+
+
+def words(number, first=0):
+    chunk = {"id": "c", "object": "chat.completion.chunk", "model": "m", "created": 1}
+    return b"".join(
+        b"data: %s\n\n"
+        % json.dumps(
+            {
+                **chunk,
+                "choices": [
+                    {"index": 0, "delta": {"content": f"w{n} "}, "finish_reason": None}
+                ],
+            }
+        ).encode()
+        for n in range(first, first + number)
+    )
+
+
+def streaming(rt, **body):
+    ex, commands = ask(rt, stream=True, **body)
+    admit(ex, commands)
+    ex.receive(answered(kind="text/event-stream"), 1.0)
+    return ex, commands
+
+
+def said(commands):
+    return b"".join(c.data for c in commands if isinstance(c, AnswerBody))
+
+
+SOFT = msgspec.structs.replace(MONTH, hard=False)
+
+
+def test_a_soft_stream_reserves_more_as_it_runs_and_before_it_has_to():
+    ex, commands = streaming(runtime(allow(budgets=(SOFT,))), max_tokens=10_000)
+    reserved = claims(commands)[0].amount
+    assert reserved == pytest.approx(10_000 * 8_000, rel=0.01)
+    books = Books()
+    for _ in range(9):
+        books.outputs.learn("app", "gpt", 300)
+    ex, commands = ask(runtime(allow(budgets=(SOFT,))), books=books, stream=True)
+    assert claims(commands)[0].amount == pytest.approx(300 * 8_000, rel=0.1)
+    admit(ex, commands)
+    ex.receive(answered(kind="text/event-stream"), 1.0)
+    assert not any(
+        isinstance(c, TopUp)
+        for c in ex.receive(events.ResponseBody(words(200), end=False), 1.1)
+    )
+    _, more = ex.receive(events.ResponseBody(words(60), end=False), 1.2)
+    assert isinstance(more, TopUp)
+    assert more.nanos == 300 * 8_000
+    # Asked once, until there is an answer.
+    assert len(ex.receive(events.ResponseBody(words(90), end=False), 1.3)) == 1
+    ex.receive(events.ToppedUp(granted=True), 1.4)
+    assert len(ex.receive(events.ResponseBody(words(90), end=False), 1.5)) == 1
+    assert len(ex.receive(events.ResponseBody(words(90), end=False), 1.6)) == 2
+    # Refused, and not a key that has its streams cut: it runs on.
+    ex.receive(events.ToppedUp(granted=False), 1.7)
+    assert len(ex.receive(events.ResponseBody(words(900), end=False), 1.8)) == 1
+
+
+def test_a_hard_budget_has_reserved_for_all_there_can_be():
+    ex, _ = streaming(runtime(allow(budgets=(MONTH,))), max_tokens=100)
+    for n in range(100):
+        commands = ex.receive(events.ResponseBody(words(1, n), end=False), 1.1)
+        assert len(commands) == 1
+
+
+def test_who_has_it_so_is_cut_off_with_a_finish_of_its_own():
+    rt = runtime(allow(budgets=(MONTH,)), grant={"cut_off": True})
+    ex, commands = streaming(rt, max_tokens=300, stream_options={"include_usage": True})
+    # As many as usual, though the budget is hard.
+    assert claims(commands)[0].amount < 200 * 8_000 + 200_000
+    first = ex.receive(events.ResponseBody(words(170), end=False), 1.1)
+    assert isinstance(first[-1], TopUp)
+    ex.receive(events.ToppedUp(granted=False), 1.2)
+    last = ex.receive(events.ResponseBody(words(5, 170), end=False), 1.3)
+    assert last[0].end
+    frames = [f for f in (said(first) + said(last)).split(b"\n\n") if f]
+    assert frames[-1] == b"data: [DONE]"
+    parsed = [json.loads(f.removeprefix(b"data: ")) for f in frames[:-1]]
+    text = "".join(
+        c["delta"].get("content") or "" for p in parsed for c in p["choices"]
+    )
+    assert text == "".join(f"w{n} " for n in range(175))
+    finishes = [c["finish_reason"] for p in parsed for c in p["choices"]]
+    assert [f for f in finishes if f] == ["length"]
+    settlement, record = settled(last)
+    assert settlement is not None
+    assert settlement.spent.output_tokens == parsed[-1]["usage"]["completion_tokens"]
+    assert 175 <= settlement.spent.output_tokens <= 220
+    assert (record.outcome, record.estimated) == ("ok", True)
+
+
+def test_a_cut_is_spelled_as_the_client_does():
+    rt = runtime(allow(budgets=(MONTH,)), grant={"cut_off": True})
+    ex, commands = ask(
+        rt, "claude", path="/v1/messages", max_tokens=300, stream=True,
+        messages=[{"role": "user", "content": "Hi"}],
+    )  # fmt: skip
+    admit(ex, commands)
+    ex.receive(answered(kind="text/event-stream"), 1.0)
+    opening = [
+        {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0,
+         "content_block": {"type": "text", "text": ""}},
+    ]  # fmt: skip
+    deltas = [
+        {"type": "content_block_delta", "index": 0,
+         "delta": {"type": "text_delta", "text": "word "}}
+    ] * 270  # fmt: skip
+
+    def events_of(items):
+        return b"".join(
+            b"event: %s\ndata: %s\n\n" % (i["type"].encode(), json.dumps(i).encode())
+            for i in items
+        )
+
+    first = ex.receive(events.ResponseBody(events_of(opening + deltas), end=False), 1.1)
+    assert isinstance(first[-1], TopUp)
+    ex.receive(events.ToppedUp(granted=False), 1.2)
+    last = ex.receive(events.ResponseBody(events_of(deltas[:1]), end=False), 1.3)
+    names = [
+        line.removeprefix(b"event: ")
+        for line in said(last).split(b"\n")
+        if line.startswith(b"event: ")
+    ]
+    assert names[-3:] == [b"content_block_stop", b"message_delta", b"message_stop"]
+    assert b'"stop_reason":"max_tokens"' in said(last)
