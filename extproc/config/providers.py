@@ -31,7 +31,9 @@ def _base_url(value: str) -> str:
 def _proxy(value: str) -> str:
     there = parse_endpoint(value)
     if there.tls or there.path:
-        raise ValueError("must be http://host:port")
+        raise ValueError("must be http://IP:PORT")
+    if not there.is_ip:
+        raise ValueError("must have an IP address: Envoy looks up no name of a proxy")
     return value
 
 
@@ -118,7 +120,8 @@ class ProviderConfig(Section):
     client_certificate: CertificatePair | None = None
     """What we show a provider that asks for a certificate."""
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
-    """``http://host:port`` of a proxy that tunnels to the provider (HTTP CONNECT)."""
+    """``http://IP:PORT`` of a proxy that tunnels to the provider (HTTP CONNECT). It looks
+    the provider's name up, too."""
     http2: Switch | Literal["auto"] = False
     """``auto``: as the provider chooses in the TLS handshake."""
     headers: Headers = Field(default_factory=dict)
@@ -223,6 +226,12 @@ class ProviderConfig(Section):
             )
         if there.tls and there.host == "localhost" and self.ca_file is None:
             raise ValueError("https://localhost needs a ca_file: no public one has it")
+        if self.http2 == "auto" and not there.tls:
+            raise ValueError("http2: auto is agreed in TLS, which http:// has not")
+        if self.client_certificate is not None and not there.tls:
+            raise ValueError(
+                "client_certificate is shown in TLS, which http:// has not"
+            )
         if self.proxy is not None and not there.tls:
             raise ValueError(
                 "proxy is for https:// only: a tunnel for plain text leaks"

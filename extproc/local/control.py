@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random  # noqa: TID251  the edge owns the dice
 import signal
 import sys
 import time
@@ -101,6 +102,7 @@ async def run(options: Options, environ: Mapping[str, str]) -> None:
             environ=environ,
             monotonic=time.monotonic,
             wall_clock=time.time,  # noqa: TID251  the edge owns the clock
+            jitter=random.random,
         )
         await control.run(stop)
 

@@ -37,6 +37,7 @@ from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
 from extproc.server.compiled import Compiled, Overrides
 from extproc.server.control_http import HttpServer, listening, make_app
+from extproc.server.identities import Identities
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
@@ -45,6 +46,7 @@ from extproc.server.rollout import Envoy, Rollout, RolloutFailed
 from extproc.server.routing_view import routing_router
 from extproc.telemetry.deployments import Deployment, DeploymentCollector, configured
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.token_metrics import TokenMetrics
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class Control:
         environ: Mapping[str, str],
         monotonic: Callable[[], float],
         wall_clock: Callable[[], float],
+        jitter: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self.problems: tuple[str, ...] = ()
         self.restart_needed: tuple[str, ...] = ()
@@ -127,6 +130,17 @@ class Control:
         self._runtime = Runtime.of(self._snapshot) if self._snapshot else None
         self._registry = Registry(open_database(options.state, environ), options.state)
         self._applying = asyncio.Lock()
+        tokens = TokenMetrics(self.metrics.registry)
+        self._identities = Identities(
+            self.rollout,
+            environ=environ,
+            monotonic=monotonic,
+            wall_clock=wall_clock,
+            jitter=jitter,
+            lock=self._applying,
+            failed=tokens.failed,
+        )
+        tokens.watch(self._identities.keeper.seconds_left)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -152,11 +166,13 @@ class Control:
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self._watch(seen)),
                     tasks.create_task(self._registry.run(self._entries_changed)),
+                    tasks.create_task(self._identities.keeper.run()),
                 ]
                 await stop.wait()
                 http.stop()
                 for task in serving:
                     task.cancel()
+        await self._identities.close()
         self._registry.database.close()
 
     async def reload(self) -> None:
@@ -242,6 +258,7 @@ class Control:
                 "problem": self._registry.problem,
                 "version": self._registry.entries.version,
             },
+            "tokens": self._identities.keeper.report(),
             "config": {
                 "generation": generation,
                 "last_reload_successful": not self.problems,
@@ -345,7 +362,13 @@ class Control:
             ca_bundle=options.ca_bundle or Path(certifi.where()),
             concurrency=options.concurrency,
         )
-        await self.rollout.advance(compile_envoy(config, layout))
+        tokens = await self._identities.tokens(config)
+        try:
+            await self.rollout.advance(compile_envoy(config, layout, tokens))
+        except BaseException:
+            await self._identities.settle(config, served=False)
+            raise
+        await self._identities.settle(config, served=True)
         snapshot = self._next(config)
         self._config = config
         self._take(snapshot)

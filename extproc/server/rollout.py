@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from extproc.config.compile import EnvoyFiles, wire, write_files
+from extproc.config.compile import EnvoyFiles, secret_paths, wire, write_files
 
 CLUSTERS_SECONDS: Final = 10.0
 """Envoy has new clusters within 50 ms, but one whose name does not resolve only when the
@@ -122,7 +122,14 @@ class Rollout:
         except (RolloutFailed, OSError) as error:
             self._write(old)
             raise RolloutFailed(str(error)) from error
-        self._write(dataclasses.replace(both, rds=new.rds))
+        # A cluster that changed has let go of its old secret, which may be another name.
+        self._write(
+            dataclasses.replace(
+                both,
+                rds=new.rds,
+                secrets={**_named_in(left_over, old.secrets), **new.secrets},
+            )
+        )
         self._wanted = dataclasses.replace(new, bootstrap=old.bootstrap)
         go = self._clock() + self._grace_seconds
         self._retired = {name: self._retired.get(name, go) for name in left_over}
@@ -199,14 +206,22 @@ class Rollout:
             files,
             cds=_discovery({**_by_name(files.cds), **keep}),
             secrets={
-                **{
-                    file: content
-                    for file, content in secrets.items()
-                    if file in {f"sds-{name}.json" for name in keep}
-                },
+                **_named_in(keep, secrets),
                 **files.secrets,
             },
         )
+
+    def renew(self, secrets: Mapping[str, bytes]) -> None:
+        """Replace the content of secrets that are there, such as a token by the next.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        if self.files is None:
+            return
+        self._write(_renewed(self.files, secrets))
+        if self._wanted is not None:
+            self._wanted = _renewed(self._wanted, secrets)
 
     def _write(self, files: EnvoyFiles) -> None:
         write_files(files, self._directory)
@@ -220,12 +235,27 @@ def read_files(directory: Path) -> EnvoyFiles | None:
             bootstrap=(directory / "bootstrap.json").read_bytes(),
             rds=(directory / "rds.json").read_bytes(),
             cds=(directory / "cds.json").read_bytes(),
-            secrets={
-                path.name: path.read_bytes() for path in directory.glob("sds[-.]*.json")
-            },
+            secrets={path.name: path.read_bytes() for path in secret_paths(directory)},
         )
     except OSError:
         return None
+
+
+def _renewed(files: EnvoyFiles, secrets: Mapping[str, bytes]) -> EnvoyFiles:
+    known = {file: new for file, new in secrets.items() if file in files.secrets}
+    return dataclasses.replace(files, secrets={**files.secrets, **known})
+
+
+def _named_in(
+    clusters: Mapping[str, Any], secrets: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Return those of `secrets` whose files these clusters name."""
+    text = msgspec.json.encode(clusters)
+    return {
+        file: content
+        for file, content in secrets.items()
+        if f'/{file}"'.encode() in text
+    }
 
 
 def cluster_names(files: EnvoyFiles) -> frozenset[str]:

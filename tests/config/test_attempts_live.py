@@ -255,7 +255,8 @@ def test_a_rotated_credential_is_used_without_a_restart(rig):
     seen = ""
     try:
         changed = write_files(dataclasses.replace(files, secrets=rotated), directory)
-        assert changed == ["sds-alpha.json"]
+        (name,) = changed
+        assert name.startswith("sds-alpha-")
         deadline = time.monotonic() + 5
         while seen != "Bearer sk-rotated":
             assert time.monotonic() < deadline

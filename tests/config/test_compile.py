@@ -18,8 +18,10 @@ import certifi
 import pytest
 
 from extproc.config.compile import Layout, compile_envoy, write_files
+from extproc.config.compile.secrets import read_credential
 from extproc.config.load import autoconfig, loads
 from extproc.local.envoy import EnvoyRefused, validate
+from tests.pki import Authority
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -38,6 +40,35 @@ TEXTS = {
         models:
           gpt-4o: {targets: [{provider: openai}]}
           claude-*: {targets: [{provider: anthropic}]}
+    """,
+    "clouds": """
+        providers:
+          azure:
+            type: azure
+            base_url: https://east.openai.azure.com
+            api_version: 2024-10-21
+            entra: {tenant_id: contoso, client_id: app, client_secret: s3cret}
+            proxy: http://10.0.0.9:3128
+            client_certificate: {certificate: FOLDER/tls/cert.pem, key: FOLDER/tls/key.pem}
+          vertex: {type: vertex, project: p-1, location: europe-west4, http2: auto}
+          fips:
+            type: bedrock
+            base_url: https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com
+            http2: true
+            aws: {access_key_id: AKIAMOCK, secret_access_key: s3cret-key}
+          role:
+            type: bedrock-anthropic
+            region: eu-west-3
+            aws: {role_arn: "arn:aws:iam::123456789012:role/models", external_id: e}
+          irsa:
+            type: bedrock
+            aws:
+              role_arn: "arn:aws:iam::123456789012:role/models"
+              web_identity_token_file: FOLDER/tls/cert.pem
+          profile:
+            type: bedrock
+            aws: {credentials_file: FOLDER/tls/key.pem, profile: models}
+        models: {m: {targets: [{provider: azure}]}}
     """,
     "everything": """
         listen:
@@ -97,8 +128,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
     (folder / "tls").mkdir()
     (folder / "jwks.json").write_text(JWKS)
-    for name in ("cert.pem", "key.pem"):
-        (folder / "tls" / name).write_text("not read here")
+    pair = Authority(folder).self_signed("gateway")
+    Path(pair.chain).rename(folder / "tls" / "cert.pem")
+    Path(pair.key).rename(folder / "tls" / "key.pem")
     return folder
 
 
@@ -111,7 +143,10 @@ def pieces(files) -> dict[str, object]:
     for cluster in json.loads(files.cds)["resources"]:
         found[f"cluster-{cluster['name']}"] = cluster
     for name, content in files.secrets.items():
-        found[name.removesuffix(".json")] = json.loads(content)
+        if name.endswith(".json"):
+            found[name.removesuffix(".json")] = json.loads(content)
+        else:
+            found[name] = content.decode().splitlines()
     return found
 
 
@@ -140,9 +175,7 @@ def test_envoy_accepts_every_resource(name, folder, tmp_path):
     # The authorities of the golden are on no machine; these are.
     for path in (tmp_path / "bootstrap.json", tmp_path / "cds.json"):
         text = path.read_text()
-        for missing in ("/etc/ca.pem", f"{folder}/tls/cert.pem"):
-            text = text.replace(missing, certifi.where())
-        path.write_text(text)
+        path.write_text(text.replace("/etc/ca.pem", certifi.where()))
     validate(tmp_path)
 
 
@@ -165,6 +198,54 @@ def test_credentials_are_in_the_secrets_only(folder):
     for secret in (b"sk-lan", b"sk-private"):
         assert secret not in elsewhere
         assert any(secret in content for content in files.secrets.values())
+    files = compiled("clouds", folder)
+    assert b"s3cret" not in files.bootstrap + files.rds + files.cds
+    (aws,) = [name for name in files.secrets if name.startswith("aws-")]
+    assert b"s3cret-key" in files.secrets[aws]
+
+
+OPENAI, ANTHROPIC = "sds-openai-2f46b1a3.json", "sds-anthropic-41081952.json"
+
+
+def secrets_of(**fields):
+    said = {"type": "openai", "api_key": "sk-a", **fields}
+    plain = {
+        "providers": {"p": said},
+        "models": {"m": {"targets": [{"provider": "p"}]}},
+    }
+    config = loads(json.dumps(plain), {}, source="x", folder=Path("/"))
+    return set(compile_envoy(config, LAYOUT).secrets)
+
+
+@pytest.mark.parametrize(
+    ("fields", "moved"),
+    [
+        ({"api_key": "sk-b"}, False),
+        ({"headers": {"x-a": "1"}}, False),
+        ({"base_url": "https://api.example.com/v1"}, True),
+        ({"base_url": "https://api.openai.com/v2"}, True),
+        ({"proxy": "http://10.0.0.9:3128"}, True),
+        ({"type": "anthropic"}, True),
+    ],
+)
+def test_a_key_for_another_place_is_another_secret(fields, moved):
+    """Else the new key would reach the old address until Envoy has the new one."""
+    assert (secrets_of(**fields) != secrets_of()) == moved
+
+
+def test_an_identity_has_its_token_where_a_key_would_be(folder):
+    text = TEXTS["clouds"].replace("FOLDER", str(folder))
+    config = loads(text, {}, source="gateway.yaml", folder=folder)
+    files = compile_envoy(config, LAYOUT, {"azure": "token-a"})
+    found = {name: read_credential(content) for name, content in files.secrets.items()}
+    (azure,) = [name for name in found if name.startswith("sds-azure")]
+    (vertex,) = [name for name in found if name.startswith("sds-vertex")]
+    assert (found[azure], found[vertex]) == ("token-a", None)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"resources":[]}', b"\xff"])
+def test_a_file_that_holds_no_credential_has_none(content):
+    assert read_credential(content) is None
 
 
 def test_only_what_changed_is_written_referred_before_referring(folder, tmp_path):
@@ -172,8 +253,8 @@ def test_only_what_changed_is_written_referred_before_referring(folder, tmp_path
     first = write_files(compiled("two-providers", folder), directory)
     assert first == [
         "bootstrap.json",
-        "sds-openai.json",
-        "sds-anthropic.json",
+        OPENAI,
+        ANTHROPIC,
         "cds.json",
         "rds.json",
     ]
@@ -182,15 +263,15 @@ def test_only_what_changed_is_written_referred_before_referring(folder, tmp_path
     text = TEXTS["two-providers"].replace("sk-openai", "sk-rotated")
     config = loads(text, {}, source="gateway.yaml", folder=folder)
     changed = write_files(compile_envoy(config, LAYOUT), directory)
-    assert changed == ["sds-openai.json"]
+    assert changed == [OPENAI]
     assert (directory / "rds.json").stat().st_ino == inode
 
 
 def test_the_secret_of_a_provider_that_is_gone_is_deleted_last(folder, tmp_path):
     write_files(compiled("two-providers", folder), tmp_path)
     changed = write_files(compiled("everything", folder), tmp_path)
-    assert changed[-2:] == ["sds-anthropic.json", "sds-openai.json"]
-    assert not (tmp_path / "sds-openai.json").exists()
+    assert changed[-2:] == [ANTHROPIC, OPENAI]
+    assert not (tmp_path / OPENAI).exists()
     assert (tmp_path / "sds.listener.json").exists()
 
 

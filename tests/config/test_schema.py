@@ -165,14 +165,14 @@ def test_settings_say_where_a_provider_is(fields, base, path):
         ({"type": "bedrock", "aws": {"access_key_id": "AKIA"}}, "go together"),
         ({"type": "bedrock", "aws": {"web_identity_token_file": "/t"}}, "role_arn"),
         (
-            {"type": "openai", "api_key": "k", "proxy": "https://p:1"},
-            "http://host:port",
+            {"type": "openai", "api_key": "k", "proxy": "https://1.2.3.4:1"},
+            "http://IP:PORT",
         ),
         (
             {
                 "type": "openai",
                 "api_key": "k",
-                "proxy": "http://p:1",
+                "proxy": "http://1.2.3.4:1",
                 "base_url": "http://127.0.0.1:1/v1",
             },
             "https:// only",

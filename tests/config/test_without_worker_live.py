@@ -167,7 +167,7 @@ def test_no_credential_is_in_the_config_dump(alone):
 
 
 def test_only_the_owner_can_open_admin_and_secrets(alone):
-    secret = alone.layout.xds / "sds-openai.json"
+    (secret,) = alone.layout.xds.glob("sds-openai-*.json")
     assert b"sk-secret-of-the-provider" in secret.read_bytes()
     for path in (alone.layout.admin, secret, alone.layout.xds / "bootstrap.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -14,14 +14,17 @@ from extproc.server.rollout import Rollout, RolloutFailed, read_files
 
 
 def files(
-    names: Iterable[str], *, routes: str = "r", timeout: str = "5s"
+    names: Iterable[str], *, routes: str = "r", timeout: str = "5s", place: str = ""
 ) -> EnvoyFiles:
-    clusters = [{"name": name, "connect_timeout": timeout} for name in sorted(names)]
+    clusters = [
+        {"name": n, "connect_timeout": timeout, "secret": f"/x/sds-{n}{place}.json"}
+        for n in sorted(names)
+    ]
     return EnvoyFiles(
         bootstrap=b"{}",
         rds=f'"{routes}"'.encode(),
         cds=wire.dump({"resources": clusters}),
-        secrets={f"sds-{name}.json": f'"{name}"'.encode() for name in names},
+        secrets={f"sds-{n}{place}.json": f'"{n}{place}"'.encode() for n in names},
     )
 
 
@@ -194,3 +197,31 @@ def test_a_control_that_was_killed_in_between_removes_the_rest(case: Case) -> No
     case.now = 60
     assert case.rollout.prune() == ["a"]
     assert case.on_disk() == files("bc")
+
+
+def test_a_secret_is_renewed_where_it_is_and_nowhere_else(case: Case) -> None:
+    case.rollout.renew({"sds-a.json": b"new", "sds-z.json": b"stray"})
+    found = case.on_disk().secrets
+    assert found["sds-a.json"] == b"new"
+    assert found["sds-b.json"] == files("ab").secrets["sds-b.json"]
+    assert "sds-z.json" not in found
+
+
+def test_a_renewed_secret_outlives_the_grace_of_others(case: Case) -> None:
+    case.advance(files("bc"))
+    case.rollout.renew({"sds-b.json": b"new"})
+    case.now = 60
+    assert case.rollout.prune() == ["a"]
+    assert case.on_disk().secrets["sds-b.json"] == b"new"
+
+
+def test_the_secret_of_another_address_waits_for_the_cluster_and_the_old_one_goes(
+    case: Case,
+) -> None:
+    """The old cluster reads the old name: no new key ever reaches the old address."""
+    moved = files("ab", place="-moved")
+    case.advance(moved)
+    old = {"sds-a.json", "sds-b.json"}
+    assert old <= case.envoy.diary[0][2]
+    assert case.envoy.diary[0][2] >= set(moved.secrets)
+    assert case.on_disk() == moved

@@ -2,7 +2,8 @@
 
     bootstrap.json       what stays for the life of a process, with the listener in it
     rds.json cds.json    routes and provider clusters, replaced while Envoy runs
-    sds-<provider>.json  credentials (mode 0600)
+    sds-<cluster>-<place>.json  credentials (mode 0600)
+    aws-<cluster>.ini    credentials of AWS, in its own format (mode 0600)
     sds.listener.json    where the listener's certificate is
 
 The same configuration and layout give the same bytes. Importing this package costs about
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from extproc.config.accounts import accounts
@@ -26,7 +27,7 @@ from extproc.config.compile.routes import routes
 from extproc.config.compile.secrets import secret_files
 from extproc.config.schema import Config
 
-__all__ = ["EnvoyFiles", "Layout", "compile_envoy", "write_files"]
+__all__ = ["EnvoyFiles", "Layout", "compile_envoy", "secret_paths", "write_files"]
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -52,8 +53,13 @@ class EnvoyFiles:
         }
 
 
-def compile_envoy(config: Config, layout: Layout) -> EnvoyFiles:
-    """Compile `config` for an Envoy that finds things as `layout` says."""
+def compile_envoy(
+    config: Config, layout: Layout, tokens: Mapping[str, str] | None = None
+) -> EnvoyFiles:
+    """Compile `config` for an Envoy that finds things as `layout` says.
+
+    `tokens` are those that control has fetched for identities, by cluster.
+    """
     return EnvoyFiles(
         bootstrap=wire.dump(wire.json_of(gateway_bootstrap(config, layout))),
         rds=wire.discovery([routes(config)]),
@@ -63,7 +69,7 @@ def compile_envoy(config: Config, layout: Layout) -> EnvoyFiles:
                 for cluster, (name, account) in sorted(accounts(config).items())
             ]
         ),
-        secrets=secret_files(config),
+        secrets=secret_files(config, tokens or {}),
     )
 
 
@@ -85,11 +91,17 @@ def write_files(files: EnvoyFiles, directory: Path) -> list[str]:
         if not path.is_file() or path.read_bytes() != content:
             _replace(path, content)
             changed.append(name)
-    for path in sorted(directory.glob("sds[-.]*.json")):
+    for path in sorted(secret_paths(directory)):
         if path.name not in wanted:
             path.unlink()
             changed.append(path.name)
     return changed
+
+
+def secret_paths(directory: Path) -> Iterator[Path]:
+    """Yield the files in `directory` that have credentials in them."""
+    yield from directory.glob("sds[-.]*.json")
+    yield from directory.glob("aws-*.ini")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
 from envoy_data_plane.envoy.config.core import v3 as core
-from envoy_data_plane.envoy.extensions.filters.http.aws_request_signing import (
-    v3 as signing,
-)
 from envoy_data_plane.envoy.extensions.filters.http.credential_injector import (
     v3 as injector,
 )
@@ -34,6 +31,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.secrets import credential_source
+from extproc.config.compile.signing import signature
 from extproc.config.providers import ProviderConfig
 from extproc.config.values import CREDENTIAL_HEADERS
 from extproc.providers import PROVIDERS
@@ -209,10 +207,10 @@ def upstream_filters(
 ) -> list[hcm.HttpFilter]:
     """Compile the upstream chain of one account at the provider `name`."""
     chain = [_rendering(), _hygiene(name, provider)]
-    if provider.api_key is not None:
+    if provider.credential_place is not None:
         chain.append(_credential(cluster, provider, layout))
     elif provider.kind.aws_service:
-        chain.append(_signature(provider))
+        chain.append(signature(cluster, provider, layout))
     return [
         *chain,
         wire.http_filter("upstream_codec", wire.pack(codec.UpstreamCodec())),
@@ -303,32 +301,10 @@ def drops(
     ]
 
 
-def _signature(provider: ProviderConfig) -> hcm.HttpFilter:
-    """Sign as AWS wants it (SigV4), with credentials that Envoy finds by itself.
-
-    It looks where AWS's own SDKs do: environment, profile, IRSA, Pod Identity, IMDS.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
-    """
-    return wire.http_filter(
-        "aws_request_signing",
-        wire.pack(
-            signing.AwsRequestSigning(
-                service_name=provider.kind.aws_service,
-                region=provider.signing_region,
-                # Envoy itself still changes these behind the signature.
-                match_excluded_headers=[
-                    matcher.StringMatcher(prefix="x-envoy-"),
-                    matcher.StringMatcher(exact="x-request-id"),
-                ],
-            )
-        ),
-    )
-
-
 def _credential(
     cluster: str, provider: ProviderConfig, layout: Layout
 ) -> hcm.HttpFilter:
-    kind = provider.kind
+    header, prefix = provider.credential_place or ("", "")
     return wire.http_filter(
         "credential_injector",
         wire.pack(
@@ -339,9 +315,9 @@ def _credential(
                     name="envoy.http.injected_credentials.generic",
                     typed_config=wire.pack(
                         generic.Generic(
-                            credential=credential_source(layout, cluster),
-                            header=kind.credential_header,
-                            header_value_prefix=kind.credential_prefix,
+                            credential=credential_source(layout, cluster, provider),
+                            header=header,
+                            header_value_prefix=prefix,
                         )
                     ),
                 ),

@@ -9,11 +9,9 @@ from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
 from envoy_data_plane.envoy.extensions.clusters.common.dns import v3 as dns_family
 from envoy_data_plane.envoy.extensions.clusters.dns import v3 as dns
-from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream
-from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
-from extproc.config.compile import wire
+from extproc.config.compile import transport, wire
 from extproc.config.compile.attempt import upstream_filters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.way import NO_CLUSTER
@@ -134,7 +132,9 @@ def fixed_cluster(name: str, there: Endpoint, authorities: Path) -> cluster.Clus
         type=cluster.ClusterDiscoveryType.STATIC if there.is_ip else None,
         cluster_type=None if there.is_ip else _dns(),
         connect_timeout=wire.seconds(5),
-        transport_socket=_tls(there, authorities) if there.tls else None,
+        transport_socket=transport.tls_socket(there, authorities)
+        if there.tls
+        else None,
         load_assignment=_endpoints(name, there),
     )
 
@@ -143,35 +143,35 @@ def provider_cluster(
     name: str, provider_name: str, provider: ProviderConfig, layout: Layout
 ) -> cluster.Cluster:
     """Compile the cluster `name`: one account at a provider."""
-    there = provider.endpoint
+    # A proxy looks the name up itself.
+    addressed = provider.endpoint.is_ip or provider.proxy is not None
     return cluster.Cluster(
         name=name,
-        type=cluster.ClusterDiscoveryType.STATIC if there.is_ip else None,
-        cluster_type=None if there.is_ip else _dns(),
+        type=cluster.ClusterDiscoveryType.STATIC if addressed else None,
+        cluster_type=None if addressed else _dns(),
         connect_timeout=wire.seconds(provider.timeouts.connect),
         per_connection_buffer_limit_bytes=BUFFER_BYTES,
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST,
         circuit_breakers=_breakers(),
         outlier_detection=_outliers(),
-        transport_socket=_tls(there, provider.ca_file or layout.ca_bundle)
-        if there.tls
-        else None,
+        transport_socket=transport.socket(provider, layout),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: wire.pack(
                 upstream.HttpProtocolOptions(
                     common_http_protocol_options=core.HttpProtocolOptions(
                         idle_timeout=wire.seconds(provider.timeouts.keep_alive)
                     ),
-                    explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
-                        http_protocol_options=core.Http1ProtocolOptions()
-                    ),
+                    explicit_http_config=transport.one_protocol(provider),
+                    auto_config=transport.as_agreed(provider),
                     http_filters=upstream_filters(
                         name, provider_name, provider, layout
                     ),
                 )
             )
         },
-        load_assignment=_endpoints(name, there),
+        load_assignment=_endpoints(
+            name, provider.endpoint, proxied=provider.proxy is not None
+        ),
     )
 
 
@@ -194,19 +194,22 @@ def _dns() -> cluster.ClusterCustomClusterType:
     )
 
 
-def _endpoints(name: str, there: Endpoint) -> endpoint.ClusterLoadAssignment:
+def _endpoints(
+    name: str, there: Endpoint, *, proxied: bool = False
+) -> endpoint.ClusterLoadAssignment:
     """Return the provider's address and, for a name, one that refuses at once.
 
     "No healthy upstream" (the name does not resolve) is not retried on the next
     provider; a refused connection is.
     """
+    address = transport.NOWHERE if proxied and not there.is_ip else there.host
     groups = [
         endpoint.LocalityLbEndpoints(
-            lb_endpoints=[_at(_socket(there.host, there.port), hostname=there.host)]
+            lb_endpoints=[_at(_socket(address, there.port), hostname=there.host)]
         )
     ]
     policy = None
-    if not there.is_ip:
+    if not (there.is_ip or proxied):
         groups.append(
             endpoint.LocalityLbEndpoints(
                 priority=1, lb_endpoints=[_at(_socket("127.0.0.1", REFUSING_PORT))]
@@ -236,33 +239,6 @@ def _outliers() -> cluster.OutlierDetection:
         base_ejection_time=wire.seconds(5),
         max_ejection_time=wire.seconds(60),
         max_ejection_percent=50,
-    )
-
-
-def _tls(there: Endpoint, authorities: Path) -> core.TransportSocket:
-    """Return TLS that accepts this host's certificate and no other."""
-    kind = tls.SubjectAltNameMatcherSanType
-    context = tls.UpstreamTlsContext(
-        # RFC 6066: a literal address is not a server name.
-        sni="" if there.is_ip else there.host,
-        common_tls_context=tls.CommonTlsContext(
-            tls_params=tls.TlsParameters(
-                tls_minimum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_2
-            ),
-            alpn_protocols=["http/1.1"],
-            validation_context=tls.CertificateValidationContext(
-                trusted_ca=core.DataSource(filename=str(authorities)),
-                match_typed_subject_alt_names=[
-                    tls.SubjectAltNameMatcher(
-                        san_type=kind.IP_ADDRESS if there.is_ip else kind.DNS,
-                        matcher=matcher.StringMatcher(exact=there.host),
-                    )
-                ],
-            ),
-        ),
-    )
-    return core.TransportSocket(
-        name="envoy.transport_sockets.tls", typed_config=wire.pack(context)
     )
 
 

@@ -14,7 +14,9 @@ with `:batchEmbedContents`, `:embedContent` and `:countTokens`;
 `/count-tokens`, and `/invoke` and `/invoke-with-response-stream` of Claude; the same
 under `/openai`, `/anthropic`, `/gemini` and `/bedrock`. `/azure/openai/deployments/…` and
 `/azure/openai/v1/…` (Azure OpenAI); `/v1/projects/…` and `/v1/publishers/…`, Gemini and
-Claude, also under `/vertex` (Vertex AI). A key that begins with `sk-mock` is accepted,
+Claude, also under `/vertex` (Vertex AI). `/entra/…` (Microsoft Entra ID), `/google/…` and
+`/computeMetadata/…` (Google) give out the access tokens that the two take; a test tells the
+public key of a service account by `PUT /_mock/service-accounts/ADDRESS`. A key that begins with `sk-mock` is accepted,
 unless it names another provider (`sk-mock-openai…` at Anthropic). Bedrock's requests may
 be signed instead (AWS signature version 4), by an account in `bedrock.signing`. Smaller
 services are under their names (`/cohere/v2/rerank`); `services.py` lists them.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from extproc.local.mock.identity.api import LIFE
 from extproc.local.mock.server import DEFAULT_KEYS, DEFAULT_PACE, PROVIDERS, serve
 
 
@@ -34,6 +35,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="append",
         metavar="KEY",
         help=f"an accepted credential, or a prefix with '*' (default {DEFAULT_KEYS[0]})",
+    )
+    parser.add_argument(
+        "--token-seconds",
+        type=float,
+        default=LIFE,
+        help="how long access tokens are good for",
     )
     parser.add_argument("--tls-cert", help="PEM file; serves HTTPS")
     parser.add_argument("--tls-key", help="PEM file")
@@ -60,6 +67,7 @@ async def run(options: argparse.Namespace) -> None:
         providers=PROVIDERS if options.provider == "all" else (options.provider,),
         keys=options.key or DEFAULT_KEYS,
         tls=tls,
+        token_seconds=options.token_seconds,
     )
     async with server:
         sys.stdout.write(f"listening on {server.url}\n")

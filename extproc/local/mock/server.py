@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Self
+from urllib.parse import unquote
 
 import msgspec
 
@@ -25,6 +26,7 @@ from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.gemini.embeddings import Counts
+from extproc.local.mock.identity.api import LIFE, Identity
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
@@ -46,6 +48,7 @@ PROVIDERS: Final = (
     "cohere",
 )
 RECORDS_PATH: Final = "/_mock/requests"
+ACCOUNTS_PATH: Final = "/_mock/service-accounts/"
 
 
 _log = logging.getLogger(__name__)
@@ -153,6 +156,10 @@ class MockServer:
             return _json(200, {"deleted": True})
         if request.route == RECORDS_PATH + "/last" and self.requests:
             return _json(200, _record(self.requests[-1]))
+        if request.route.startswith(ACCOUNTS_PATH) and request.method == "PUT":
+            account = unquote(request.route.removeprefix(ACCOUNTS_PATH))
+            self.memory.service_accounts[account] = request.body
+            return _json(200, {"account": account})
         return _json(404, {"error": "there is nothing here"})
 
 
@@ -178,6 +185,7 @@ async def serve(
     keys: Collection[str] = DEFAULT_KEYS,
     tls: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.time,  # noqa: TID251 - the edge
+    token_seconds: float = LIFE,
 ) -> MockServer:
     """Start the mock and return it, listening.
 
@@ -189,6 +197,7 @@ async def serve(
         keys: Accepted credentials, exact or `prefix*`, the same for all providers.
         tls: Serve HTTPS with this context.
         clock: Seconds since 1970, for `created`.
+        token_seconds: How long access tokens are good for.
     """
     memory = Memory(clock)
     makers: dict[str, Callable[[], Provider]] = {
@@ -211,6 +220,7 @@ async def serve(
         parts=[
             *(parts[name] for name in providers if name in parts),
             Services(memory, keys),
+            Identity(memory, token_seconds),
         ],
         pace=pace,
         memory=memory,

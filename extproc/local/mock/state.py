@@ -30,6 +30,8 @@ class Memory:
     """Digests of the prompts that a cache has seen."""
     tokens: dict[str, Token] = field(default_factory=dict)
     """The access tokens that the mock's own identity providers gave out."""
+    service_accounts: dict[str, bytes] = field(default_factory=dict)
+    """The public keys of Google's accounts that a test made: address → PEM."""
     served: int = 0
     """Requests answered, for request ids."""
 

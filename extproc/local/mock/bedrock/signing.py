@@ -22,6 +22,7 @@ SKEW: Final = 300.0
 """Seconds that a signature's time may be off."""
 ACCESS_KEYS: Final[Mapping[str, str]] = {
     "MOCKACCESSKEY": "the mock's key; not a secret",
+    "MOCKFILEKEY": "this/is+no/secret+either",
 }
 """The accounts that the mock knows: access key id → its secret."""
 
