@@ -24,13 +24,13 @@ from tests.streams import Stream, stream_of
 STATE_BYTES = 20_000
 """Of one open stream, its request's bookkeeping included."""
 
-CHUNKS = 400
+CHUNKS = 200
 
 OPEN = 40
 """Streams that are held open together: what they share counts once."""
 
 GROWTH_BYTES = 2000
-"""What counters may grow by; a chunk that was kept would show four hundred times."""
+"""What counters may grow by; a chunk that was kept would show two hundred times."""
 
 PAIRS = list(itertools.product(PROVIDER_FORMATS, CLIENTS))
 TOOLS = [client for client in CLIENTS if client != "openai_completions"]
@@ -85,10 +85,10 @@ def held() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def counting():
     gc.collect()
-    gc.freeze()  # so that a collection looks at what the test makes only
+    gc.freeze()  # so that a collection looks at what the tests make only
     tracemalloc.start()
     yield
     tracemalloc.stop()
@@ -175,8 +175,8 @@ def test_a_chunk_is_no_more_work_the_longer_the_stream(provider, client, argumen
     stream = stream_of(provider, "x" * 1000, arguments=arguments)
     exchange = begun(provider, client, stream)
     pieces = [stream.piece] * CHUNKS
-    first = effort(exchange, pieces[:40])
+    first = effort(exchange, pieces[:20])
     send(exchange, pieces)
-    last = effort(exchange, pieces[:40])
+    last = effort(exchange, pieces[:20])
     assert last < first + GROWTH_BYTES
     finish(exchange, stream)

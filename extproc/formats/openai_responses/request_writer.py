@@ -99,7 +99,8 @@ def write_request(
     dropped += [
         request.name_of(name)
         for name in _TUNING
-        if getattr(request, name) not in (None, 0, b"{}")
+        # Nought is no penalty, but a seed like any other.
+        if getattr(request, name) not in (None, b"{}", None if name == "seed" else 0)
     ]
     if request.end_user is not None:
         body["user"] = request.end_user
