@@ -282,10 +282,54 @@ def converse(body: Any) -> Told:
     return told
 
 
+def cohere(body: Any) -> Told:
+    told = Told()
+    names: dict[str, str] = {}
+    for message in body["messages"]:
+        role, content = message["role"], message.get("content") or ()
+        parts: Any = content
+        if role == "tool":
+            told.result(names[message["tool_call_id"]], "".join(_texts(content)))
+            continue
+        if "tool_plan" in message:
+            told.text(role, message["tool_plan"])
+        if isinstance(content, str):
+            parts = [{"type": "text", "text": content}]
+        for part in parts:
+            match part["type"]:
+                case "text":
+                    told.text(role, part["text"])
+                case "image_url":
+                    url = part["image_url"]["url"]
+                    told.said.append((role, "image", _base64_of(url)))
+                case unknown:
+                    raise AssertionError(unknown)
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            names[call["id"]] = function["name"]
+            told.call(function["name"], json.loads(function["arguments"]))
+    told.tools = {tool["function"]["name"] for tool in body.get("tools", ())}
+    told.fields = _fields(
+        body,
+        {name: name for name in (
+            "temperature", "seed", "presence_penalty", "frequency_penalty",
+        )} | {
+            "max_tokens": "max_output_tokens", "p": "top_p", "k": "top_k",
+            "stop_sequences": "stop",
+        },
+    )  # fmt: skip
+    if "tool_choice" in body:
+        # Who must call one tool is shown no other.
+        only = next(iter(told.tools)) if len(told.tools) == 1 else None
+        told.fields["tool_choice"] = only or body["tool_choice"].lower()
+    return told
+
+
 READERS: dict[str, Callable[[Any], Told]] = {
     "openai_chat": chat,
     "openai_responses": responses,
     "anthropic": messages,
     "gemini": gemini,
     "converse": converse,
+    "cohere": cohere,
 }
