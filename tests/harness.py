@@ -263,6 +263,15 @@ def mock_config(url: str, **more: Any) -> dict[str, Any]:
             "amazon.*": {"targets": [{"provider": "bedrock"}]},
             "o3*": {"targets": [{"provider": "openai"}]},
             "text-embedding-*": {"targets": [{"provider": "openai"}]},
+            **{
+                name: {"targets": [{"provider": "openai"}]}
+                for name in (
+                    "dall-e-*",
+                    "tts-*",
+                    "whisper-*",
+                    "omni-moderation-*",
+                )
+            },
             "cohere.*": {"targets": [{"provider": "bedrock"}]},
             "bge-*": {"targets": [{"provider": "vllm"}]},
         },

@@ -52,13 +52,13 @@ def keeper(runtime: Runtime, grant: Grant, headers: Mapping[str, str]) -> Target
     name = headers.get(PROVIDER_HEADER)
     every = runtime.keepers
     if name is None:
-        # Only one of the two APIs states its version.
-        wanted = "anthropic" if "anthropic-version" in headers else None
+        # Two APIs have the same URLs for files; only one of them states its version.
+        theirs = "anthropic-version" in headers
         name = next(
             (
                 name
                 for name, target in every.items()
-                if wanted is None or target.provider.name == wanted
+                if (target.provider.name == "anthropic") is theirs
             ),
             "",
         )

@@ -13,12 +13,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from extproc.formats import openai_chat, openai_responses
+from extproc.formats import openai_chat, openai_endpoints, openai_responses
 from extproc.formats.embeddings import openai as openai_embeddings
 from extproc.formats.openai_responses import input_tokens
 from extproc.providers.base import Dialect, Provider
 
 _VERSION = "?api-version={api_version}"
+_BY_DEPLOYMENT = (
+    openai_endpoints.IMAGES, openai_endpoints.IMAGE_EDITS, openai_endpoints.SPEECH,
+    openai_endpoints.TRANSCRIPTIONS, openai_endpoints.TRANSLATIONS,
+)  # fmt: skip
 
 V1 = Provider(
     name="azure.ai.openai",
@@ -29,7 +33,13 @@ V1 = Provider(
         Dialect(openai_responses.PROVIDER, "/openai/v1/responses"),
         Dialect(input_tokens.PROVIDER, "/openai/v1/responses/input_tokens"),
         Dialect(openai_embeddings.PROVIDER, "/openai/v1/embeddings"),
+        *(
+            Dialect(one.provider, f"/openai/v1{one.path}")
+            for one in openai_endpoints.WITH_A_MODEL
+            if one is not openai_endpoints.MODERATIONS
+        ),
     ),
+    forward_path="/openai/v1{path}",
     request_id_header="apim-request-id",
     credential_header="api-key",
     tokens="entra",
@@ -47,7 +57,12 @@ DEPLOYMENTS = dataclasses.replace(
             openai_embeddings.PROVIDER,
             f"/openai/deployments/{{model}}/embeddings{_VERSION}",
         ),
+        *(
+            Dialect(one.provider, f"/openai/deployments/{{model}}{one.path}{_VERSION}")
+            for one in _BY_DEPLOYMENT
+        ),
     ),
+    forward_path=f"/openai{{path}}{_VERSION}",
 )
 
 

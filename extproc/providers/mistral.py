@@ -8,8 +8,9 @@ clients of other APIs ``prefix`` is set where an assistant message stands last.
 from __future__ import annotations
 
 from extproc.formats import openai_chat
+from extproc.formats.embeddings import output_dimension
 from extproc.formats.openai_chat.quirks import quirky
-from extproc.providers.base import Provider
+from extproc.providers.base import Dialect, Provider
 
 QUIRKS = (
     "max_tokens", "usage_unasked", "random_seed", "tool_ids", "prefix",
@@ -24,6 +25,8 @@ PROVIDER = Provider(
     format=quirky(openai_chat.PROVIDER, QUIRKS, "Mistral"),
     base_url="https://api.mistral.ai/v1",
     chat_path="/chat/completions",
+    others=(Dialect(output_dimension.MISTRAL, "/embeddings"),),
+    forward_path="{path}",
     credential_header="authorization",
     credential_prefix="Bearer ",
     key_variable="MISTRAL_API_KEY",

@@ -48,7 +48,7 @@ RUNTIME = Runtime.of(
             ModelSpec("claude", (target("anthropic"),)),
             ModelSpec("tts", (target("openai", "tts-1"),)),
         ),
-        keepers=(target("openai"), target("anthropic")),
+        keepers=(target("anthropic"), target("openai")),
         limits=Limits(max_body_bytes=10_000),
     )
 )
@@ -103,7 +103,7 @@ def test_what_is_stored_is_asked_for_where_it_is_by_the_clients_own_path(
     ex, commands = begin(path, method=method, openai_beta="assistants=v2")
     (route,) = commands
     assert isinstance(route, Route)
-    first, second = route.chain
+    first, second = route.chain  # not the first of the file, which is Anthropic
     assert first == second, "a connection that fails is made again, to nobody else"
     assert (first.cluster, first.path, first.streams) == ("openai", path, True)
     names = {name for name, _ in first.set_headers}
@@ -540,5 +540,36 @@ def test_a_model_in_a_query_may_be_any_text():
     ex = Exchange(runtime, id="gw-1", started=1.0, now=100.0)
     path = f"/v1/realtime?model={quoted}"
     (route,) = ex.receive(headers(path, method="GET", key="sk-all"), 100.0)
+    assert isinstance(route, Route)
+    assert route.chain[0].path == path
+
+
+# ---------------------------------------------------------------------- Azure
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "path"),
+    [
+        ((), "/v1/files?limit=2", "/openai/v1/files?limit=2"),
+        (
+            (("api_version", "2025-04-01"),),
+            "/v1/files?limit=2",
+            "/openai/files?api-version=2025-04-01&limit=2",
+        ),
+    ],
+)
+def test_azure_keeps_files_behind_a_path_of_its_own(settings, asked, path):
+    azure = msgspec.structs.replace(
+        target("azure"), settings=settings, base_path="", type="azure"
+    )
+    runtime = Runtime.of(
+        Snapshot(
+            generation=1,
+            grants=(Grant("all", hashlib.sha256(b"sk-all").hexdigest()),),
+            keepers=(azure,),
+        )
+    )
+    ex = Exchange(runtime, id="gw-1", started=1.0, now=100.0)
+    (route,) = ex.receive(headers(asked, method="GET", key="sk-all"), 100.0)
     assert isinstance(route, Route)
     assert route.chain[0].path == path

@@ -29,6 +29,8 @@ from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.identity.api import LIFE, Identity
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
+from extproc.local.mock.openai.media import Media
+from extproc.local.mock.openai.stored import Stored
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
 from extproc.local.mock.services import Services
 from extproc.local.mock.state import Memory
@@ -210,15 +212,17 @@ async def serve(
         "cohere": lambda: Cohere(memory, keys),
     }
     # The narrower claims first. They answer only what they own.
-    parts: dict[str, Provider] = {
-        "openai": Embeddings(memory, keys),
-        "gemini": Counts(memory, keys),
-        "bedrock": Invoke(memory, keys),
-    }
+    parts: dict[str, tuple[Provider, ...]] = {
+        "openai": (
+            Embeddings(memory, keys), Media(memory, keys), Stored(memory, keys),
+        ),
+        "gemini": (Counts(memory, keys),),
+        "bedrock": (Invoke(memory, keys),),
+    }  # fmt: skip
     server = MockServer(
         [makers[name]() for name in providers],
         parts=[
-            *(parts[name] for name in providers if name in parts),
+            *(part for name in providers for part in parts.get(name, ())),
             Services(memory, keys),
             Identity(memory, token_seconds),
         ],

@@ -13,7 +13,7 @@ import msgspec
 
 from extproc.local.mock import gate, strictjson, vectors
 from extproc.local.mock.openai import errors
-from extproc.local.mock.openai.api import OpenAI
+from extproc.local.mock.openai.api import PREFIX, OpenAI
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
 from extproc.local.mock.rules import (
     Bool,
@@ -74,7 +74,8 @@ class Embeddings(OpenAI):
 
     def owns(self, request: Request) -> bool:
         """Claim the two paths."""
-        return request.route in {EMBEDDINGS_PATH, COUNT_PATH}
+        route = request.route.removeprefix(PREFIX)
+        return route in {EMBEDDINGS_PATH, COUNT_PATH}
 
     def _route(self, request: Request, headers: Headers) -> Reply | Stream:
         gate.check_headers(request, credentials=frozenset({"authorization"}))
@@ -82,7 +83,7 @@ class Embeddings(OpenAI):
         if request.method != "POST":
             raise Refusal(405, f"Not allowed to {request.method} on {request.route}.")
         gate.check_body_headers(request)
-        embed = request.route == EMBEDDINGS_PATH
+        embed = request.route.removeprefix(PREFIX) == EMBEDDINGS_PATH
         try:
             body = strictjson.read_object(request.body)
             check(EMBEDDINGS if embed else COUNT, body)
