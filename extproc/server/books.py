@@ -1,0 +1,222 @@
+"""From completion records to the database's books, by way of a queue on disk.
+
+A record is in the queue before the worker hears that control has it, and leaves it when
+the database does; so neither a database that is away nor a control that is killed loses
+one. What is written twice is there once: the database knows it by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from extproc.db import usage
+from extproc.db.database import Database
+from extproc.exchange.completion import Completion
+
+log = logging.getLogger(__name__)
+
+QUEUE_FILE: Final = "usage.queue"
+MAX_QUEUE_BYTES: Final = 4 << 30
+"""Some 10 million requests: a database that is away for three hours at 1,000 requests/s.
+Past that records are dropped and counted; budgets, which have their own ledger, are right
+all the same."""
+BATCH: Final = 2_000
+"""Records in one transaction: a fifth of a second on SQLite."""
+RETRY_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = 0.2
+"""Between batches: at 1,000 requests/s one transaction has 200 records."""
+DAY_SECONDS: Final = 86_400
+
+_LENGTH: Final = struct.Struct(">I")
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Completion)
+
+
+class Books:
+    """The queue, and who empties it.
+
+    Args:
+        database: migrated by somebody, sooner or later.
+        state: the folder of the queue.
+
+    Attributes:
+        lost: records that did not fit on the disk.
+    """
+
+    def __init__(self, database: Database, state: Path) -> None:
+        self.lost = 0
+        self._database = database
+        self._path = state / QUEUE_FILE
+        self._size = _whole(self._path)
+        self._done = 0  # bytes that the database has
+        self._arrived = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._away = False
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes of records the database does not have yet."""
+        return self._size - self._done
+
+    def note(self, completions: Iterable[Completion]) -> None:
+        """Put `completions` into the queue; never waits for the database."""
+        frames = [_frame(completion) for completion in completions]
+        data = b"".join(frames)
+        if not data:
+            return
+        problem = self._append(data)
+        if problem is None:
+            self._size += len(data)
+            self._empty.clear()
+            self._arrived.set()
+            return
+        if not self.lost:
+            log.error("usage records are lost: %s", problem)
+        self.lost += len(frames)
+
+    async def run(self) -> None:
+        """Empty the queue into the database until canceled."""
+        while True:
+            if not self.waiting:
+                self._empty.set()
+                self._arrived.clear()
+                await self._arrived.wait()
+            try:
+                done = await asyncio.to_thread(self._write, self._done, self._size)
+            except (SQLAlchemyError, OSError) as error:
+                if not self._away:
+                    reason = type(getattr(error, "orig", None) or error).__name__
+                    log.warning("usage records wait on disk: %s", reason)
+                self._away = True
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._away = False
+            self._done = done
+            if not self.waiting:
+                self._reset()
+                await asyncio.sleep(GATHER_SECONDS)
+
+    async def flush(self) -> None:
+        """Wait until the database has everything: for tests and the end of a drain."""
+        await self._empty.wait()
+
+    def _append(self, data: bytes) -> str | None:
+        """Write `data` at the end of the queue; return why that cannot be done."""
+        if self._size + len(data) > MAX_QUEUE_BYTES:
+            return "the queue is full"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        try:
+            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+                file.truncate(self._size)  # of what a full disk left of the last one
+                file.write(data)
+        except OSError as error:
+            return error.strerror
+        return None
+
+    def _reset(self) -> None:
+        self._size = self._done = 0
+        self._empty.set()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
+    def _write(self, start: int, end: int) -> int:
+        """Write a batch from `start` on; return where the next one begins."""
+        rows = []
+        at = start
+        for completion, after in _read(self._path, start, end):
+            at = after
+            if completion is not None:
+                rows.append(row_of(completion))
+            if len(rows) == BATCH:
+                break
+        with self._database.write() as session:
+            usage.add(session, rows)
+        return at
+
+
+def row_of(completion: Completion) -> dict[str, Any]:
+    """Return the row of the table ``usage`` for a completion record."""
+    used = completion.usage
+    return {
+        "id": completion.id,
+        "started_at": completion.started,
+        "day": int(completion.started // DAY_SECONDS),
+        "duration": completion.duration,
+        "first_byte": completion.first_byte,
+        "operation": completion.operation[:64],
+        "outcome": completion.outcome,
+        "status": completion.status,
+        "error": _cut(completion.error),
+        "key": _cut(completion.key),
+        "user": _cut(completion.user),
+        "team": _cut(completion.team),
+        "organization": _cut(completion.organization),
+        "end_user": _cut(completion.end_user),
+        "model": _cut(completion.virtual_model or completion.original_model),
+        "request_model": _cut(completion.request_model),
+        "response_model": _cut(completion.response_model),
+        "provider": completion.provider,
+        "cluster": completion.cluster,
+        "attempts": completion.attempts,
+        "streamed": completion.streamed,
+        "input_tokens": used.input_tokens if used else 0,
+        "output_tokens": used.output_tokens if used else 0,
+        "cache_read_input_tokens": used.cache_read_input_tokens if used else 0,
+        "cache_creation_input_tokens": used.cache_creation_input_tokens if used else 0,
+        "reasoning_output_tokens": used.reasoning_output_tokens if used else 0,
+        "cost": completion.cost,
+        "estimated": completion.estimated,
+        "tags": list(completion.tags),
+    }
+
+
+def _cut(text: str | None) -> str | None:
+    """Return what fits the column: names come from clients, of any length."""
+    # Postgres takes no zero in a text.
+    return None if text is None else text[:256].replace("\0", "")
+
+
+def _frame(completion: Completion) -> bytes:
+    data = _encoder.encode(completion)
+    return _LENGTH.pack(len(data)) + data
+
+
+def _whole(path: Path) -> int:
+    """Return where the last whole record ends: control may have been killed writing it."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        size, at = path.stat().st_size, 0
+        while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
+            after = at + _LENGTH.size + _LENGTH.unpack(head)[0]
+            if after > size:
+                break
+            at = after
+            file.seek(at)
+        return at
+    return 0
+
+
+def _read(path: Path, start: int, end: int) -> Iterator[tuple[Completion | None, int]]:
+    """Yield the records between two places, each with the place after it.
+
+    None stands for one that this version cannot read: another wrote it.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end:
+            [length] = _LENGTH.unpack(file.read(_LENGTH.size))
+            data = file.read(length)
+            start += _LENGTH.size + length
+            try:
+                yield _decoder.decode(data), start
+            except msgspec.MsgspecError:
+                yield None, start
