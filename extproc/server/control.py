@@ -23,10 +23,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from extproc.admin.api import make_app as make_admin
-from extproc.admin.directory import Directory
 from extproc.admin.entries import with_entries
-from extproc.admin.errors import NotReady
-from extproc.admin.http import Admin
 from extproc.config.build import build
 from extproc.config.compile import Layout, compile_envoy
 from extproc.config.endpoint import split_address
@@ -159,7 +156,11 @@ class Control:
         with self._listening(running.control) as sock:
             async with asyncio.TaskGroup() as tasks:
                 http = HttpServer(
-                    make_app(self.metrics.render, self.ready, self._admin())
+                    make_app(
+                        self.metrics.render,
+                        self.ready,
+                        self._admin(),
+                    )
                 )
                 tasks.create_task(http.run(sock))
                 serving = [
@@ -196,6 +197,15 @@ class Control:
                 self._take(self._next(self._config))
         self._publish()
 
+    def _record(self, completions: Sequence[Completion]) -> None:
+        """Keep the workers' records: in the metrics, the ledger and the books."""
+        self.metrics.record(completions)
+        self._registry.books.note(completions)
+        try:
+            self.ledger.charge(completions)
+        except OSError as error:
+            log.error("the ledger cannot be written: %s", error.strerror)  # noqa: TRY400
+
     def _publish(self) -> None:
         if self._snapshot is not None:
             self.metrics.configure(self._snapshot)
@@ -208,22 +218,9 @@ class Control:
             write_private(self._options.state / compiled.SNAPSHOT_FILE, content)
             self._snapshot, self._runtime = snapshot, Runtime.of(snapshot)
 
-    def _served_config(self) -> Config:
-        if self._config is None:
-            raise NotReady("gateway.yaml cannot be read now; see /health/ready.")
-        return self._config
-
     def _admin(self) -> ASGIApp:
-        database = self._registry.database
-        directory = Directory(
-            database,
-            config=self._served_config,
-            clock=self._wall_clock,
-            changed=self._registry.poke,
-        )
-        admin = Admin(
-            directory,
-            database,
+        admin = self._registry.admin(
+            config=lambda: self._config,
             runtime=lambda: self._runtime,
             clock=self._wall_clock,
         )
@@ -257,6 +254,8 @@ class Control:
             "database": {
                 "problem": self._registry.problem,
                 "version": self._registry.entries.version,
+                "waiting_bytes": self._registry.books.waiting,
+                "lost_records": self._registry.books.lost,
             },
             "tokens": self._identities.keeper.report(),
             "config": {
@@ -280,14 +279,6 @@ class Control:
         host = address.rpartition(":")[0]
         write_private(file, f"{host}:{sock.getsockname()[1]}".encode())
         return sock
-
-    def _record(self, completions: Sequence[Completion]) -> None:
-        """Keep the workers' records: in the metrics, and in the ledger."""
-        self.metrics.record(completions)
-        try:
-            self.ledger.charge(completions)
-        except OSError as error:
-            log.error("the ledger cannot be written: %s", error.strerror)  # noqa: TRY400
 
     async def _envoy_ready(self) -> bool:
         try:

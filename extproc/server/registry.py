@@ -19,8 +19,14 @@ from typing import Final
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from extproc.admin.directory import Directory
 from extproc.admin.entries import Entries, read_entries, version
+from extproc.admin.errors import NotReady
+from extproc.admin.http import Admin
+from extproc.config.schema import Config
 from extproc.db.database import Database
+from extproc.runtime import Runtime
+from extproc.server.books import Books
 from extproc.server.keys import write_private
 
 log = logging.getLogger(__name__)
@@ -50,12 +56,14 @@ class Registry:
         state: the folder in which the last ones are remembered.
 
     Attributes:
+        books: where completion records go.
         entries: the last ones that were read.
         problem: why the database cannot be used now; None when it can.
     """
 
     def __init__(self, database: Database, state: Path) -> None:
         self.database = database
+        self.books = Books(database, state)
         self.entries = Entries()
         self.problem: str | None = None
         self._file = state / ENTRIES_FILE
@@ -71,8 +79,39 @@ class Registry:
             self.entries = msgspec.msgpack.decode(self._file.read_bytes(), type=Entries)
         await self._look()
 
+    def admin(
+        self,
+        *,
+        config: Callable[[], Config | None],
+        runtime: Callable[[], Runtime | None],
+        clock: Callable[[], float],
+    ) -> Admin:
+        """Return what the admin API asks of this database.
+
+        Args:
+            config: returns ``gateway.yaml`` as it is served now.
+            runtime: returns what the data path serves now.
+            clock: Unix seconds.
+        """
+
+        def served() -> Config:
+            found = config()
+            if found is None:
+                raise NotReady("gateway.yaml cannot be read now; see /health/ready.")
+            return found
+
+        directory = Directory(
+            self.database, config=served, clock=clock, changed=self.poke
+        )
+        return Admin(directory, self.database, runtime=runtime, clock=clock)
+
     async def run(self, on_change: Callable[[], Awaitable[None]]) -> None:
-        """Call `on_change` whenever there are other entries than before."""
+        """Call `on_change` whenever there are other entries than before; keep the books."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.books.run())
+            tasks.create_task(self._follow(on_change))
+
+    async def _follow(self, on_change: Callable[[], Awaitable[None]]) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

@@ -94,7 +94,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -345,10 +345,54 @@ def test_keys_of_the_database_outlive_a_reload_and_a_restart_without_it(
             await until(lambda: len(bench.snapshot().models) == 1)
             assert digest in _hashes(bench.snapshot())
             _, detail = await again.ready()
-            assert detail["database"] == {"problem": "OperationalError", "version": 1}
+            assert detail["database"] == {
+                "problem": "OperationalError",
+                "version": 1,
+                "waiting_bytes": 0,
+                "lost_records": 0,
+            }
 
     asyncio.run(play())
 
 
 def _hashes(snapshot: Snapshot) -> set[str]:
     return {grant.sha256 for grant in snapshot.grants}
+
+
+def test_records_of_workers_reach_the_books_that_operators_read(bench: Bench) -> None:
+    async def play() -> None:
+        owner = make_key(bench.folder)
+        control = bench.control()
+        async with running(control):
+            link = WorkerLink(bench.folder / "control.sock", lambda _: None)
+            task = asyncio.ensure_future(link.run())
+            for n in range(3):
+                link.record(
+                    Completion(
+                        id=f"gw-{n}", operation="chat", started=1_700_000_000.0,
+                        duration=0.1, outcome="ok", status=200, key="ci", cost=5,
+                    )
+                )  # fmt: skip
+            async with asyncio.timeout(5):
+                await link.flushed()
+            address = (bench.folder / compiled.ADDRESS_FILE).read_text()
+            async with (
+                httpx.AsyncClient(base_url=f"http://{address}/admin/v1") as http,
+                asyncio.timeout(10),
+            ):
+                while True:
+                    said = await http.get("/spend?by=key", headers={"x-api-key": owner})
+                    if said.json()["data"]:
+                        break
+                    await asyncio.sleep(0.02)
+            [group] = said.json()["data"]
+            assert (group["key"], group["requests"], group["cost_usd"]) == (
+                "ci",
+                3,
+                1.5e-8,
+            )
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(play())
