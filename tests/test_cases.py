@@ -117,6 +117,17 @@ def test_a_provider_format_has_every_case_that_is_required(provider: str):
     assert provider in JUDGES
 
 
+def test_nothing_is_left_over_in_the_folders():
+    found = {file.parent for file in casebook.FOLDER.glob("*/*/*/*")}
+    assert found == {case.folder / provider for case, provider in BOTH if (
+        case.folder / provider
+    ).exists()}  # fmt: skip
+    names = {file.name for file in casebook.FOLDER.glob("*/*/*/*")}
+    assert names == {
+        "golden.txt", "upstream.events", "upstream.html", "upstream.json", "upstream.sse",
+    }  # fmt: skip
+
+
 @over([(case, provider) for case, provider in BOTH if case.told.get("status") is None])
 def test_what_a_provider_answers_is_in_its_own_sdks_types(case, provider):
     for upstream in case.upstreams(provider).values():
