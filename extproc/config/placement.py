@@ -97,7 +97,7 @@ def placements(
             requests_per_minute=target.rate_limits.requests_per_minute,
             tokens_per_minute=target.rate_limits.tokens_per_minute,
             max_concurrency=target.concurrency,
-            first_byte=target.timeouts.first_byte,
+            first_byte=target.timeouts.first_byte or provider.timeouts.first_byte,
             headers=tuple(sorted(target.headers.items())),
             edits=Edits(
                 set=body.encoded("set"),

@@ -62,10 +62,8 @@ class ProviderTimeouts(Section):
     """How long an idle connection is kept. Below the idle limit of the load balancers in
     front of the providers (AWS: 350 s, Cloudflare: 400 s), so that we close first."""
     first_byte: Seconds | None = None
-    """Until its answer's headers, in place of the gateway's own. In a chain of several
-    providers each attempt has the longest of theirs."""
-    idle: Seconds | None = None
-    """Silence in the middle of its answer, in place of the gateway's own."""
+    """Until its answer's headers, where a target says nothing else. All attempts of a
+    request have the longest time that a target of its chain has."""
 
 
 class ProbeConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from extproc.config.abilities import known
@@ -41,6 +42,19 @@ def fingerprint(key):
 def snapshot(grants=()):
     config = loads(TEXT, {}, source="g.yaml", folder=Path("/"))
     return build(config, grants=grants, generation=7, created=1_700_000_000)
+
+
+def test_a_targets_time_is_its_own_or_its_providers():
+    providers = {
+        "p": {"type": "openai", "api_key": "k", "timeouts": {"first_byte": 300}},
+    }
+    own = {"provider": "p", "model": "b", "timeouts": {"first_byte": 9}}
+    models = {"m": {"targets": [{"provider": "p", "model": "a"}, own]}}
+    plain = json.dumps({"providers": providers, "models": models})
+    config = loads(plain, {}, source="x", folder=Path("/"))
+    built = build(config, grants=(), generation=1, created=1)
+    times = [target.placement.first_byte for target in built.models[0].targets]
+    assert times == [300, 9]
 
 
 def test_targets_say_where_and_what():

@@ -73,7 +73,9 @@ def longest_first_byte(config: Config) -> float:
     return max(
         config.timeouts.first_byte,
         *(
-            target.timeouts.first_byte or 0
+            target.timeouts.first_byte
+            or config.providers[target.provider].timeouts.first_byte
+            or 0
             for model in config.models.values()
             for target in model.targets
         ),

@@ -197,7 +197,7 @@ def test_bedrock_takes_the_flags_that_it_knows(memory):
 
 
 def test_bedrock_takes_no_header_of_anthropics(memory):
-    assert read(invoke(memory, OLD, anthropic_beta="pdfs-2024-09-25"))[0] == 400
+    assert read(invoke(memory, OLD, anthropic_version="2023-06-01"))[0] == 400
 
 
 # ---------------------------------------------------------------- Vertex

@@ -65,9 +65,9 @@ class Bedrock:
 
     def _route(self, request: Request, headers: Headers) -> Reply | Stream:
         gate.check_headers(request, credentials=frozenset({"authorization"}))
-        for name in ("anthropic-version", "anthropic-beta"):
-            if request.header(name) is not None:
-                raise Refusal(400, f"mock_unexpected_header: {name}")
+        # `anthropic-beta`, which Anthropic's SDK sends beside the body's, is not read.
+        if request.header("anthropic-version") is not None:
+            raise Refusal(400, "mock_unexpected_header: anthropic-version")
         route = ROUTE.fullmatch(request.route)
         if route is None:
             raise Refusal(404, "", type="UnknownOperationException")
