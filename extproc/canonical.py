@@ -60,13 +60,36 @@ class CacheControl(msgspec.Struct, frozen=True, gc=False):
 # ---------------------------------------------------------------- message parts
 
 
+class Citation(msgspec.Struct, frozen=True, gc=False):
+    """Where a text has something from: a page of the web, or a document of the request."""
+
+    url: str = ""
+    """Empty for a document of the request."""
+    title: str | None = None
+    quote: str = ""
+    """The words of the source."""
+    start: int | None = None
+    """Where in the part's text that which is cited begins, in characters; None: the
+    citation is of all of the text."""
+    end: int | None = None
+    document: int = 0
+    """Which document of the request, counted from 0."""
+    unit: Literal["char", "page", "block"] = "char"
+    """In what the place in the document is counted."""
+    first: int = 0
+    last: int = 0
+    """The end of the place, exclusive."""
+    proof: str = ""
+    """What Anthropic wants back: its ``encrypted_index``."""
+
+
 class Text(msgspec.Struct, frozen=True, gc=False):
     """A run of text."""
 
     text: str
     cache: CacheControl | None = None
-    citations: msgspec.Raw | None = None
-    """The citations of an answer's text, as the provider spelled them."""
+    citations: tuple[Citation, ...] = ()
+    """The sources of an answer's text."""
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
@@ -131,7 +154,35 @@ class ToolResult(msgspec.Struct, frozen=True, gc=False):
     cache: CacheControl | None = None
 
 
-Part = Text | Image | Document | Audio | Refusal | Reasoning | ToolCall | ToolResult
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A page that a search of the web has found."""
+
+    url: str
+    title: str = ""
+    proof: str = ""
+    """What Anthropic wants back: its ``encrypted_content``."""
+
+
+class Search(msgspec.Struct, frozen=True, gc=False):
+    """The provider has searched the web for the model."""
+
+    id: str
+    queries: tuple[str, ...] = ()
+    found: tuple[Found, ...] = ()
+    """Empty where the provider does not say, too."""
+
+
+Part = (
+    Text
+    | Image
+    | Document
+    | Audio
+    | Refusal
+    | Reasoning
+    | ToolCall
+    | ToolResult
+    | Search
+)
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -278,7 +329,7 @@ Finish = Literal[
 ``stop_sequence`` is a ``stop``, ``context_length`` a ``length``, ``refusal`` a
 ``content_filter``; ``pause`` is Anthropic's ``pause_turn``, a ``stop`` elsewhere."""
 
-AnswerPart = Text | Reasoning | ToolCall | Refusal | Audio
+AnswerPart = Text | Reasoning | ToolCall | Refusal | Audio | Search
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -302,6 +353,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     created: int | None = None
     """Unix seconds; None where the provider does not say."""
     service_tier: str | None = None
+    unsaid: tuple[str, ...] = ()
+    """What it has besides and none of this can say, by the provider's names."""
 
 
 # ---------------------------------------------------------------- the streamed answer
@@ -355,6 +408,27 @@ class SignatureDelta(msgspec.Struct, frozen=True, gc=False):
     choice: int = 0
 
 
+class Cited(msgspec.Struct, frozen=True, gc=False):
+    """A source of an open part's text."""
+
+    index: int
+    citation: Citation
+    choice: int = 0
+
+
+class Searched(msgspec.Struct, frozen=True, gc=False):
+    """The provider has searched; it may stand between any two other events."""
+
+    search: Search
+    choice: int = 0
+
+
+class Unsaid(msgspec.Struct, frozen=True, gc=False):
+    """Something of the answer that no event can say, by the provider's name for it."""
+
+    what: str
+
+
 class PartEnded(msgspec.Struct, frozen=True, gc=False):
     """A part is whole."""
 
@@ -395,6 +469,9 @@ Event = (
     | PartStarted
     | Delta
     | SignatureDelta
+    | Cited
+    | Searched
+    | Unsaid
     | PartEnded
     | Finished
     | Reported

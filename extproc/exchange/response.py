@@ -42,6 +42,7 @@ from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
+from extproc.formats import unsaid
 from extproc.formats.answer_tool import Unwrapping, unwrap
 from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
@@ -90,6 +91,8 @@ class ResponseHalf:
         self._body: list[bytes] = []
         self._size = 0
         self._stream: Stream = Nothing()
+        self._unsaid: tuple[str, ...] = ()
+        """What of the answer its client cannot be told."""
 
     @property
     def produced(self) -> int:
@@ -215,6 +218,7 @@ class ResponseHalf:
                 framing.decoder(),
                 Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
                 self._client.stream_writer(self._context()),
+                self._client,
             )
         else:
             self._stream = Metering(
@@ -277,6 +281,7 @@ class ResponseHalf:
         self._tally.usage = stream.usage
         self._tally.response_model = stream.model
         self._tally.estimated = stream.usage is None
+        self._tally.dropped += stream.unsaid
         self.state = State.DONE
         return [AnswerBody(out, end=end)] if out or end else []
 
@@ -334,6 +339,8 @@ class ResponseHalf:
                 answer = msgspec.structs.replace(answer, usage=told)
             self._tally.usage = answer.usage
             self._tally.response_model = answer.model or None
+            self._unsaid = unsaid.of_answer(answer, self._client)
+            self._tally.dropped += self._unsaid
             raw = self._client.write_answer(answer, self._context())
             head = AnswerHeaders(
                 set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING
@@ -367,7 +374,7 @@ class ResponseHalf:
     def _report(self) -> Headers:
         """Tell the client what could not be kept, and what a whole answer costs."""
         dropped, costs = (
-            self.leg.dropped,
+            (*self.leg.dropped, *self._unsaid),
             self._account.report(self.leg, self._tally.usage),
         )
         if not dropped:

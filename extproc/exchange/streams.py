@@ -7,7 +7,8 @@ from typing import Protocol
 
 from extproc import canonical
 from extproc.errors import GatewayError
-from extproc.formats.base import Passage, StreamReader, StreamWriter
+from extproc.formats import unsaid
+from extproc.formats.base import AnyClientFormat, Passage, StreamReader, StreamWriter
 from extproc.framing.base import Decoder
 from extproc.policy.estimate import produced_tokens
 from extproc.usage import Usage
@@ -40,6 +41,10 @@ class Stream(Protocol):
     def produced(self) -> int:
         """Output tokens so far, estimated from what has come."""
 
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """What of the answer the client could not be told, each once."""
+
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for `data`, of any split."""
 
@@ -58,6 +63,7 @@ class Nothing:
     """No stream has begun."""
 
     produced = 0
+    unsaid: tuple[str, ...] = ()
     usage: Usage | None = None
     model: str | None = None
     error: GatewayError | None = None
@@ -81,6 +87,7 @@ class Translation:
     """A stream of another format: frames to events to the client's frames."""
 
     __slots__ = (
+        "_client",
         "_finished",
         "_frames",
         "_letters",
@@ -92,12 +99,19 @@ class Translation:
         "failure",
         "model",
         "over",
+        "unsaid",
         "usage",
     )
 
     def __init__(
-        self, frames: Decoder, reader: StreamReader, writer: StreamWriter
+        self,
+        frames: Decoder,
+        reader: StreamReader,
+        writer: StreamWriter,
+        client: AnyClientFormat,
     ) -> None:
+        self.unsaid: tuple[str, ...] = ()
+        self._client = client
         self.usage: Usage | None = None
         self.model: str | None = None
         self.error: GatewayError | None = None
@@ -187,6 +201,10 @@ class Translation:
             elif isinstance(event, canonical.Failed):
                 self.error = event.error
                 self.over = True
+            else:
+                word = unsaid.of_event(event, self._client)
+                if word is not None and word not in self.unsaid:
+                    self.unsaid += (word,)
 
 
 class Metering:
@@ -216,6 +234,11 @@ class Metering:
     def usage(self) -> Usage | None:
         """See `Stream.usage`."""
         return self._passage.usage
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """Say nothing: all of it passes."""
+        return ()
 
     @property
     def model(self) -> str | None:

@@ -225,6 +225,8 @@ class ClientFormat(Generic[Q, A]):
     """What `write_answer` has to know of the request; little, for it is held until then."""
     write_answer: Callable[[A, WriterContext], bytes]
     stream_writer: Callable[[WriterContext], StreamWriter] = no_stream_writer
+    mute: frozenset[str] = frozenset()
+    """What of an answer its clients cannot be told, of the words of `unsaid`."""
     write_error: Callable[[GatewayError], bytes]
     """The body of an error answer."""
     write_model: Callable[[canonical.ListedModel], bytes]

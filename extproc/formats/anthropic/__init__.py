@@ -24,6 +24,7 @@ CLIENT = ClientFormat(
     read_request=read_request,
     write_answer=write_answer,
     stream_writer=MessageWriter,
+    mute=frozenset({"audio"}),
     write_error=write_error,
     write_error_event=write_error_event,
     write_model=write_model,

@@ -1,7 +1,8 @@
 """A whole answer of Anthropic's in the canonical form.
 
-Here too are the two things that a stream shares with it: stop reasons and usage. https://platform.claude.com/docs/en/api/messages. Skipped, because the canonical form
-cannot say them: blocks of server tools, the container, stop details.
+Here too are the two things that a stream shares with it: stop reasons and usage.
+https://platform.claude.com/docs/en/api/messages. Blocks of server tools other than the
+search of the web are told by their names; the container and stop details are skipped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.anthropic import wire
+from extproc.formats.anthropic import citations, wire
 from extproc.formats.base import Overview
 from extproc.usage import Usage
 
@@ -38,11 +39,11 @@ def read_answer(body: bytes) -> canonical.Answer:
     """Read a whole answer; see `ProviderFormat.read_answer`."""
     try:
         message = wire.decode(_MESSAGE, body)
-        parts = [_part(raw) for raw in message.content]
+        parts, unsaid = _parts(message.content)
     except msgspec.MsgspecError as exc:
         raise ProtocolViolation(f"cannot read the provider's answer: {exc}") from exc
     choice = canonical.Choice(
-        tuple(part for part in parts if part is not None),
+        parts,
         FINISH.get(message.stop_reason, "stop"),
         message.stop_sequence,
     )
@@ -52,15 +53,39 @@ def read_answer(body: bytes) -> canonical.Answer:
         (choice,),
         usage_of(message.usage),
         service_tier=SERVICE_TIERS.get(message.usage.service_tier),
+        unsaid=unsaid,
     )
 
 
-def _part(raw: msgspec.Raw) -> canonical.AnswerPart | None:
+def _parts(
+    content: list[msgspec.Raw],
+) -> tuple[tuple[canonical.AnswerPart, ...], tuple[str, ...]]:
+    """Return the parts, and the names of the blocks that are none."""
+    parts: list[canonical.AnswerPart] = []
+    unsaid: dict[str, None] = {}
+    asked: dict[str, bytes] = {}
+    """The searches whose results are still to come."""
+    for raw in content:
+        block = wire.read_server_block(raw)
+        if block is None:
+            parts.append(_part(raw))
+        elif block.type == "server_tool_use" and block.name == citations.SEARCH:
+            asked[block.id] = bytes(block.input)
+        elif block.type == "web_search_tool_result" and block.tool_use_id in asked:
+            query = asked.pop(block.tool_use_id)
+            found = bytes(block.content)
+            parts.append(citations.read_search(block.tool_use_id, query, found))
+        else:
+            unsaid[block.type] = None
+    parts += [citations.read_search(call, query, b"") for call, query in asked.items()]
+    return tuple(parts), tuple(unsaid)
+
+
+def _part(raw: msgspec.Raw) -> canonical.AnswerPart:
     match wire.read_block(raw):
-        case None:
-            return None
-        case wire.TextBlock(text, citations):
-            return canonical.Text(text, citations=wire.present(citations))
+        case wire.TextBlock(text, cited):
+            said = citations.read_citations(wire.present(cited))
+            return canonical.Text(text, citations=said)
         case wire.ThinkingBlock(thinking, signature):
             return canonical.Reasoning(thinking, signature or None)
         case wire.RedactedThinkingBlock(sealed):

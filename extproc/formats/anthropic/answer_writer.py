@@ -9,13 +9,13 @@ log probabilities, audio, the signature of a tool call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.anthropic import client_wire, wire
+from extproc.formats.anthropic import citations, client_wire, wire
 from extproc.formats.base import WriterContext
 from extproc.usage import Usage
 
@@ -46,9 +46,7 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
             id=answer.id or context.id,
             model=answer.model or context.model,
             content=[
-                block
-                for part in choice.parts
-                if (block := _block(part, choice.finish)) is not None
+                block for part in choice.parts for block in _blocks(part, choice.finish)
             ],
             stop_reason=STOP_REASONS[choice.finish],
             stop_sequence=choice.stop_sequence,
@@ -57,24 +55,29 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
     )
 
 
-def _block(
+def _blocks(
     part: canonical.AnswerPart, finish: canonical.Finish
-) -> wire.AnswerBlock | None:
+) -> Iterator[wire.AnswerBlock | citations.Json]:
     match part:
-        case canonical.Text(text, citations=citations):
-            # Another provider's citations are spelled in its own way.
-            del citations
-            return wire.TextBlock(text) if text else None
+        case canonical.Text(text, citations=cited):
+            if text and cited:
+                said = [citations.write_citation(one) for one in cited]
+                yield wire.TextBlock(text, msgspec.Raw(msgspec.json.encode(said)))
+            elif text:
+                yield wire.TextBlock(text)
         case canonical.Refusal(text):
-            return wire.TextBlock(text) if text else None
+            if text:
+                yield wire.TextBlock(text)
         case canonical.Reasoning(encrypted=str(sealed)):
-            return wire.RedactedThinkingBlock(sealed)
+            yield wire.RedactedThinkingBlock(sealed)
         case canonical.Reasoning(text, signature):
-            return wire.ThinkingBlock(text, signature or "")
+            yield wire.ThinkingBlock(text, signature or "")
         case canonical.ToolCall(call, name, arguments):
-            return wire.ToolUseBlock(call, name, _input(arguments, finish))
+            yield wire.ToolUseBlock(call, name, _input(arguments, finish))
+        case canonical.Search():
+            yield from citations.write_search(part)
         case canonical.Audio():
-            return None
+            pass
 
 
 def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:

@@ -9,7 +9,7 @@ names the field. Fields that carry nothing for another provider are read and ign
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
@@ -125,6 +125,21 @@ class ToolResultBlock(
     toolset_name: str | None = None
 
 
+class ServerToolUseBlock(Struct, tag="server_tool_use", tag_field="type", gc=False):
+    """A search of an earlier answer; other server tools only Anthropic has."""
+
+    id: str
+    name: Literal["web_search"]
+    input: Raw = Raw(b"{}")
+
+
+class SearchResultsBlock(
+    Struct, tag="web_search_tool_result", tag_field="type", gc=False
+):
+    tool_use_id: str
+    content: Raw = Raw(b"[]")
+
+
 Block = (
     TextBlock
     | ImageBlock
@@ -133,6 +148,8 @@ Block = (
     | RedactedThinkingBlock
     | ToolUseBlock
     | ToolResultBlock
+    | ServerToolUseBlock
+    | SearchResultsBlock
 )
 
 
@@ -223,7 +240,7 @@ class Answer(Struct, tag="message", tag_field="type", kw_only=True, gc=False):
     id: str
     role: Literal["assistant"] = "assistant"
     model: str
-    content: list[AnswerBlock] = []
+    content: list[AnswerBlock | dict[str, Any]] = []
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: Usage

@@ -200,7 +200,7 @@ def _text(part: canonical.Text, where: str, drop: Drop) -> wire.TextBlock | None
     if part.text.isspace():
         drop(where)
         return None
-    if part.citations is not None:
+    if part.citations:
         drop(f"{where}.citations")
     return wire.TextBlock(part.text, cache_control=cache_control(part.cache, where))
 
@@ -295,6 +295,12 @@ def _reasoning(
     return None
 
 
+def _search(part: canonical.Search, where: str, drop: Drop) -> None:
+    """Leave a search of another provider's out: the API takes only what it has signed."""
+    del part
+    drop(where)
+
+
 def _tool_call(part: canonical.ToolCall, where: str, drop: Drop) -> wire.ToolUseBlock:
     if part.custom:
         raise Unsupported("Anthropic's API has no custom tools.", param=where)
@@ -342,6 +348,7 @@ _WRITERS: Mapping[tuple[str, type], Callable[..., Any]] = {
     ("assistant", canonical.Refusal): _refusal,
     ("assistant", canonical.Reasoning): _reasoning,
     ("assistant", canonical.ToolCall): _tool_call,
+    ("assistant", canonical.Search): _search,
 }
 """Who may say what, and how it is written; what is missing is refused by name."""
 

@@ -14,7 +14,8 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.anthropic import client_wire as wire
-from extproc.formats.anthropic.validation import decode, spelling
+from extproc.formats.anthropic.citations import read_citations, read_search
+from extproc.formats.anthropic.validation import decode, invalid, spelling
 from extproc.formats.anthropic.wire import Named, present
 from extproc.formats.base import Members, Unsupported
 
@@ -26,7 +27,7 @@ _NAMED = msgspec.json.Decoder(Named)
 
 _BLOCKS = frozenset({
     "text", "image", "document", "thinking", "redacted_thinking", "tool_use",
-    "tool_result",
+    "tool_result", "server_tool_use", "web_search_tool_result",
 })  # fmt: skip
 
 NAMES: Mapping[str, str] = {
@@ -127,11 +128,18 @@ def _read_content(
         yield _read_block(raw, f"{where}[{j}]")
 
 
+def _read_cited(said: msgspec.Raw, where: str) -> tuple[canonical.Citation, ...]:
+    try:
+        return read_citations(present(said))
+    except msgspec.MsgspecError as exc:
+        raise invalid(str(exc), f"{where}.citations") from None
+
+
 def _read_block(raw: msgspec.Raw, where: str) -> canonical.Part:
     block = _decode_block(raw, where)
     match block:
         case wire.TextBlock(text, cache, citations):
-            return canonical.Text(text, _cache(cache), present(citations))
+            return canonical.Text(text, _cache(cache), _read_cited(citations, where))
         case wire.ImageBlock(source, cache):
             return canonical.Image(_read_source(source), cache=_cache(cache))
         case wire.DocumentBlock(source, title, cache_control=cache):
@@ -157,7 +165,13 @@ def _decode_block(raw: msgspec.Raw, where: str) -> wire.Block:
 
 
 def _read_assistants(
-    block: wire.ThinkingBlock | wire.RedactedThinkingBlock | wire.ToolUseBlock,
+    block: (
+        wire.ThinkingBlock
+        | wire.RedactedThinkingBlock
+        | wire.ToolUseBlock
+        | wire.ServerToolUseBlock
+        | wire.SearchResultsBlock
+    ),
     raw: msgspec.Raw,
     where: str,
 ) -> canonical.Part:
@@ -166,6 +180,10 @@ def _read_assistants(
             return canonical.Reasoning(thinking, signature or None)
         case wire.RedactedThinkingBlock(sealed):
             return canonical.Reasoning(encrypted=sealed)
+        case wire.ServerToolUseBlock(call, _, said):
+            return read_search(call, bytes(said), b"")
+        case wire.SearchResultsBlock(call, found):
+            return read_search(call, b"", bytes(found))
         case wire.ToolUseBlock(call, name, _, cache):
             arguments = spelling(_INPUT.decode(raw).input, f"{where}.input")
             return canonical.ToolCall(call, name, arguments, cache=_cache(cache))

@@ -1,20 +1,24 @@
 """Anthropic's message stream as canonical events.
 
-https://platform.claude.com/docs/en/build-with-claude/streaming. Skipped, and counted in
-`skipped`, because the canonical stream cannot say them: blocks of server tools with
-their deltas, citations, deltas of unknown types. A stop reason that we do not know is a
-``stop``, counted in `unknown`.
+https://platform.claude.com/docs/en/build-with-claude/streaming. A search of the web is
+told when its results have come, or at the end. Blocks of other server tools are told by
+their names; they and their deltas, and deltas of unknown types, are counted in `skipped`. A
+stop reason that we do not know is a ``stop``, counted in `unknown`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
+
+import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.anthropic import wire
 from extproc.formats.anthropic.answer import FINISH, fold, usage_of
+from extproc.formats.anthropic.citations import SEARCH, read_citation, read_search
 from extproc.formats.anthropic.errors import error_of
 from extproc.formats.base import State, TableStream
 from extproc.framing.sse import Frame
@@ -27,6 +31,18 @@ FITS = frozenset({
     (wire.ToolUseBlock, wire.InputJsonDelta),
 })  # fmt: skip
 """Which delta may come in which block."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Asked:
+    """A search whose results are still to come."""
+
+    id: str
+    query: list[str]
+    """The pieces of its input."""
+
+    def search(self, found: bytes) -> canonical.Search:
+        return read_search(self.id, "".join(self.query).encode(), found)
 
 
 class MessageStream(TableStream[wire.Event]):
@@ -56,6 +72,7 @@ class MessageStream(TableStream[wire.Event]):
         self._open: dict[int, tuple[type, int]] = {}  # block -> its type, its part
         self._parts = 0
         self._finished = False
+        self._asked: dict[int, _Asked] = {}  # searches without results, by their block
 
     def parse(self, frame: Frame) -> wire.Event | None:
         """See `TableStream.parse`; the event's own ``type`` counts, as in the SDKs."""
@@ -99,7 +116,7 @@ class MessageStream(TableStream[wire.Event]):
             raise ProtocolViolation(f"block {event.index} starts twice")
         if isinstance(event, wire.OtherBlockStart):
             self._open[event.index] = (wire.OtherBlockStart, -1)
-            self.skipped += 1
+            yield from self._start_server_block(event.index, event.content_block)
             return
         part = self._parts
         self._parts += 1
@@ -124,12 +141,30 @@ class MessageStream(TableStream[wire.Event]):
                 if whole.strip("{} \t\r\n"):
                     yield canonical.Delta(part, whole)
 
+    def _start_server_block(
+        self, index: int, block: wire.ServerBlock
+    ) -> Iterator[canonical.Event]:
+        if block.type == "server_tool_use" and block.name == SEARCH:
+            said = bytes(block.input).decode()
+            self._asked[index] = _Asked(block.id, [said] if said != "{}" else [])
+            return
+        found = [i for i, one in self._asked.items() if one.id == block.tool_use_id]
+        if block.type == "web_search_tool_result" and found:
+            asked = self._asked.pop(found[0])
+            yield canonical.Searched(asked.search(bytes(block.content)))
+            return
+        self.skipped += 1
+        yield canonical.Unsaid(block.type)
+
     def _delta(
         self, index: int, delta: wire.BlockDeltaBody
     ) -> Iterator[canonical.Event]:
         kind, part = self._block(index)
         if kind is wire.OtherBlockStart:
-            self.skipped += 1
+            if index in self._asked and isinstance(delta, wire.InputJsonDelta):
+                self._asked[index].query.append(delta.partial_json)
+            else:
+                self.skipped += 1
             return
         if (kind, type(delta)) not in FITS:
             raise ProtocolViolation(f"{type(delta).__name__} in a {kind.__name__}")
@@ -143,8 +178,11 @@ class MessageStream(TableStream[wire.Event]):
                     yield canonical.Delta(part, more)
             case wire.SignatureDelta(signature):
                 yield canonical.SignatureDelta(part, signature)
-            case wire.CitationsDelta():
-                self.skipped += 1
+            case wire.CitationsDelta(citation):
+                try:
+                    yield canonical.Cited(part, read_citation(citation))
+                except msgspec.MsgspecError as exc:
+                    raise ProtocolViolation(f"cannot read a citation: {exc}") from exc
 
     def _finish(self, stop: wire.Stop) -> Iterator[canonical.Event]:
         if self._open:
@@ -152,6 +190,8 @@ class MessageStream(TableStream[wire.Event]):
         if self._finished:
             return
         self._finished = True
+        for asked in self._asked.values():
+            yield canonical.Searched(asked.search(b""))
         if stop.stop_reason not in FINISH:
             self.unknown += 1
         finish = FINISH.get(stop.stop_reason, "stop")

@@ -14,6 +14,7 @@ import msgspec
 from extproc import canonical
 from extproc.formats.anthropic import client_wire, wire
 from extproc.formats.anthropic.answer_writer import STOP_REASONS, usage_body
+from extproc.formats.anthropic.citations import write_citation, write_search
 from extproc.formats.anthropic.errors import write_error_event
 from extproc.formats.base import WriterContext
 from extproc.framing.sse import encode_frame
@@ -25,6 +26,7 @@ PartEvent = (
     canonical.PartStarted
     | canonical.Delta
     | canonical.SignatureDelta
+    | canonical.Cited
     | canonical.PartEnded
 )
 
@@ -40,6 +42,7 @@ class MessageWriter:
         self._open: int | None = None  # the part that is being written
         self._kinds: dict[int, canonical.PartKind] = {}
         self._waiting: dict[int, list[PartEvent]] = {}
+        self._searches: list[canonical.Search] = []
 
     def write(self, events: Iterable[canonical.Event]) -> bytes:
         """See `StreamWriter.write`."""
@@ -51,16 +54,19 @@ class MessageWriter:
                 canonical.Delta()
                 | canonical.PartStarted()
                 | canonical.SignatureDelta()
+                | canonical.Cited()
                 | canonical.PartEnded()
             ):
                 if event.choice == 0:
                     yield from self._part(event)
+            case canonical.Searched(search, 0):
+                self._searches.append(search)
+                yield from self._search()
             case canonical.Started():
                 self._usage = event.usage or self._usage
                 yield self._start(event)
-            case canonical.Finished():
-                if event.choice == 0:
-                    self._finished = event
+            case canonical.Finished(choice=0):
+                self._finished = event
             case canonical.Reported(usage):
                 self._usage = usage
             case canonical.Ended():
@@ -69,6 +75,8 @@ class MessageWriter:
                 yield _frame(wire.Ping())
             case canonical.Failed(error):
                 yield write_error_event(error)
+            case canonical.Unsaid() | canonical.Searched() | canonical.Finished():
+                pass
 
     def _start(self, event: canonical.Started) -> bytes:
         message = client_wire.Answer(
@@ -99,11 +107,32 @@ class MessageWriter:
                 if self._kinds[index] == "reasoning":
                     proof = wire.SignatureDelta(signature)
                     yield _frame(wire.BlockDelta(self._blocks, proof))
+            case canonical.Cited(index, citation):
+                if self._kinds[index] == "text":
+                    cited = wire.CitationsDelta(write_citation(citation))
+                    yield _frame(wire.BlockDelta(self._blocks, cited))
             case canonical.PartEnded():
                 yield _frame(wire.BlockStop(self._blocks))
                 self._blocks += 1
                 self._open = None
+                yield from self._search()
                 yield from self._next()
+
+    def _search(self) -> Iterator[bytes]:
+        """Write the searches, which wait for an open block to end."""
+        if self._open is not None:
+            return
+        for search in self._searches:
+            for block in write_search(search):
+                start = {
+                    "type": "content_block_start",
+                    "index": self._blocks,
+                    "content_block": block,
+                }
+                yield encode_frame(_ENCODE(start), "content_block_start")
+                yield _frame(wire.BlockStop(self._blocks))
+                self._blocks += 1
+        self._searches.clear()
 
     def _next(self) -> Iterator[bytes]:
         """Write what waited, up to a part that is still open."""

@@ -285,10 +285,22 @@ WireEvent = (
 """What the API sends."""
 
 
+class ServerBlock(Struct, gc=False):
+    """A block of a server tool: its call, or its result, or one that we do not know."""
+
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+    tool_use_id: str = ""
+    content: Raw = Raw(b"[]")
+
+
 class OtherBlockStart(Struct, gc=False):
-    """A block of a type that the canonical form cannot say, such as a server tool's."""
+    """The start of a `ServerBlock`."""
 
     index: int
+    content_block: ServerBlock
 
 
 class OtherDelta(Struct, gc=False):
@@ -337,6 +349,8 @@ _EVENT: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _BLOCK: msgspec.json.Decoder[AnswerBlock] = msgspec.json.Decoder(AnswerBlock)
 _OUTLINE = msgspec.json.Decoder(Outline)
 _NAME = msgspec.json.Decoder(Named)
+_SERVER = msgspec.json.Decoder(ServerBlock)
+_OTHER_START = msgspec.json.Decoder(OtherBlockStart)
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes | Raw) -> T:
@@ -370,7 +384,7 @@ def read_event(data: bytes) -> Event | None:
             return None
         block, delta = seen.content_block.type, seen.delta.type
         if seen.type == "content_block_start" and block and block not in BLOCK_NAMES:
-            return OtherBlockStart(seen.index)
+            return OtherBlockStart(seen.index, _server_block(data, block))
         if seen.type == "content_block_delta" and delta and delta not in DELTA_NAMES:
             return OtherDelta(seen.index)
         raise
@@ -379,11 +393,23 @@ def read_event(data: bytes) -> Event | None:
     return event
 
 
+def _server_block(data: bytes, kind: str) -> ServerBlock:
+    try:
+        return decode(_OTHER_START, data).content_block
+    except msgspec.MsgspecError:
+        return ServerBlock(kind)  # somebody's newer one
+
+
 def present(raw: Raw) -> Raw | None:
     """Return `raw`, or None when it says nothing."""
     return None if bytes(raw) == b"null" else raw
 
 
-def read_block(raw: Raw) -> AnswerBlock | None:
-    """Read a block of a whole answer; None is one that we cannot say."""
-    return _BLOCK.decode(raw) if _NAME.decode(raw).type in BLOCK_NAMES else None
+def read_block(raw: Raw) -> AnswerBlock:
+    """Read a block of a whole answer, of one of the types in `BLOCK_NAMES`."""
+    return _BLOCK.decode(raw)
+
+
+def read_server_block(raw: Raw) -> ServerBlock | None:
+    """Read a block of any other type; None is one of those."""
+    return None if _NAME.decode(raw).type in BLOCK_NAMES else _SERVER.decode(raw)

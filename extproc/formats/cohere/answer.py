@@ -51,15 +51,14 @@ def read_answer(body: bytes) -> canonical.Answer:
 
 
 def _parts(said: wire.AnsweredMessage) -> Iterator[canonical.AnswerPart]:
-    citations = msgspec.Raw(msgspec.json.encode(said.citations or ()))
-    cited = bool(said.citations)
+    cited = tuple(_cited(one) for one in said.citations or ())
     for block in said.content or ():
         if block.thinking is not None:
             yield canonical.Reasoning(block.thinking)
         elif block.text is not None:
             # They are all of one text: the index in them says which, where there are two.
-            yield canonical.Text(block.text, citations=citations if cited else None)
-            cited = False
+            yield canonical.Text(block.text, citations=cited)
+            cited = ()
     if said.tool_plan:
         yield canonical.Text(said.tool_plan)
     for call in said.tool_calls or ():
@@ -94,3 +93,9 @@ def usage_of(said: wire.WireUsage | None) -> Usage | None:
         output_tokens=int(counts.output_tokens or 0),
         cache_read_input_tokens=int(said.cached_tokens or 0),
     )
+
+
+def _cited(said: wire.Citation) -> canonical.Citation:
+    """Read a citation: of the request's documents, which have ids of their own."""
+    title = ", ".join(source.id for source in said.sources or ()) or None
+    return canonical.Citation(title=title, start=said.start, end=said.end)

@@ -72,7 +72,10 @@ class EventStream(TableStream[wire.AnyEvent]):
                 yield canonical.Started(id_, "")
             case wire.MessageEnd(_, end):
                 yield from self._end(end)
-            case wire.CitationStart() | wire.CitationEnd() | wire.Debug():
+            case wire.CitationStart():
+                self.skipped += 1
+                yield canonical.Unsaid("citations")
+            case wire.CitationEnd() | wire.Debug():
                 self.skipped += 1
 
     def _words(

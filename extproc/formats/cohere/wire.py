@@ -40,11 +40,22 @@ class Content(Struct, frozen=True):
     thinking: str | None = None
 
 
+class Source(Struct, frozen=True):
+    id: str = ""
+
+
+class Citation(Struct, frozen=True):
+    start: int | None = None
+    end: int | None = None
+    text: str = ""
+    sources: list[Source] | None = None
+
+
 class AnsweredMessage(Struct, frozen=True):
     content: list[Content] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_plan: str | None = None
-    citations: list[Raw] | None = None
+    citations: list[Citation] | None = None
 
 
 class Answer(Struct, frozen=True):

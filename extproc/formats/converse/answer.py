@@ -2,9 +2,9 @@
 
 Here too are the two things that a stream shares with it: stop reasons and usage.
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html. The
-answer has no id and names no model: who writes it for the client has both. Skipped, because
-the canonical form cannot say them: the provider's own tools and their results, pictures,
-guardrail traces, latency.
+answer has no id and names no model: who writes it for the client has both. The provider's
+own tools, their results and pictures are told by their names; guardrail traces and latency
+are skipped.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.base import Overview
 from extproc.formats.converse import wire
+from extproc.formats.converse.citations import read_citations
 from extproc.usage import Usage
 
 FINISH: Mapping[str, canonical.Finish] = {
@@ -40,7 +41,11 @@ def read_answer(body: bytes) -> canonical.Answer:
         answer = wire.decode(_ANSWER, body)
     except msgspec.MsgspecError as exc:
         raise ProtocolViolation(f"cannot read the provider's answer: {exc}") from exc
-    parts = [_part(block) for block in answer.output.message.content]
+    content = answer.output.message.content
+    try:
+        parts = [_part(block) for block in content]
+    except msgspec.MsgspecError as exc:
+        raise ProtocolViolation(f"cannot read the provider's answer: {exc}") from exc
     choice = canonical.Choice(
         tuple(part for part in parts if part is not None),
         FINISH.get(answer.stop_reason, "stop"),
@@ -52,7 +57,18 @@ def read_answer(body: bytes) -> canonical.Answer:
         (choice,),
         None if answer.usage is None else usage_of(answer.usage),
         service_tier=answer.service_tier.type if answer.service_tier else None,
+        unsaid=tuple(
+            dict.fromkeys(
+                _name(block)
+                for block, part in zip(content, parts, strict=True)
+                if part is None
+            )
+        ),
     )
+
+
+def _name(block: wire.AnswerBlock) -> str:
+    return "toolUse" if block.tool_use is not None else "content"
 
 
 def _part(block: wire.AnswerBlock) -> canonical.AnswerPart | None:
@@ -64,8 +80,7 @@ def _part(block: wire.AnswerBlock) -> canonical.AnswerPart | None:
     if block.citations_content is not None:
         cited = block.citations_content
         said = "".join(piece.text for piece in cited.content)
-        nothing = bytes(cited.citations) == b"null"
-        return canonical.Text(said, citations=None if nothing else cited.citations)
+        return canonical.Text(said, citations=read_citations(cited.citations))
     if block.reasoning_content is not None:
         return _reasoning(block.reasoning_content)
     return None

@@ -130,7 +130,7 @@ def _text(part: canonical.Text, where: str, draft: Draft) -> wire.Block | None:
     if part.text.isspace():
         draft.drop(where)
         return None
-    if part.citations is not None:
+    if part.citations:
         draft.drop(f"{where}.citations")
     return wire.Block(text=part.text)
 
@@ -246,6 +246,11 @@ def _reasoning(
     return None
 
 
+def _search(part: canonical.Search, where: str, draft: Draft) -> None:
+    del part  # nobody else's search is known here
+    draft.drop(where)
+
+
 def _is_base64(text: str) -> bool:
     try:
         return bool(base64.b64decode(text, validate=True))
@@ -301,6 +306,7 @@ _WRITERS: Mapping[tuple[str, type], Callable[[Any, str, Draft], wire.Block | Non
     ("assistant", canonical.Refusal): _refusal,
     ("assistant", canonical.Reasoning): _reasoning,
     ("assistant", canonical.ToolCall): _tool_call,
+    ("assistant", canonical.Search): _search,
 }
 """Who may say what, and how it is written; what is missing is refused by name."""
 

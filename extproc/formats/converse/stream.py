@@ -6,9 +6,8 @@ that ends without one was empty and is nothing. Usage comes behind the stop; a s
 ends without it has ended all the same. Sealed thoughts and signatures may come in pieces and
 are given out whole, when their block ends.
 
-Skipped, and counted in `skipped`, because the canonical stream cannot say them: the
-provider's own tools and their results, pictures, citations. A stop reason that we do not
-know is a ``stop``, counted in `unknown`.
+The provider's own tools are told by their names; they, their results and pictures are
+counted in `skipped`. A stop reason that we do not know is a ``stop``, counted in `unknown`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
 from extproc.formats.converse import wire
 from extproc.formats.converse.answer import FINISH, stop_sequence, usage_of
+from extproc.formats.converse.citations import read_citation
 from extproc.formats.converse.errors import error_of, read_body
 from extproc.framing.sse import Frame
 
@@ -117,6 +117,7 @@ class ConverseStream(TableStream[wire.Event]):
         if tool.type is not None:
             self.skipped += 1
             self._open[index] = _Block("other", -1, [])
+            yield canonical.Unsaid("toolUse")
             return
         part = self._begin(index, "tool_call").part
         yield canonical.PartStarted(part, "tool_call", tool.tool_use_id, tool.name)
@@ -146,6 +147,8 @@ class ConverseStream(TableStream[wire.Event]):
             block.held.append(said)
         elif said:
             yield canonical.Delta(block.part, said)
+        if delta.citation is not None:
+            yield canonical.Cited(block.part, read_citation(delta.citation))
         thought = delta.reasoning_content
         if thought is not None and thought.signature:
             block.held.append(thought.signature)
@@ -180,8 +183,8 @@ class ConverseStream(TableStream[wire.Event]):
 
 def _said(delta: wire.DeltaBody) -> tuple[Kind, str]:
     """Return what kind of block a delta belongs to, and its text."""
-    if delta.text is not None:
-        return "text", delta.text
+    if delta.text is not None or delta.citation is not None:
+        return "text", delta.text or ""
     if delta.tool_use is not None:
         return "tool_call", delta.tool_use.input
     thought = delta.reasoning_content

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from extproc.formats.converse.citations import Citation
+
 T = TypeVar("T")
 
 # ---------------------------------------------------------------- content blocks
@@ -299,6 +301,7 @@ class DeltaBody(Struct, rename="camel", gc=False):
     text: str | None = None
     tool_use: ToolUseDelta | None = None
     reasoning_content: ReasoningDelta | None = None
+    citation: Citation | None = None
 
 
 class BlockDelta(Struct, rename="camel", gc=False):

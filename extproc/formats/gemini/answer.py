@@ -1,8 +1,8 @@
 """A whole answer of Gemini's in the canonical form, and what a stream shares with it.
 
 https://ai.google.dev/api/generate-content#generatecontentresponse. The parts are read by
-the stream's own `ChoiceReader`, so that both say the same. Skipped, because the canonical
-form cannot say them: safety ratings, grounding and citation metadata.
+the stream's own `ChoiceReader`, so that both say the same. Skipped: safety ratings and citation
+metadata.
 """
 
 from __future__ import annotations
@@ -35,21 +35,30 @@ def read_answer(body: bytes) -> canonical.Answer:
         place if one.index is None else one.index: one
         for place, one in enumerate(chunk.candidates or ())
     }
-    read = [_choice(one, i, answer_id) for i, one in sorted(choices.items())]
+    unsaid: dict[str, None] = {}
+    read = [_choice(one, i, answer_id, unsaid) for i, one in sorted(choices.items())]
     if not read and wire.blocked(chunk):
-        read = [_fold(ChoiceReader(0, answer_id).refuse(block_message(chunk)))]
+        refused = ChoiceReader(0, answer_id).refuse(block_message(chunk))
+        read = [_fold(refused, unsaid)]
     if not read:
         raise ProtocolViolation("the provider's answer has no candidates")
     return canonical.Answer(
-        answer_id, chunk.model_version or "", tuple(read), usage_of(chunk)
+        answer_id,
+        chunk.model_version or "",
+        tuple(read),
+        usage_of(chunk),
+        unsaid=tuple(unsaid),
     )
 
 
-def _choice(said: wire.Candidate, index: int, answer_id: str) -> canonical.Choice:
+def _choice(
+    said: wire.Candidate, index: int, answer_id: str, unsaid: dict[str, None]
+) -> canonical.Choice:
     reader = ChoiceReader(index, answer_id)
+    reader.grounding = said.grounding_metadata
     parts = said.content.parts if said.content else None
     events = [*reader.read(parts or ()), *reader.finish(said.finish_reason or "STOP")]
-    choice = _fold(events)
+    choice = _fold(events, unsaid)
     scores = said.logprobs_result
     tokens = None if scores is None else write_tokens(scores)
     if tokens is None:
@@ -64,11 +73,12 @@ class _Open(msgspec.Struct):
     start: canonical.PartStarted
     text: str = ""
     signature: str | None = None
+    citations: tuple[canonical.Citation, ...] = ()
 
     def part(self) -> canonical.AnswerPart:
         match self.start.kind:
             case "text":
-                return canonical.Text(self.text)
+                return canonical.Text(self.text, citations=self.citations)
             case "reasoning":
                 return canonical.Reasoning(self.text, self.signature)
             case "refusal":
@@ -80,9 +90,12 @@ class _Open(msgspec.Struct):
                 )
 
 
-def _fold(events: Iterable[canonical.Event]) -> canonical.Choice:
-    """Return the choice that its events amount to."""
+def _fold(
+    events: Iterable[canonical.Event], unsaid: dict[str, None]
+) -> canonical.Choice:
+    """Return the choice that its events amount to; the searches come first in it."""
     parts: list[_Open] = []
+    searches: list[canonical.Search] = []
     finish: canonical.Finish = "stop"
     for event in events:
         match event:
@@ -92,11 +105,17 @@ def _fold(events: Iterable[canonical.Event]) -> canonical.Choice:
                 parts[-1].text += text
             case canonical.SignatureDelta(signature=signature):
                 parts[-1].signature = signature
+            case canonical.Cited(citation=citation):
+                parts[-1].citations += (citation,)
+            case canonical.Searched(search):
+                searches.append(search)
+            case canonical.Unsaid(what):
+                unsaid[what] = None
             case canonical.Finished(word):
                 finish = word
             case _:
                 pass  # the ends of parts
-    return canonical.Choice(tuple(one.part() for one in parts), finish)
+    return canonical.Choice((*searches, *(one.part() for one in parts)), finish)
 
 
 # ---------------------------------------------------------------- shared with streams

@@ -4,8 +4,8 @@ Parts of one kind in a row, over any number of chunks, are one part; a call come
 What the model has signed is told as `signatures` says: as the signature of the thought
 that stands right before it, or of an empty one, and of a call also by itself.
 
-Skipped, and counted, because no canonical event can say them: pictures and sound, code
-that the provider ran, and its results.
+What the answer is grounded on is told when its text ends. Pictures and sound, code that the
+provider ran, and its results are told by the one name ``parts``, and counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ import msgspec
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.gemini import wire
+from extproc.formats.gemini.grounding import (
+    GroundingMetadata,
+    read_citations,
+    read_search,
+)
 from extproc.formats.gemini.signatures import tagged
 
 FINISH: Mapping[str, canonical.Finish] = {
@@ -53,7 +58,8 @@ class ChoiceReader:
     """See the module's docstring."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_index", "_kind", "_parts", "finished", "skipped",
+        "_answer_id", "_ascii", "_calls", "_index", "_kind", "_parts", "finished",
+        "grounding", "skipped",
     )  # fmt: skip
 
     def __init__(self, index: int, answer_id: str) -> None:
@@ -63,8 +69,12 @@ class ChoiceReader:
         self._calls = 0
         self._kind: canonical.PartKind | None = None
         """The part that is open: the one that began last."""
+        self._ascii = True
+        """The open text has a byte for each of its characters."""
         self.finished = False
         self.skipped = 0
+        self.grounding: GroundingMetadata | None = None
+        """The latest."""
 
     def read(
         self,
@@ -91,6 +101,7 @@ class ChoiceReader:
                 yield from self._text(kind, part.text, scores)
             elif part.text is None and part.thought_signature is None:
                 self.skipped += 1
+                yield canonical.Unsaid("parts")
             if part.thought_signature:
                 yield from self._prove(part.thought_signature)
         if logprobs is not None and self._kind == "text" and not self.finished:
@@ -106,11 +117,26 @@ class ChoiceReader:
         if self.finished:
             return
         self.finished = True
+        yield from self._ground()
         yield from self._end()
         finish = FINISH.get(reason, "stop")
         if finish == "stop" and self._calls:
             finish = "tool_calls"
         yield canonical.Finished(finish, choice=self._index)
+
+    def _ground(self) -> Iterator[canonical.Event]:
+        """Yield what the answer is grounded on, while its last text is open."""
+        said = self.grounding
+        if said is None:
+            return
+        if self._kind == "text":
+            for citation in read_citations(said, ascii_only=self._ascii):
+                yield canonical.Cited(self._parts - 1, citation, self._index)
+        elif said.grounding_supports:
+            yield canonical.Unsaid("groundingSupports")
+        search = read_search(said, f"search_{self._answer_id}_{self._index}")
+        if search is not None:
+            yield canonical.Searched(search, self._index)
 
     def _text(
         self,
@@ -121,6 +147,8 @@ class ChoiceReader:
         if self._kind != kind:
             yield from self._end()
             yield self._begin(kind)
+            self._ascii = True
+        self._ascii = self._ascii and text.isascii()
         yield canonical.Delta(self._parts - 1, text, self._index, logprobs)
 
     def _begin(

@@ -131,7 +131,7 @@ class _MessageWriter:
         self, part: canonical.Text, where: str, _: str | None
     ) -> wire.Part | None:
         self._drop_cache(part.cache, where)
-        if part.citations is not None:
+        if part.citations:
             self._drop(f"{where}.citations")
         return wire.Part(text=part.text) if part.text else None
 
@@ -173,6 +173,10 @@ class _MessageWriter:
         if part.text:
             return wire.Part(text=part.text, thought=True, thought_signature=proof)
         return wire.Part(text="", thought_signature=proof) if proof else None
+
+    def _search(self, part: canonical.Search, where: str, _: str | None) -> None:
+        del part  # nobody else's search is known here
+        self._drop(where)
 
     def _tool_call(
         self, part: canonical.ToolCall, where: str, proof: str | None
@@ -238,6 +242,7 @@ class _MessageWriter:
         ("assistant", canonical.Refusal): _refusal,
         ("assistant", canonical.Reasoning): _reasoning,
         ("assistant", canonical.ToolCall): _tool_call,
+        ("assistant", canonical.Search): _search,
     }
     """Who may say what, and how it is written; what is missing is refused by name."""
 

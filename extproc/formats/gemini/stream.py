@@ -87,13 +87,16 @@ class ChunkStream(TableStream[wire.Event]):
             out += self._block(block_message(chunk))
         if any(type(event) is canonical.Finished for event in out):
             out += self._report()
-        # A model that thinks in silence sends its counts only.
-        return out or [canonical.KeepAlive()]
+        if all(type(event) is canonical.Unsaid for event in out):
+            # A model that thinks in silence sends its counts only.
+            out.append(canonical.KeepAlive())
+        return out
 
     def _candidate(self, said: wire.Candidate, index: int) -> Iterator[canonical.Event]:
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = ChoiceReader(index, self._id or "")
+        choice.grounding = said.grounding_metadata or choice.grounding
         scores = said.logprobs_result
         tokens = None if scores is None else write_tokens(scores)
         if said.content is not None and said.content.parts:

@@ -11,6 +11,8 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from extproc.formats.gemini.grounding import GroundingMetadata
+
 T = TypeVar("T")
 
 ABSENT = Raw(b"null")
@@ -163,6 +165,7 @@ class Candidate(Struct, rename="camel", gc=False):
     finish_reason: str | None = None
     index: int | None = None
     logprobs_result: LogprobsResult | None = None
+    grounding_metadata: GroundingMetadata | None = None
 
 
 class PromptFeedback(Struct, rename="camel", gc=False):

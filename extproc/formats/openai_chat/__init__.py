@@ -20,6 +20,7 @@ CLIENT = ClientFormat(
     read_request=read_request,
     write_answer=write_answer,
     stream_writer=ChunkWriter,
+    mute=frozenset({"web_search", "document_citations"}),
     write_error=write_error,
     write_error_event=write_error_event,
     write_model=write_model,

@@ -8,6 +8,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
+from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.finish import read_finish
 from extproc.formats.openai_chat.wire import present
@@ -75,7 +76,8 @@ def _read_parts(
     elif text := said.reasoning_content or said.reasoning:
         yield canonical.Reasoning(text)
     if said.content:
-        yield canonical.Text(said.content)
+        cited = read_annotations(said.annotations)
+        yield canonical.Text(said.content, citations=cited)
     if said.audio is not None:
         yield canonical.Audio(canonical.Inline("", said.audio.data))
         if said.audio.transcript and not said.content:

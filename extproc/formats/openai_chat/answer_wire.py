@@ -67,6 +67,7 @@ class AnsweredMessage(Struct, frozen=True):
     reasoning: str | None = None
     thinking_blocks: list[AnsweredThinking] | None = None
     audio: AnsweredAudio | None = None
+    annotations: Raw = ABSENT
 
 
 class Choice(Struct, frozen=True):

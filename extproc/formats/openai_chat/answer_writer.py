@@ -3,7 +3,8 @@
 Reasoning goes out twice, for two kinds of clients: as ``reasoning_content``, one string,
 and as ``thinking_blocks`` with the signatures that its provider wants back.
 
-Left out, having no word here: citations, and the sequence that a stop came from.
+Left out, having no word here: searches, citations of documents, and the sequence that a
+stop came from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
+from extproc.formats.openai_annotations import nest, write_annotations
 from extproc.formats.openai_chat.finish import write_finish
 from extproc.formats.openai_usage import write_usage
 
@@ -65,11 +67,16 @@ def _write_message(
     thoughts: list[str] = []
     blocks: list[dict[str, str]] = []
     calls: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     for part in parts:
         match part:
-            case canonical.Text(text):
+            case canonical.Text(text, citations=cited):
+                before = sum(map(len, texts))
+                annotations += write_annotations(cited, len(text), before)
                 texts.append(text)
+            case canonical.Search():
+                pass
             case canonical.Refusal(text):
                 refusals.append(text)
             case canonical.Reasoning():
@@ -89,13 +96,13 @@ def _write_message(
         message["content"] = "".join(texts)
     if refusals:
         message["refusal"] = "".join(refusals)
-    if any(thoughts):
-        message["reasoning_content"] = "".join(thoughts)
-    if blocks:
-        message["thinking_blocks"] = blocks
-    if calls:
-        message["tool_calls"] = calls
-    return message
+    extras = {
+        "annotations": nest(annotations),
+        "reasoning_content": "".join(thoughts),
+        "thinking_blocks": blocks,
+        "tool_calls": calls,
+    }
+    return message | {name: value for name, value in extras.items() if value}
 
 
 def write_thinking(part: canonical.Reasoning) -> list[dict[str, str]]:

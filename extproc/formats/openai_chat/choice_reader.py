@@ -14,6 +14,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
+from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.answer_reader import made_up_id
 from extproc.formats.openai_chat.finish import read_finish
@@ -86,6 +87,10 @@ class ChoiceReader:
         scored = logprobs or _UNSCORED
         if delta.content or scored.content not in _NONE:
             yield from self._text("text", delta.content or "", scored.content)
+        if self._kind == "text" and delta.annotations not in _NONE:
+            # OpenAI's models that search give them all behind the text.
+            for citation in read_annotations(delta.annotations):
+                yield canonical.Cited(self._open_text(), citation, self._index)
         if delta.refusal or scored.refusal not in _NONE:
             self._refused = True
             yield from self._text("refusal", delta.refusal or "", scored.refusal)

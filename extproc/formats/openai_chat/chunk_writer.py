@@ -29,6 +29,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
+from extproc.formats.openai_annotations import nest, write_annotations
 from extproc.formats.openai_chat.errors import write_error_event
 from extproc.formats.openai_chat.finish import write_finish
 from extproc.formats.openai_usage import write_usage
@@ -47,6 +48,9 @@ _RareEvent = (
     canonical.Started
     | canonical.PartStarted
     | canonical.SignatureDelta
+    | canonical.Cited
+    | canonical.Searched
+    | canonical.Unsaid
     | canonical.PartEnded
     | canonical.Finished
     | canonical.Reported
@@ -69,6 +73,10 @@ class _Part:
     """What a part is given that ends without text: arguments that are JSON."""
     place: int = 0
     """Its index among the tool calls or thinking blocks of its choice."""
+    said: int = 0
+    """How many characters it has."""
+    cited: tuple[canonical.Citation, ...] = ()
+    is_text: bool = False
     scored: bytes = b""
     """What stands around the log probabilities of its deltas, where it may have them."""
 
@@ -76,7 +84,7 @@ class _Part:
 class _Choice:
     """What is known of one choice so far."""
 
-    __slots__ = ("blocks", "calls", "head", "refused")
+    __slots__ = ("blocks", "calls", "head", "refused", "said")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
@@ -84,6 +92,8 @@ class _Choice:
         self.calls = 0
         self.blocks = 0
         self.refused = False
+        self.said = 0
+        """How many characters its content has in parts that are over."""
 
 
 class ChunkWriter:
@@ -117,6 +127,7 @@ class ChunkWriter:
                 if not event.text:
                     continue
                 text = _encode(event.text)
+                part.said += len(event.text)
                 part.end_empty = b""
                 if part.between:
                     out += (part.before, text, part.between, text, part.after)
@@ -140,8 +151,10 @@ class ChunkWriter:
                 self._start_part(event, self._choice(event.choice, out), out)
             case canonical.SignatureDelta():
                 self._write_signature(event, out)
+            case canonical.Cited(index, citation, choice):
+                self._parts[choice, index].cited += (citation,)
             case canonical.PartEnded(index, choice):
-                out.append(self._parts.pop((choice, index)).end_empty)
+                self._end_part(choice, self._parts.pop((choice, index)), out)
             case canonical.Finished(finish, _, choice):
                 self._finish(finish, self._choice(choice, out), out)
             case canonical.Reported(usage):
@@ -154,6 +167,8 @@ class ChunkWriter:
             case canonical.Ended():
                 self._ended = True
                 self._end(out)
+            case canonical.Searched() | canonical.Unsaid():
+                pass
 
     def _write_head(self, answer_id: str, created: int, model: str) -> bytes:
         return (
@@ -187,6 +202,7 @@ class ChunkWriter:
             part = _Part(
                 choice.head + b'{"content":', b"}" + self._tail,
                 scored=b'},"logprobs":{"content":%b,"refusal":null},"finish_reason":null',
+                is_text=True,
             )  # fmt: skip
         self._parts[event.choice, event.index] = part
 
@@ -231,6 +247,17 @@ class ChunkWriter:
         empty = b"" if event.custom else before + b'"{}"' + after
         return _Part(before, after, end_empty=empty, place=place)
 
+    def _end_part(self, index: int, part: _Part, out: list[bytes]) -> None:
+        """End a part; what it cites is told behind it, as OpenAI's searches do."""
+        out.append(part.end_empty)
+        choice = self._choices[index]
+        cited = write_annotations(part.cited, part.said, choice.said)
+        if cited:
+            delta = b'{"annotations":%b}' % _encode(nest(cited))
+            out += (choice.head, delta, self._tail)
+        if part.is_text:
+            choice.said += part.said
+
     def _write_scored(
         self,
         event: canonical.Delta,
@@ -238,6 +265,7 @@ class ChunkWriter:
         part: _Part,
         out: list[bytes],
     ) -> None:
+        part.said += len(event.text)
         after = part.scored % bytes(logprobs)
         out += (part.before, _encode(event.text), after, self._close)
 

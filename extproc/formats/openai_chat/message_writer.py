@@ -87,12 +87,14 @@ class MessageWriter:
             where = f"{message.where}.content[{i}]"
             match part:
                 case canonical.Text():
+                    if part.citations:
+                        self.dropped.append(f"{where}.citations")
                     content.append(self._write_part(part, where))
                 case canonical.Refusal(text):
                     refusals.append(text)
                 case canonical.ToolCall():
                     calls.append(self._write_call(part, where))
-                case canonical.Reasoning():
+                case canonical.Reasoning() | canonical.Search():
                     self.dropped.append(where)
                 case _:
                     raise Unsupported(

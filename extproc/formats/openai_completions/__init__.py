@@ -30,6 +30,16 @@ CLIENT = ClientFormat(
     read_request=read_request,
     write_answer=write_answer,
     stream_writer=CompletionWriter,
+    mute=frozenset(
+        {
+            "web_search",
+            "citations",
+            "document_citations",
+            "reasoning",
+            "tool_calls",
+            "audio",
+        }
+    ),
     write_error=write_error,
     write_error_event=write_error_event,
     write_model=write_model,

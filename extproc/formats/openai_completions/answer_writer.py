@@ -118,8 +118,8 @@ class CompletionWriter:
             case canonical.Ended():
                 self._ended = True
                 return self._end()
-            case canonical.Delta() | canonical.SignatureDelta() | canonical.PartEnded():
-                pass
+            case _:
+                pass  # what is no text, and the ends of parts
         return b""
 
     def _write_head(self, answer_id: str, created: int, model: str) -> bytes:

@@ -21,6 +21,7 @@ CLIENT = ClientFormat(
     keep=keep,
     write_answer=write_answer,
     stream_writer=EventWriter,
+    mute=frozenset({"document_citations", "audio"}),
     write_error=write_error,
     write_error_event=write_error_event,
     write_model=write_model,

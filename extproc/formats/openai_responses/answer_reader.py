@@ -1,7 +1,7 @@
 """A ``response`` in, the canonical answer out.
 
-Reasoning becomes two parts: what may be read of it (summary or text), and the proof.
-Skipped, because the canonical form cannot say them: the items of built-in tools.
+Reasoning becomes two parts: what may be read of it (summary or text), and the proof. The
+items of built-in tools other than the search of the web are told by their names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats import base, proofs
+from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_errors import error_of
 from extproc.formats.openai_responses import answer_wire, wire
 from extproc.formats.openai_responses.errors import read_failure
@@ -75,6 +76,11 @@ def read_answer(body: bytes) -> canonical.Answer:
         usage=read_usage(said.usage),
         created=None if said.created_at is None else int(said.created_at),
         service_tier=said.service_tier,
+        unsaid=tuple(
+            dict.fromkeys(
+                answer_wire.name_of(raw) for raw in said.output if not read_item(raw)
+            )
+        ),
     )
 
 
@@ -112,6 +118,8 @@ def _read_parts(said: Iterable[answer_wire.Item]) -> Iterator[canonical.AnswerPa
                     yield canonical.Reasoning(text)
                 if proof := proof_of(item):
                     yield canonical.Reasoning(encrypted=proof, id=item.id)
+            case "web_search_call":
+                yield read_search(item)
             case _:
                 yield read_call(item)
 
@@ -121,10 +129,17 @@ def _read_message(item: answer_wire.Item) -> Iterator[canonical.AnswerPart]:
         if part.type == "refusal":
             yield canonical.Refusal(part.refusal or "")
         elif part.text is not None:
-            cited = present(part.annotations)
-            yield canonical.Text(
-                part.text, citations=None if cited in (None, b"[]") else cited
-            )
+            cited = read_annotations(part.annotations)
+            yield canonical.Text(part.text, citations=cited)
+
+
+def read_search(item: answer_wire.Item) -> canonical.Search:
+    """Read a search of the web; a page that was opened is one that was found."""
+    did = item.action or answer_wire.SearchAction()
+    queries = did.queries or ([did.query] if did.query else [])
+    urls = [source.url for source in did.sources or ()] + ([did.url] if did.url else [])
+    found = tuple(canonical.Found(url) for url in urls if url)
+    return canonical.Search(item.id or "", tuple(queries), found)
 
 
 def read_call(item: answer_wire.Item) -> canonical.ToolCall:

@@ -56,6 +56,19 @@ class Part(Struct, frozen=True):
     logprobs: list[Raw] | None = None
 
 
+class SearchSource(Struct, frozen=True):
+    url: str = ""
+
+
+class SearchAction(Struct, frozen=True):
+    """What a search of the web did: searched, or looked at a page."""
+
+    query: str | None = None
+    queries: list[str] | None = None
+    url: str | None = None
+    sources: list[SearchSource] | None = None
+
+
 class Item(Struct, frozen=True):
     """An output item of one of the types in `ITEMS`."""
 
@@ -68,12 +81,20 @@ class Item(Struct, frozen=True):
     name: str | None = None
     arguments: Raw = ABSENT
     input: str | None = None
+    action: SearchAction | None = None
 
 
-ITEMS = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
+ITEMS = frozenset({
+    "message", "reasoning", "function_call", "custom_tool_call", "web_search_call",
+})  # fmt: skip
 """The types of items that the canonical form can say; built-in tools have the others."""
 
 _ITEM = msgspec.json.Decoder(Item)
+
+
+def name_of(raw: Raw) -> str:
+    """Return the type of an output item."""
+    return _NAMED.decode(raw).type
 
 
 def read_item(raw: Raw) -> Item | None:
@@ -149,6 +170,12 @@ class TextDelta(Event, tag="response.output_text.delta", frozen=True):
     logprobs: Raw = ABSENT
 
 
+class AnnotationAdded(Event, tag="response.output_text.annotation.added", frozen=True):
+    output_index: int
+    annotation: Raw
+    content_index: int = 0
+
+
 class RefusalDelta(Event, tag="response.refusal.delta", frozen=True):
     output_index: int
     delta: str
@@ -219,6 +246,7 @@ AnyEvent = (
     | PartAdded
     | PartDone
     | TextDelta
+    | AnnotationAdded
     | RefusalDelta
     | ArgumentsDelta
     | InputDelta
@@ -267,9 +295,8 @@ WAITING = frozenset({
         f"response.mcp_list_tools.{step}"
         for step in ("completed", "failed", "in_progress")
     ),
-    "response.output_text.annotation.added",
 })  # fmt: skip
-"""The events of built-in tools, of sound and of citations, and signs of life."""
+"""The events of built-in tools and of sound, and signs of life."""
 
 StreamEvent = AnyEvent | Waiting | Repeated | Done
 

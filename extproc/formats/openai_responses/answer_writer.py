@@ -2,7 +2,7 @@
 
 Text and refusals in a row are the parts of one message. Of several alternatives the
 first is written, since nobody can ask for more here. Left out, having no word here:
-other providers' citations, sound, and the sequence that a stop came from.
+citations of documents, sound, and the sequence that a stop came from.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
+from extproc.formats.openai_annotations import write_annotations
 from extproc.formats.openai_responses import output, wire
 from extproc.formats.openai_responses.logprobs import Token, read_tokens
 from extproc.formats.openai_responses.wire import present
@@ -64,9 +65,13 @@ def _write_items(
                 if isinstance(part, canonical.Refusal):
                     content.append(output.refusal_part(part.text))
                 else:
-                    content.append(output.text_part(part.text, logprobs))
+                    cited = write_annotations(part.citations, len(part.text))
+                    content.append(output.text_part(part.text, logprobs, cited))
                     logprobs = None
                 continue
+            case canonical.Search():
+                id_ = output.item_id("ws", context, len(items))
+                items.append(output.search_item(id_, part))
             case canonical.Reasoning():
                 items.append(_write_reasoning(part, context, len(items)))
             case canonical.ToolCall():

@@ -4,8 +4,8 @@ What is said in pieces is taken from the pieces; what an item or the response sa
 end fills in only what no piece has said, since some servers leave pieces out. Reasoning
 becomes two parts, as in `answer_reader`.
 
-Skipped, and counted in `skipped`, because the canonical stream cannot say them: items
-and events of built-in tools, sound, citations. They are signs of life, and passed on as
+Items of built-in tools other than the search of the web are told by their names; they,
+their events and sound are counted in `skipped`. They are signs of life, and passed on as
 such.
 """
 
@@ -20,6 +20,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation
 from extproc.formats.base import State, TableStream
+from extproc.formats.openai_annotations import read_annotation
 from extproc.formats.openai_responses import answer_wire as wire
 from extproc.formats.openai_responses.answer_reader import (
     BETWEEN_SUMMARIES,
@@ -28,6 +29,7 @@ from extproc.formats.openai_responses.answer_reader import (
     read_call,
     read_finish,
     read_item,
+    read_search,
     thought_of,
 )
 from extproc.formats.openai_responses.errors import read_error_event, read_failure
@@ -42,6 +44,7 @@ _NO_TOKENS = (ABSENT, msgspec.Raw(b"[]"), msgspec.Raw(b"null"))
 
 _PIECES = (
     wire.ItemAdded, wire.ItemDone, wire.PartAdded, wire.PartDone, wire.TextDelta,
+    wire.AnnotationAdded,
     wire.RefusalDelta, wire.ArgumentsDelta, wire.InputDelta, wire.SummaryPartAdded,
     wire.SummaryDelta, wire.ReasoningDelta,
 )  # fmt: skip
@@ -134,6 +137,7 @@ class EventReader(TableStream[wire.StreamEvent]):
             | wire.PartAdded
             | wire.PartDone
             | wire.SummaryPartAdded
+            | wire.AnnotationAdded
         ),
     ) -> Iterator[canonical.Event]:
         match event:
@@ -151,6 +155,11 @@ class EventReader(TableStream[wire.StreamEvent]):
             case wire.PartDone(index, place, part):
                 if part.type != "reasoning_text":
                     yield from self._end_part(self._item(index), place)
+            case wire.AnnotationAdded(index, annotation, place):
+                cited = read_annotation(annotation)
+                part_index = self._item(index).open.get(place)
+                if cited is not None and part_index is not None:
+                    yield canonical.Cited(part_index, cited)
             case wire.SummaryPartAdded(index):
                 item = self._item(index)
                 if item.spoken:
@@ -206,8 +215,9 @@ class EventReader(TableStream[wire.StreamEvent]):
         said = read_item(raw)
         if said is None:
             self.skipped += 1
+            yield canonical.Unsaid(wire.name_of(raw))
             yield canonical.KeepAlive()
-        elif said.type not in {"message", "reasoning"}:
+        elif said.type not in {"message", "reasoning", "web_search_call"}:
             yield self._begin_call(item, said)
             first = (
                 said.input if said.type == "custom_tool_call" else arguments_of(said)
@@ -225,6 +235,8 @@ class EventReader(TableStream[wire.StreamEvent]):
                     yield from self._complete_message(index, item, said)
                 case "reasoning":
                     yield from self._complete_reasoning(index, item, said)
+                case "web_search_call":
+                    yield canonical.Searched(read_search(said))
                 case _:
                     yield from self._complete_call(index, item, said)
         item.done = True

@@ -29,7 +29,7 @@ from extproc.formats.openai_responses import output
 from extproc.formats.openai_responses.errors import failure_of, write_error_event
 from extproc.formats.openai_responses.logprobs import read_tokens
 from extproc.formats.openai_responses.output import OpenItem
-from extproc.formats.openai_responses.parts import DELTAS, OpenPart
+from extproc.formats.openai_responses.parts import DELTAS, OpenPart, endings
 from extproc.framing.sse import encode_frame
 from extproc.usage import Usage
 
@@ -101,6 +101,9 @@ class EventWriter:
             canonical.Started
             | canonical.PartStarted
             | canonical.SignatureDelta
+            | canonical.Cited
+            | canonical.Searched
+            | canonical.Unsaid
             | canonical.PartEnded
             | canonical.Finished
             | canonical.Reported
@@ -125,12 +128,33 @@ class EventWriter:
                 self._end(out)
             case canonical.Failed(error):
                 self._fail(error, out)
-            case _ if event.choice:
+            case canonical.Unsaid():
                 pass
+            case _:
+                if not event.choice:
+                    self._write_part(event, out)
+
+    def _write_part(
+        self,
+        event: (
+            canonical.PartStarted
+            | canonical.SignatureDelta
+            | canonical.Cited
+            | canonical.Searched
+            | canonical.PartEnded
+            | canonical.Finished
+        ),
+        out: list[bytes],
+    ) -> None:
+        match event:
             case canonical.PartStarted():
                 self._start_part(event, out)
             case canonical.SignatureDelta(index, signature):
                 self._parts[index].item.signature = signature
+            case canonical.Cited(index, citation):
+                self._parts[index].cited += (citation,)
+            case canonical.Searched(search):
+                self._tell_search(search, out)
             case canonical.PartEnded(index):
                 self._end_part(index, out)
             case canonical.Finished(finish):
@@ -229,6 +253,20 @@ class EventWriter:
         raw = self._output[index] = msgspec.Raw(_encode(said))
         self._event("response.output_item.done", out, output_index=index, item=raw)
 
+    def _tell_search(self, search: canonical.Search, out: list[bytes]) -> None:
+        """Tell of a search that is over, with all the steps that it has here."""
+        self._close_items(out)
+        index, self._next_index = self._next_index, self._next_index + 1
+        id_ = output.item_id("ws", self._context, index)
+        said = output.search_item(id_, search)
+        begun = {**said, "status": "in_progress"}
+        self._event("response.output_item.added", out, output_index=index, item=begun)
+        for step in ("in_progress", "searching", "completed"):
+            name = f"response.web_search_call.{step}"
+            self._event(name, out, output_index=index, item_id=id_)
+        self._finish_item(index, said, out)
+        self._last = None
+
     # ------------------------------------------------------------ parts
 
     def _start_part(self, event: canonical.PartStarted, out: list[bytes]) -> None:
@@ -325,34 +363,16 @@ class EventWriter:
         item = part.item
         item.open -= 1
         text = "".join(part.texts)
-        at = {"item_id": item.id, "output_index": item.index}
-        match part.kind:
-            case "tool_call":
-                self._end_call(item, part, text, out)
-            case "reasoning":
-                item.text = text
-                if part.announced:
-                    at["summary_index"] = 0
-                    name = "response.reasoning_summary"
-                    self._event(f"{name}_text.done", out, **at, text=text)
-                    whole = output.summary_part(text)
-                    self._event(f"{name}_part.done", out, **at, part=whole)
-            case "text" | "refusal":
-                at["content_index"] = part.place
-                if part.kind == "refusal":
-                    whole = output.refusal_part(text)
-                    self._event("response.refusal.done", out, **at, refusal=text)
-                else:
-                    whole = output.text_part(text, part.tokens)
-                    self._event(
-                        "response.output_text.done",
-                        out,
-                        **at,
-                        logprobs=part.tokens,
-                        text=text,
-                    )
-                item.content[part.place] = raw = msgspec.Raw(_encode(whole))
-                self._event("response.content_part.done", out, **at, part=raw)
+        if part.kind == "tool_call":
+            self._end_call(item, part, text, out)
+            return
+        if part.kind == "reasoning":
+            item.text = text
+        for name, members in endings(part, text):
+            at = {"item_id": item.id, "output_index": item.index}
+            self._event(f"response.{name}", out, **at, **members)
+            if name == "content_part.done":
+                item.content[part.place] = msgspec.Raw(_encode(members["part"]))
 
     def _end_call(
         self, item: OpenItem, part: OpenPart, text: str, out: list[bytes]

@@ -30,6 +30,7 @@ _Item = (
     | wire.FunctionCall
     | wire.CustomToolCall
     | wire.CallOutput
+    | wire.WebSearchCall
 )
 
 _ITEMS: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -39,6 +40,7 @@ _ITEMS: Mapping[str, msgspec.json.Decoder[Any]] = {
     "custom_tool_call": msgspec.json.Decoder(wire.CustomToolCall),
     "function_call_output": msgspec.json.Decoder(wire.CallOutput),
     "custom_tool_call_output": msgspec.json.Decoder(wire.CallOutput),
+    "web_search_call": msgspec.json.Decoder(wire.WebSearchCall),
 }
 _KIND = msgspec.json.Decoder(wire.Kind)
 _ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -93,6 +95,8 @@ class Conversation:
                     self._say(role, parts, where)
             case wire.Reasoning():
                 self._add(self._read_reasoning(item), where)
+            case wire.WebSearchCall(id_):
+                self._add((canonical.Search(id_ or ""),), where)
             case wire.FunctionCall() | wire.CustomToolCall() if item.namespace:
                 # Two tools of two namespaces may have one name.
                 self.unsaid[where] = raw

@@ -94,8 +94,12 @@ class ItemWriter:
             self._drop_thought(thought)
             thought = None
             match part:
+                case canonical.Search():
+                    self.dropped.append(where)
                 case canonical.Text(text):
                     self._drop_cache(part.cache, where)
+                    if part.citations:
+                        self.dropped.append(f"{where}.citations")
                     said = {"type": "output_text", "text": text, "annotations": []}
                     content.append(said)
                 case canonical.Refusal(text):

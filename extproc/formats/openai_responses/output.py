@@ -137,11 +137,15 @@ def item_id(prefix: str, context: WriterContext, index: int) -> str:
     return f"{prefix}_{context.id}_{index}"
 
 
-def text_part(text: str, logprobs: Sequence[Token] | None = None) -> Json:
+def text_part(
+    text: str,
+    logprobs: Sequence[Token] | None = None,
+    annotations: Sequence[Json] = (),
+) -> Json:
     """Return a part of a message."""
     return {
         "type": "output_text",
-        "annotations": [],
+        "annotations": annotations,
         "logprobs": logprobs or [],
         "text": text,
     }
@@ -165,6 +169,23 @@ def message_item(id_: str, status: str, content: list[Any]) -> Json:
         "status": status,
         "role": "assistant",
         "content": content,
+    }
+
+
+def search_item(id_: str, search: canonical.Search) -> Json:
+    """Return a search of the web."""
+    action: Json = {
+        "type": "search",
+        "query": "; ".join(search.queries),
+        "queries": search.queries,
+    }
+    if search.found:
+        action["sources"] = [{"type": "url", "url": one.url} for one in search.found]
+    return {
+        "id": id_,
+        "type": "web_search_call",
+        "status": "completed",
+        "action": action,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_content import check_base64, read_data_uri, read_url
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_validation import missing
@@ -35,7 +36,7 @@ def read_part(said: wire.Part, where: str) -> canonical.Part:
         case wire.InputText(text, breakpoint_):
             return canonical.Text(text, _cache(breakpoint_))
         case wire.OutputText() | wire.PlainText():
-            return canonical.Text(said.text)
+            return canonical.Text(said.text, citations=_cited(said))
         case wire.RefusalPart(text):
             return canonical.Refusal(text)
         case wire.InputImage():
@@ -83,6 +84,12 @@ def _read_file(said: wire.InputFile, where: str) -> canonical.Source:
             code="invalid_value",
         )
     raise missing(f"{where}.file_data")
+
+
+def _cited(
+    said: wire.OutputText | wire.PlainText,
+) -> tuple[canonical.Citation, ...]:
+    return read_annotations(said.annotations) if type(said) is wire.OutputText else ()
 
 
 def _cache(said: wire.CacheBreakpoint | None) -> canonical.CacheControl | None:

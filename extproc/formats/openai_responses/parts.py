@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import msgspec
 
 from extproc import canonical
+from extproc.formats.openai_annotations import write_annotations
+from extproc.formats.openai_responses import output
 from extproc.formats.openai_responses.logprobs import Token
-from extproc.formats.openai_responses.output import OpenItem
+from extproc.formats.openai_responses.output import Json, OpenItem
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,6 +43,7 @@ class OpenPart:
     """The summary has been opened; one without text never is."""
     tokens: list[Token] = dataclasses.field(default_factory=list)
     """The log probabilities so far."""
+    cited: tuple[canonical.Citation, ...] = ()
 
     @classmethod
     def begin(
@@ -54,3 +57,25 @@ class OpenPart:
             _encode(item.id), item.index, tail,
         )  # fmt: skip
         return cls(item, kind, place, head, middle)
+
+
+def endings(part: OpenPart, text: str) -> Iterator[tuple[str, Json]]:
+    """Yield the events that end a part of words or thoughts, without its item's place."""
+    if part.kind == "reasoning":
+        if part.announced:
+            whole = output.summary_part(text)
+            yield "reasoning_summary_text.done", {"summary_index": 0, "text": text}
+            yield "reasoning_summary_part.done", {"summary_index": 0, "part": whole}
+        return
+    at: Json = {"content_index": part.place}
+    if part.kind == "refusal":
+        whole = output.refusal_part(text)
+        yield "refusal.done", {**at, "refusal": text}
+    else:
+        cited = write_annotations(part.cited, len(text))
+        for nth, one in enumerate(cited):
+            added = {"annotation_index": nth, "annotation": one}
+            yield "output_text.annotation.added", {**at, **added}
+        whole = output.text_part(text, part.tokens, cited)
+        yield "output_text.done", {**at, "logprobs": part.tokens, "text": text}
+    yield "content_part.done", {**at, "part": whole}

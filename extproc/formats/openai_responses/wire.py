@@ -133,6 +133,12 @@ class CustomToolCall(Struct, frozen=True):
     namespace: str | None = None
 
 
+class WebSearchCall(Struct, frozen=True):
+    """A search of an earlier answer: of use to nobody who has not made it."""
+
+    id: str | None = None
+
+
 class CallOutput(Struct, frozen=True):
     """Of a function or of a custom tool."""
 

@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 from extproc import canonical as c
 from extproc.errors import ProtocolViolation
 from extproc.formats.anthropic import PROVIDER
+from extproc.formats.anthropic.citations import write_citation
 from extproc.formats.anthropic.errors import MAX_BODY, STATUSES, TYPES
 from extproc.formats.base import Overview
 from extproc.usage import Usage
@@ -91,7 +92,7 @@ def test_tool_calls_keep_the_arguments_as_they_are_spelled():
     assert PROVIDER.read_answer(raw).choices[0].finish == "tool_calls"
 
 
-def test_citations_are_kept_and_server_tools_are_skipped():
+def test_citations_and_searches_are_kept_and_other_server_tools_named():
     citation = {
         "type": "char_location", "cited_text": "a", "document_index": 0,
         "document_title": None, "start_char_index": 0, "end_char_index": 1,
@@ -100,12 +101,18 @@ def test_citations_are_kept_and_server_tools_are_skipped():
     body = answer(
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+        {"type": "container_upload", "file_id": "f"},
         {**text("a"), "citations": [citation]},
         {**text("b"), "citations": None},
     )
-    cited, plain = parts(body)
-    assert msgspec.json.decode(cited.citations) == [citation]
+    search, cited, plain = parts(body)
+    assert search == c.Search("s")
+    assert cited.citations == (c.Citation(quote="a", last=1),)
     assert plain == c.Text("b")
+    unsaid = PROVIDER.read_answer(body).unsaid
+    assert unsaid == ("container_upload",)
+    written = msgspec.json.decode(write_citation(cited.citations[0]))
+    assert written == citation
 
 
 @pytest.mark.parametrize("reason", [*get_args(StopReason), "compaction", None])

@@ -326,7 +326,7 @@ def test_errors_will_name_the_clients_own_fields():
         (content({"type": "text"}), "messages[0].content[0].text"),
         (content(TEXT, 1), "messages[0].content[1]"),
         (content({"type": "search_result"}), "messages[0].content[0]"),
-        (content({"type": "server_tool_use"}), "messages[0].content[0]"),
+        (content({"type": "server_tool_use"}), "messages[0].content[0].id"),
         (content({**USE, "input": []}), "messages[0].content[0].input"),
         (content({"type": "image", "source": {"type": "ftp"}}),
          "messages[0].content[0].source.type"),
@@ -385,7 +385,7 @@ def test_what_is_not_utf8_is_a_bad_request(members, param):
 
 def test_blocks_of_anthropics_own_have_their_own_code():
     with pytest.raises(Unsupported):
-        read(**content({"type": "web_search_tool_result"}))
+        read(**content({"type": "web_fetch_tool_result"}))
 
 
 # ---------------------------------------------------------------- whole answers

@@ -153,21 +153,25 @@ CASES = [
         ],
     ),
     Case(
-        "server tools, citations and news are skipped and counted",
+        "searches and citations are told, other server tools and news counted",
         [
             start(),
             block(0, "server_tool_use", id="srvtoolu_1", name="web_search", input={}),
-            delta(0, "input_json_delta", partial_json='{"q":1}'), end(0),
+            delta(0, "input_json_delta", partial_json='{"query":'),
+            delta(0, "input_json_delta", partial_json='"x"}'), end(0),
             block(1, "web_search_tool_result", tool_use_id="srvtoolu_1", content=[]),
-            end(1), block(2, "text", text="", citations=[]),
+            end(1), block(3, "web_fetch_tool_result", content={}), end(3),
+            block(2, "text", text="", citations=[]),
             delta(2, "citations_delta", citation={"type": "page_location"}),
             delta(2, "text_delta", text="a"), delta(2, "sound_delta", sound="b"),
             {"type": "weather_report", "index": 1}, end(2), stop("compaction"), STOP,
         ],
         [
-            STARTED, c.PartStarted(0, "text"), c.Delta(0, "a"), c.PartEnded(0), *FINISHED,
+            STARTED, c.Searched(c.Search("srvtoolu_1", ("x",))),
+            c.Unsaid("web_fetch_tool_result"), c.PartStarted(0, "text"),
+            c.Cited(0, c.Citation()), c.Delta(0, "a"), c.PartEnded(0), *FINISHED,
         ],
-        skipped=5,
+        skipped=2,
         unknown=2,
     ),
     Case(
@@ -292,7 +296,8 @@ def test_every_event_and_delta_of_the_sdk_is_known():
 def test_every_other_block_of_the_sdk_is_skipped_whole(kind):
     reader = MessageStream()
     said = [start(), block(0, kind), delta(0, "input_json_delta", partial_json="1")]
-    assert read([sse([*said, end(0), stop(), STOP])], reader) == [STARTED, *FINISHED]
+    events = read([sse([*said, end(0), stop(), STOP])], reader)
+    assert events == [STARTED, c.Unsaid(kind), *FINISHED]
     assert reader.skipped == 2
 
 

@@ -242,8 +242,7 @@ def test_citations_stay_with_their_text():
     (choice,) = whole(said).choices
     (text,) = choice.parts
     assert isinstance(text, canonical.Text)
-    assert text.citations is not None
-    assert json.loads(bytes(text.citations)) == [citation]
+    assert text.citations == (canonical.Citation(start=0, end=1),)
 
 
 @pytest.mark.parametrize(

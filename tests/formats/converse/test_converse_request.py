@@ -401,7 +401,7 @@ CASES = [
             "messages": (
                 c.Message("user", (c.Text(""), c.Text("\n"), c.Text("a")), "Ann", "m[0]"),
                 c.Message("assistant", (c.Text(""),), where="m[1]"),
-                c.Message("user", (c.Text("b", citations=raw([])),), where="m[2]"),
+                c.Message("user", (c.Text("b", citations=(c.Citation("u"),)),), where="m[2]"),
                 c.Message("assistant", (c.Refusal("no "),), where="m[3]"),
             )
         },

@@ -310,7 +310,7 @@ MESSAGE_CASES = [
                     "user", (c.Text("Hi", c.CacheControl("1h")),), "ann", "messages[0]"
                 ),
                 c.Message(
-                    "assistant", (c.Refusal("no"), c.Text("x", citations=Raw(b"[]"))),
+                    "assistant", (c.Refusal("no"), c.Text("x", citations=(c.Citation("u"),))),
                     where="messages[1]",
                 ),
                 c.Message("user", (c.Text("ok"),), where="messages[2]"),
@@ -1033,5 +1033,5 @@ def test_every_part_of_a_message_can_be_written_or_is_refused():
     kinds = {kind.__name__ for kind in get_args(c.Part)}
     assert kinds == {
         "Text", "Image", "Document", "Audio", "Refusal", "Reasoning", "ToolCall",
-        "ToolResult",
+        "ToolResult", "Search",
     }  # fmt: skip

@@ -217,8 +217,9 @@ CASES = [
             chunk(finish="MELTDOWN"),
         ],
         [
-            STARTED, c.PartStarted(0, "text"), c.Delta(0, "a"), c.KeepAlive(),
-            c.PartEnded(0), c.Finished("stop"), c.Ended(),
+            STARTED, c.Unsaid("parts"), c.PartStarted(0, "text"), c.Delta(0, "a"),
+            c.Unsaid("parts"), c.KeepAlive(), c.PartEnded(0), c.Finished("stop"),
+            c.Ended(),
         ],
         (c.Text("a"),),
         unknown=1, skipped=2,

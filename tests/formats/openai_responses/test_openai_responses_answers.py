@@ -186,7 +186,7 @@ def test_an_answer_is_read():
 def test_items_are_read_and_those_of_built_in_tools_are_not():
     cited = [{"type": "url_citation", "url": "u"}]
     parts = said_parts(
-        {"type": "web_search_call", "id": "ws", "content": "?"},
+        {"type": "code_interpreter_call", "id": "ci", "content": "?"},
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm"}], "encrypted_content": "gAAA"},
         {"type": "message", "content": [
             {"type": "output_text", "text": "a", "annotations": cited}, {"type": "refusal", "refusal": "b"},
@@ -198,7 +198,7 @@ def test_items_are_read_and_those_of_built_in_tools_are_not():
     )  # fmt: skip
     assert parts[0:2] == (c.Reasoning("Hm"), c.Reasoning(encrypted=PROOF, id="rs_1"))
     assert isinstance(parts[2], c.Text)
-    assert json.loads(bytes(parts[2].citations or b"")) == cited
+    assert parts[2].citations == (c.Citation("u"),)
     assert parts[3:] == (
         c.Refusal("b"), c.ToolCall("c1", "f", "{}"), c.ToolCall("c2", "f", '{"a": 1}'),
         c.ToolCall("c3", "g", "x", custom=True),

@@ -357,7 +357,7 @@ def item_kinds() -> dict[str, Any]:
 
 SAID = {
     "message", "reasoning", "function_call", "custom_tool_call", "function_call_output",
-    "custom_tool_call_output",
+    "custom_tool_call_output", "web_search_call",
 }  # fmt: skip
 
 

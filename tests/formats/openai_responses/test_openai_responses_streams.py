@@ -543,12 +543,15 @@ READ: dict[str, tuple[list[Frame], list[canonical.Event]]] = {
     ),
     "tools of OpenAI's own": (
         [
-            item("added", 0, type="web_search_call", id="ws"),
-            ev("web_search_call.searching", output_index=0),
-            item("done", 0, type="web_search_call", id="ws", content="?"),
+            item("added", 0, type="code_interpreter_call", id="ci"),
+            ev("code_interpreter_call.interpreting", output_index=0),
+            item("done", 0, type="code_interpreter_call", id="ci", content="?"),
             item("done", 1, **MESSAGE, content=[text("a")]),
         ],
-        [KeepAlive(), KeepAlive(), *texts("a"), Finished("stop")],
+        [
+            canonical.Unsaid("code_interpreter_call"), KeepAlive(), KeepAlive(),
+            *texts("a"), Finished("stop"),
+        ],
     ),
     "signs of life and what nobody knows": (
         [ev("keepalive"), ev("brand_new"), Frame("", b""), ev("queued", response={})],

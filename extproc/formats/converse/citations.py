@@ -1,0 +1,86 @@
+"""Converse's citations in the canonical form.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Citation.html. A citation
+is of all of the text of its block.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from extproc import canonical
+
+
+class _Web(Struct, gc=False):
+    url: str = ""
+
+
+class _Place(Struct, rename="camel", gc=False):
+    document_index: int = 0
+    search_result_index: int = 0
+    start: int = 0
+    end: int = 0
+
+
+class _Location(Struct, rename="camel", gc=False):
+    """One of these."""
+
+    web: _Web | None = None
+    document_char: _Place | None = None
+    document_page: _Place | None = None
+    document_chunk: _Place | None = None
+    search_result_location: _Place | None = None
+
+
+class _Source(Struct, gc=False):
+    text: str = ""
+
+
+class Citation(Struct, rename="camel", gc=False):
+    """A citation, whole or as a stream tells it."""
+
+    title: str | None = None
+    source: str | None = None
+    source_content: list[_Source] = []
+    location: _Location | None = None
+
+
+def read_citation(said: Citation) -> canonical.Citation:
+    """Read a citation."""
+    location = said.location or _Location()
+    unit: Literal["char", "page", "block"] = "char"
+    place = location.document_char
+    if location.document_page is not None:
+        unit, place = "page", location.document_page
+    elif location.document_chunk or location.search_result_location:
+        unit, place = (
+            "block",
+            location.document_chunk or location.search_result_location,
+        )
+    at = place or _Place()
+    return canonical.Citation(
+        url=location.web.url if location.web else said.source or "",
+        title=said.title,
+        quote="".join(one.text for one in said.source_content),
+        document=at.document_index or at.search_result_index,
+        unit=unit,
+        first=at.start,
+        last=at.end,
+    )
+
+
+_MANY = msgspec.json.Decoder(list[Citation])
+
+
+def read_citations(said: msgspec.Raw) -> tuple[canonical.Citation, ...]:
+    """Read the citations of a block.
+
+    Raises:
+        msgspec.MsgspecError: they are none.
+    """
+    if bytes(said) == b"null":
+        return ()
+    return tuple(read_citation(one) for one in _MANY.decode(said))

@@ -1,0 +1,66 @@
+"""What of an answer a client's API has no words for, so that it can be reported.
+
+A whole answer reports it in ``x-extproc-dropped``, as ``answer.<word>``. A stream's headers
+are gone when it is known: it stands in the completion record alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from extproc import canonical
+from extproc.formats.base import AnyClientFormat
+
+SEARCH = "web_search"
+PAGES = "citations"
+DOCUMENTS = "document_citations"
+REASONING = "reasoning"
+CALLS = "tool_calls"
+AUDIO = "audio"
+
+
+def of_answer(answer: object, client: AnyClientFormat) -> tuple[str, ...]:
+    """Return what is not told of a whole answer, each once."""
+    if not isinstance(answer, canonical.Answer):
+        return ()
+    words = dict.fromkeys(answer.unsaid)
+    parts = (part for choice in answer.choices for part in choice.parts)
+    words |= dict.fromkeys(
+        word for part in parts for word in _words(part) if word in client.mute
+    )
+    return tuple(f"answer.{word}" for word in words)
+
+
+def of_event(event: canonical.Event, client: AnyClientFormat) -> str | None:
+    """Return what is not told of an event; None where it is told, or says nothing."""
+    word = None
+    match event:
+        case canonical.Unsaid(what):
+            return f"answer.{what}"
+        case canonical.Searched():
+            word = SEARCH
+        case canonical.Cited(citation=citation):
+            word = PAGES if citation.url else DOCUMENTS
+        case canonical.PartStarted(kind="reasoning"):
+            word = REASONING
+        case canonical.PartStarted(kind="tool_call"):
+            word = CALLS
+        case _:
+            pass
+    return f"answer.{word}" if word in client.mute else None
+
+
+def _words(part: canonical.AnswerPart) -> Iterator[str] | Iterable[str]:
+    match part:
+        case canonical.Text(citations=cited):
+            return {PAGES if one.url else DOCUMENTS for one in cited}
+        case canonical.Search():
+            return (SEARCH,)
+        case canonical.Reasoning():
+            return (REASONING,)
+        case canonical.ToolCall():
+            return (CALLS,)
+        case canonical.Audio():
+            return (AUDIO,)
+        case canonical.Refusal():
+            return ()
