@@ -35,7 +35,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
-from extproc.formats.base import no_stream_reader
+from extproc.formats.base import CHAT, no_stream_reader
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
@@ -73,7 +73,8 @@ def _provider_formats() -> dict[str, Provider]:
             name = one.format.name
             passes_only = one.format.stream_reader is no_stream_reader
             translated_to = name in CLIENTS and not passes_only
-            if name not in found and (one is main or translated_to):
+            chats = one.format.operation == CHAT
+            if name not in found and chats and (one is main or translated_to):
                 found[name] = dataclasses.replace(
                     kind, format=one.format, chat_path=one.path,
                     stream_path=one.stream_path, others=(),

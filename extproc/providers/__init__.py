@@ -12,6 +12,7 @@ from extproc.providers import (
     mistral,
     openai,
     presets,
+    rankers,
     vertex,
     vertex_anthropic,
 )
@@ -40,5 +41,8 @@ JUDGED: dict[str, Provider] = {**NATIVE, **CLOUDS}
 PROVIDERS: dict[str, Provider] = {
     **JUDGED,
     "mistral": mistral.PROVIDER,
+    "voyage": rankers.VOYAGE,
+    "jina": rankers.JINA,
+    "tei": rankers.TEI,
     **presets.PROVIDERS,
 }

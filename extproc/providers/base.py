@@ -43,7 +43,7 @@ class Provider:
     name: str
     """``gen_ai.provider.name`` of the OpenTelemetry GenAI conventions."""
     format: AnyProviderFormat
-    """Of its chat API."""
+    """Of its chat API; of a service without one, of what it is for."""
     base_url: str
     """Where the provider lives when the configuration does not say; with the version
     part of the path, as its SDK spells it; empty where every account has its own.
@@ -114,9 +114,9 @@ class Provider:
         `operation`, the first that serves the request model `model`. None: there is none.
         """
         main = None
-        if operation == CHAT:
+        if operation == self.format.operation:
             main = Dialect(self.format, self.chat_path, self.stream_path)
-            if only_main or main.format.name == client:
+            if (only_main and operation == CHAT) or main.format.name == client:
                 return main
         for other in self.others:
             form = other.format
