@@ -95,6 +95,8 @@ class Limits(msgspec.Struct, frozen=True):
     request_seconds: float = 60.0
     """Until the request's body is here; Envoy's own limit is a little lower, so that its
     answer comes first."""
+    upload_seconds: float = 3600.0
+    """Until a body that passes unseen is through, beside `first_byte_seconds`."""
     first_byte_seconds: float = 510.0
     """Until the answer's headers: all attempts together."""
     idle_seconds: float = 610.0

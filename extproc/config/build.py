@@ -113,6 +113,7 @@ def limits(config: Config) -> Limits:
         max_body_bytes=config.limits.body_bytes,
         max_answer_bytes=config.limits.answer_bytes,
         request_seconds=times.request + BEHIND_ENVOY_SECONDS,
+        upload_seconds=times.upload,
         first_byte_seconds=MAX_ATTEMPTS * times.first_byte + BACKOFF_SECONDS,
         idle_seconds=times.idle,
     )

@@ -82,9 +82,11 @@ class Dispatch:
         """Return the seconds until the answer's headers must be here."""
         limits = self._runtime.limits
         first_byte = longest_first_byte(legs)
+        # Nobody here sees how far a body is that passes unseen.
+        upload = limits.upload_seconds if legs[0].unread else 0.0
         if first_byte is None:
-            return limits.first_byte_seconds
-        return deadline(len(legs), first_byte)
+            return upload + limits.first_byte_seconds
+        return upload + deadline(len(legs), first_byte)
 
     def answered(self, event: ResponseHeaders) -> None:
         """Note what became of the attempts."""

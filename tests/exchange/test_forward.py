@@ -198,6 +198,12 @@ def test_a_provider_that_cannot_be_reached_is_told_as_everywhere():
     assert json.loads(commands[0].body)["error"]["code"] == "upstream_unreachable"
 
 
+def test_an_upload_may_take_its_time():
+    ex, _ = begin("/v1/files")
+    limits = RUNTIME.limits
+    assert ex.deadline == 100.0 + limits.upload_seconds + limits.first_byte_seconds
+
+
 def test_what_nobody_keeps_is_not_found():
     empty = Runtime.of(Snapshot(generation=1, grants=(KEYS["all"],)))
     sha = hashlib.sha256(b"sk-all").hexdigest()
