@@ -20,7 +20,6 @@ from extproc.exchange.account import Account
 from extproc.exchange.commands import (
     Command,
     Complete,
-    Headers,
     Leave,
     Respond,
     Route,
@@ -31,6 +30,7 @@ from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
+from extproc.exchange.retry import advice
 from extproc.exchange.tally import Tally
 from extproc.policy.books import Books
 from extproc.routing.state import RoutingState, Still
@@ -145,9 +145,8 @@ class Exchange:
             return [*self._response.fail(error), *self._ended(now)]
         self._tally.status = error.status
         body = self._request.operation.format.write_error(error)
-        headers: Headers = (*JSON, *self._account.headers)
-        if error.retry_after is not None:
-            headers = (*headers, ("retry-after", error.retry_after))
+        told = (*self._account.headers, *advice(error.retry_after))
+        headers: Headers = (*JSON, *told)
         return [
             Respond(error.status, body, headers, f"gw_{error.code or error.type}"),
             Leave(),

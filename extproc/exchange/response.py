@@ -40,6 +40,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
+from extproc.exchange.retry import advice
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
 from extproc.exchange.tally import Tally
 from extproc.formats import unsaid
@@ -137,9 +138,8 @@ class ResponseHalf:
         state, self.state = self.state, State.DONE
         if state in {State.HEADERS, State.COLLECTING}:
             self._tally.status = error.status
-            headers: Headers = (*JSON, *self._report())
-            if error.retry_after is not None:
-                headers = (*headers, ("retry-after", error.retry_after))
+            retry = advice(error.retry_after, self._headers.get("retry-after"))
+            headers: Headers = (*JSON, *self._report(), *retry)
             body = self._client.write_error(error)
             if self._bodiless:
                 # Envoy drops a body that is added to an answer without one, and takes a
