@@ -1,4 +1,4 @@
-"""One gateway for all clients, and each framework in a process of its own."""
+"""One gateway for all clients, and frameworks in processes of their own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,10 @@ ENVIRONMENTS = HERE.parents[1] / ".venv" / "clients"
 """`make install` fills them from `requirements/`."""
 
 FRAMEWORKS = {
-    "langchain": "openai3",
-    "pydantic_ai": "openai3",
-    "openai_agents": "openai3",
-    "instructor": "openai2",
-    "llama_index": "openai2",
-    "litellm": "openai2",
+    "openai2": ["instructor", "llama_index", "litellm"],
+    "openai3": ["langchain", "pydantic_ai", "openai_agents"],
 }
-"""Each with the environment that it is in."""
+"""By the environment that they are in."""
 
 PATIENT = {
     "routing": {
@@ -80,13 +76,22 @@ def http(world) -> Iterator[httpx.Client]:
 
 
 @contextlib.contextmanager
-def framework(name: str, url: str, folder: Path) -> Iterator[Caller]:
-    """Run the calls of one framework against the gateway at `url`."""
-    python = ENVIRONMENTS / FRAMEWORKS[name] / "bin" / "python"
+def environment(
+    name: str, frameworks: list[str], url: str, folder: Path
+) -> Iterator[Caller]:
+    """Run the calls of one environment's frameworks against the gateway at `url`."""
+    python = ENVIRONMENTS / name / "bin" / "python"
     if not python.exists():
         pytest.fail(f"{python} is not there: run make install", pytrace=False)
-    env = {"BASE_URL": url, "KEY": KEY, **QUIET, "XDG_CACHE_HOME": str(folder)}
-    command: list[str | Path] = [python, HERE / "serve.py", f"{name}_calls"]
+    env = {
+        "BASE_URL": url,
+        "KEY": KEY,
+        **QUIET,
+        "XDG_CACHE_HOME": str(folder),
+        # Compiling takes longer than all the calls do.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    command: list[str | Path] = [python, HERE / "serve.py", *frameworks]
     with running_client(command, folder / "stderr", env) as caller:
         yield caller
 
@@ -95,14 +100,17 @@ def framework(name: str, url: str, folder: Path) -> Iterator[Caller]:
 def callers(request, world, tmp_path_factory):
     """All frameworks that tests of this session call: they take seconds to import."""
     wanted = {name for item in request.session.items for name in item.fixturenames}
+    found: dict[str, Caller] = {}
     with contextlib.ExitStack() as stack:
-        yield {
-            name: stack.enter_context(
-                framework(name, world[0].url, tmp_path_factory.mktemp(name))
-            )
-            for name in FRAMEWORKS
-            if name in wanted
-        }
+        for name, frameworks in FRAMEWORKS.items():
+            chosen = [framework for framework in frameworks if framework in wanted]
+            if chosen:
+                folder = tmp_path_factory.mktemp(name)
+                caller = stack.enter_context(
+                    environment(name, chosen, world[0].url, folder)
+                )
+                found |= {framework: caller.part(framework) for framework in chosen}
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from tests.harness import BEDROCK
@@ -20,11 +19,18 @@ USED = "The tool says: "
 
 
 def over(*apis: str) -> list[Any]:
-    """Return each API with each model behind it."""
+    """Return each API with its own provider and two foreign ones, other ones for each."""
+    pairs = []
+    for n, api in enumerate(apis):
+        own, *foreign = ANTHROPIC if api == "anthropic" else OPENAI
+        chosen = {foreign[n % 3], foreign[(n + 1) % 3]}
+        pairs += [(api, own), *((api, model) for model in foreign if model in chosen)]
+    return pairs
+
+
+def some(*apis: str) -> list[Any]:
+    """Return each API with one provider, another one for each."""
     return [
-        pair
-        for api in apis
-        for pair in itertools.product(
-            [api], ANTHROPIC if api == "anthropic" else OPENAI
-        )
+        (api, (ANTHROPIC if api == "anthropic" else OPENAI)[-n])
+        for n, api in enumerate(apis, 1)
     ]

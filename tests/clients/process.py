@@ -34,16 +34,24 @@ PRIVATE = (
 class Caller:
     """The client in its process."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], log: Path, prefix: str = ""
+    ) -> None:
         self._process = process
         self._log = log
+        self._prefix = prefix
+
+    def part(self, name: str) -> Caller:
+        """Return one of several clients that share the process."""
+        return Caller(self._process, self._log, f"{name}.")
 
     def together(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
         """Make `calls` at the same time; return ``{"value": …}`` or ``{"error": …}``."""
         assert self._process.stdin
         assert self._process.stdout
+        named = [{**call, "call": self._prefix + call["call"]} for call in calls]
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(calls) + "\n")
+            self._process.stdin.write(json.dumps(named) + "\n")
             self._process.stdin.flush()
         # One line answers one line, so nothing waits in Python's own buffer.
         ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
@@ -65,13 +73,6 @@ class Caller:
         assert "error" in outcome, outcome
         assert outcome["error"]["class"] != "Stranger", outcome
         return dict(outcome["error"])
-
-    def each(self, call: str, *asks: dict[str, Any]) -> list[Any]:
-        """Make one call in several ways, all of which succeed."""
-        outcomes = self.together(*({"call": call, "ask": ask} for ask in asks))
-        for ask, outcome in zip(asks, outcomes, strict=True):
-            assert "error" not in outcome, (ask, outcome["error"])
-        return [outcome["value"] for outcome in outcomes]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
-"""Runs the calls of one framework in a process and an environment of its own.
+"""Runs the calls of frameworks in a process and an environment of their own.
 
-``python serve.py langchain_calls``. A line of stdin is a JSON array of calls that are made
-at the same time::
+``python serve.py langchain pydantic_ai``. A line of stdin is a JSON array of calls that are
+made at the same time::
 
-    [{"call": "say", "ask": {…}}]
+    [{"call": "langchain.say", "ask": {…}}]
 
 and is answered by a line of stdout, an array with an outcome for each::
 
@@ -81,12 +81,16 @@ async def outcome(calls: Calls, call: str, ask: dict[str, Any]) -> dict[str, Any
     return made
 
 
-async def main(module: str) -> None:
+async def main(frameworks: list[str]) -> None:
     """Answer lines until there are no more."""
     # What a framework prints is no answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    calls: Calls = importlib.import_module(module).CALLS
+    calls: Calls = {
+        f"{framework}.{name}": call
+        for framework in frameworks
+        for name, call in importlib.import_module(f"{framework}_calls").CALLS.items()
+    }
     while line := await asyncio.to_thread(sys.stdin.readline):
         outcomes = await asyncio.gather(
             *(outcome(calls, asked["call"], asked["ask"]) for asked in json.loads(line))
@@ -97,6 +101,6 @@ async def main(module: str) -> None:
 
 if __name__ == "__main__":
     sys.addaudithook(stay_home)
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1:]))
     # Threads that some of them keep would be waited for.
     os._exit(0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.judge import ECHO, HELLO, USE, USED, over
+from tests.clients.judge import ECHO, HELLO, USE, USED, over, some
 
 pytestmark = pytest.mark.envoy
 
+SOMEWHERE = pytest.mark.parametrize(
+    ("api", "model"), some("chat", "responses", "anthropic")
+)
 EVERYWHERE = pytest.mark.parametrize(
     ("api", "model"), over("chat", "responses", "anthropic")
 )
@@ -82,10 +85,10 @@ def test_thinking_goes_round_with_its_signature(langchain, mock):
     assert b'"signature"' in mock.requests()[-1]["body"]
 
 
-ERRORS = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError"}
+ERRORS = {400: "BadRequestError", 429: "RateLimitError"}
 
 
-@EVERYWHERE
+@SOMEWHERE
 @pytest.mark.parametrize("status", ERRORS)
 def test_a_providers_error_is_the_sdks_own(langchain, api, model, status):
     text = f"[[mock: status={status}]]"
