@@ -146,9 +146,10 @@ class Exchange:
         self._tally.status = error.status
         body = self._request.operation.format.write_error(error)
         told = (*self._account.headers, *advice(error.retry_after))
-        headers: Headers = (*JSON, *told)
         return [
-            Respond(error.status, body, headers, f"gw_{error.code or error.type}"),
+            Respond(
+                error.status, body, (*JSON, *told), f"gw_{error.code or error.type}"
+            ),
             Leave(),
             self._complete(_outcome(error), _code(error), now, error),
         ]

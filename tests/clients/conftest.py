@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,19 @@ FRAMEWORKS = {
 }
 """By the environment that they are in."""
 
-PATIENT = {
+LIMITED_KEY = "sk-limited-0123456789abcdef0123456789abc"
+
+SETTINGS = {
+    "keys": [
+        {
+            "id": "limited",
+            "key_sha256": hashlib.sha256(LIMITED_KEY.encode()).hexdigest(),
+            "rate_limits": {
+                "requests_per_minute": 1000,
+                "tokens_per_minute": 1_000_000,
+            },
+        }
+    ],
     "routing": {
         "cooldown": {
             "failures": 1_000_000,
@@ -32,7 +45,7 @@ PATIENT = {
             "longest": 0.001,
             "longest_retry_after": 0.001,
         }
-    }
+    },
 }
 """One test's failing provider is the next one's healthy provider."""
 
@@ -51,7 +64,7 @@ QUIET = {
 
 @pytest.fixture(scope="session")
 def world():
-    with running(PATIENT) as (gateway, mock):
+    with running(SETTINGS) as (gateway, mock):
         yield gateway, mock
 
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import zstandard
 
+from tests.clients.conftest import LIMITED_KEY
 from tests.clients.judge import ANTHROPIC, ECHO, HELLO, OPENAI
 from tests.harness import KEY, NARROW_KEY
 
@@ -225,6 +226,33 @@ def test_unknown_fields_and_beta_headers_pass_where_nothing_is_translated(http, 
     assert first["headers"]["openai-beta"] == "x=1"
     assert b"brand_new" in second["body"]
     assert second["headers"]["anthropic-beta"] == "a,b"
+
+
+# ------------------------------------------------- 10: limits
+
+
+@pytest.mark.parametrize("api", PATHS)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-5", "gemini-3.5-flash"])
+def test_what_is_left_of_a_keys_limits_is_told_in_its_own_dialect(
+    world, api, stream, model
+):
+    answer = httpx.post(
+        f"{world[0].url}{PATHS[api]}",
+        json=ask(api, model, stream=stream),
+        headers={"authorization": f"Bearer {LIMITED_KEY}"},
+    )
+    assert answer.status_code == 200, answer.text
+    names = (
+        [f"anthropic-ratelimit-{n}" for n in ("requests-limit", "tokens-limit")]
+        if api == "anthropic"
+        else [f"x-ratelimit-limit-{n}" for n in ("requests", "tokens")]
+    )
+    assert [answer.headers[name] for name in names] == ["1000", "1000000"]
+    # What the provider says of the gateway's own account is nobody's business.
+    told = {name for name in answer.headers if "ratelimit" in name}
+    assert len(told) == 6
+    assert {name.startswith("anthropic-") for name in told} == {api == "anthropic"}
 
 
 # ------------------------------------------------- applications
