@@ -86,6 +86,7 @@ class ResponseHalf:
         self.leg: Leg = request.legs[0]
         """The attempt that answers; the first one's until it is known."""
         self._status = 0
+        self._headers: Mapping[str, str] = {}
         self._bodiless = True
         """No body of an answer is on its way: it has none, or has not even begun."""
         self._decoder: ContentDecoder | None = None
