@@ -287,7 +287,12 @@ def _owners(plain: dict[str, Plain]) -> Iterator[Found]:
                 yield (*path, field), message + suggestion(name, known)
 
 
-_NEEDS_STORE = (
+def needs_store(config: Config) -> bool:
+    """Say whether limits would be counted by each worker for itself."""
+    return config.workers > 1 and config.accounting.store is None and is_limited(config)
+
+
+NEEDS_STORE = (
     "limits and budgets are kept in the memory of one worker: more workers need "
     "accounting.store (redis://…)"
 )
@@ -295,8 +300,8 @@ _NEEDS_STORE = (
 
 def _consistency(config: Config) -> Iterator[Found]:
     """Yield what only shows when all values are read."""
-    if config.workers > 1 and config.accounting.store is None and is_limited(config):
-        yield ("workers",), _NEEDS_STORE
+    if needs_store(config):
+        yield ("workers",), NEEDS_STORE
     for name, model in config.models.items():
         yield from _list_of(name, model)
     yield from check_references(config)

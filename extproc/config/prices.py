@@ -113,6 +113,8 @@ def price_rows(
         overrides: by model, or by ``provider/model``; either may be a glob.
         created: Unix seconds; of prices that change with time those of then hold.
     """
+    # The package's prices change by the day, and a reload is not to read them all again.
+    day = created - created % 86_400
     own = [
         row
         for name, config in overrides.items()
@@ -120,7 +122,7 @@ def price_rows(
     ]
     return (
         *own,
-        *(row for kind in sorted(set(types)) for row in _catalog(kind, created)),
+        *(row for kind in sorted(set(types)) for row in _catalog(kind, day)),
     )
 
 

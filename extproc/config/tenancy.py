@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from extproc.config.values import Section, Switch, Text, Whole
 from extproc.identity import (
@@ -243,6 +243,8 @@ class AccountingConfig(Section):
     away."""
     without_store: Literal["closed", "open"] = "closed"
     """Whether requests are refused when that is used up too."""
+    webhook: SecretStr | None = None
+    """Where budgets' alerts are sent (POST, JSON)."""
     hold: Annotated[float, Field(ge=1, le=86_400)] = 900.0
     """Seconds after which the reservation of a worker that died is settled as it is."""
 

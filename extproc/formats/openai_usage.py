@@ -10,6 +10,7 @@ from extproc import usage as ours
 class PromptTokensDetails(msgspec.Struct, frozen=True):
     """What the prompt's tokens were."""
 
+    audio_tokens: int | None = None
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -19,6 +20,7 @@ class PromptTokensDetails(msgspec.Struct, frozen=True):
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
     """What the answer's tokens were."""
 
+    audio_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
@@ -49,6 +51,8 @@ def read_usage(said: Usage | None) -> ours.Usage | None:
             prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
         ),
         reasoning_output_tokens=completion.reasoning_tokens or 0,
+        audio_input_tokens=prompt.audio_tokens or 0,
+        audio_output_tokens=completion.audio_tokens or 0,
     )
 
 

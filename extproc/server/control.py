@@ -27,11 +27,19 @@ from extproc.admin.entries import with_entries
 from extproc.config.build import build
 from extproc.config.compile import Layout, compile_envoy
 from extproc.config.endpoint import split_address
-from extproc.config.load import ConfigError, autoconfig, load
+from extproc.config.load import (
+    NEEDS_STORE,
+    ConfigError,
+    Problem,
+    autoconfig,
+    load,
+    needs_store,
+)
 from extproc.config.schema import Config
 from extproc.exchange.completion import Completion
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
+from extproc.server.alerts import Alerts
 from extproc.server.compiled import Compiled, Overrides
 from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.identities import Identities
@@ -117,6 +125,8 @@ class Control:
             records_lost=lambda: self.link.lost,
         )
         self.ledger = Ledger(options.state / LEDGER_FILE, clock=wall_clock)
+        self.alerts = Alerts()
+        self._webhook: str | None = None
         self.link = ControlLink(
             options.run / "control.sock",
             self._record,
@@ -165,6 +175,7 @@ class Control:
                 tasks.create_task(http.run(sock))
                 serving = [
                     tasks.create_task(self.link.run()),
+                    tasks.create_task(self.alerts.run()),
                     tasks.create_task(self._watch(seen)),
                     tasks.create_task(self._registry.run(self._entries_changed)),
                     tasks.create_task(self._identities.keeper.run()),
@@ -205,10 +216,13 @@ class Control:
             self.ledger.charge(completions)
         except OSError as error:
             log.error("the ledger cannot be written: %s", error.strerror)  # noqa: TRY400
+        charged = {meter for one in completions for meter, _ in one.budgets}
+        self.alerts.look(charged, self.ledger.balances)
 
     def _publish(self) -> None:
         if self._snapshot is not None:
             self.metrics.configure(self._snapshot)
+            self.alerts.configure(self._snapshot, self._webhook, self.ledger.balances)
             self.link.publish(self._snapshot)
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -340,7 +354,10 @@ class Control:
             config = autoconfig(self._environ, mock_url=options.mock_url)
         else:
             config = load(options.config, self._environ)
-        return digest, overridden(config, options.overrides)
+        config = overridden(config, options.overrides)
+        if needs_store(config):
+            raise ConfigError([Problem("command line", None, "--workers", NEEDS_STORE)])
+        return digest, config
 
     async def _apply(self, digest: str, config: Config) -> None:
         options, old = self._options, self._running
@@ -360,6 +377,8 @@ class Control:
             await self._identities.settle(config, served=False)
             raise
         await self._identities.settle(config, served=True)
+        webhook = config.accounting.webhook
+        self._webhook = webhook.get_secret_value() if webhook is not None else None
         snapshot = self._next(config)
         self._config = config
         self._take(snapshot)

@@ -192,6 +192,8 @@ class NetworkTill:
         self._lease = MemoryStore()
         self._remaining: dict[str, int] = {}
         self._balances: dict[str, Balance] = {}
+        self._untold = False
+        """Whether control has said what the store may not know."""
         self._unsent: deque[Settlement] = deque()
         self._arrived = asyncio.Event()
         self._sent = asyncio.Event()
@@ -244,9 +246,13 @@ class NetworkTill:
 
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """See `Till.seed`."""
-        self._balances.update(balances)
         now = self._clock()
         self._balances = {m: b for m, b in self._balances.items() if b.ends > now}
+        for meter, balance in balances.items():
+            known = self._balances.get(meter)
+            if known is None or known.nanos < balance.nanos:
+                self._balances[meter] = balance
+        self._untold = True
 
     async def run(self) -> None:
         """See `Till.run`."""
@@ -370,11 +376,12 @@ class NetworkTill:
     async def _tick(self) -> None:
         now = self._clock()
         try:
+            await _awaited(self._store.expire(now=now))
             if self.away:
-                await _awaited(self._store.expire(now=now))
                 await self._find()
-            else:
-                await _awaited(self._store.expire(now=now))
+            elif self._untold:
+                await _awaited(self._store.seed(self._balances, now=now))
+                self._untold = False
             for admission, expires in self._open.aging(
                 now, self.accounting.hold_seconds
             ):

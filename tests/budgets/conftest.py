@@ -36,6 +36,7 @@ KEYS = {
     "parallel": {"concurrency": 7},
     "ledger": {"budgets": [{"usd": 1000, "period": "total"}]},
     "cut": {"budgets": [{"usd": 0.3, "period": "total"}], "cut_off": True},
+    "restarted": {"budgets": [{"usd": 1, "period": "total"}]},
     "told": {"rate_limits": {"requests_per_hour": 1000, "tokens_per_hour": 100000}},
 }  # fmt: skip
 

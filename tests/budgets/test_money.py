@@ -187,6 +187,14 @@ def test_a_stream_is_cut_off_when_the_money_is_gone_and_ends_well(here, table):
     assert 100_000_000 < record.cost <= 300_000_000
 
 
+def test_a_restart_resets_nothing(here, table):
+    """The ledger of before says that a cent is left; an answer may cost four."""
+    (one,) = here.ask([{"key": key_of("restarted"), "body": chat()}])
+    assert (one.status, one.code) == (402, "insufficient_quota")
+    assert b"$0.01 of $1 are left" in one.body
+    table("$1, restarted", 1, 0, "$0.99", "$1", "$0")
+
+
 def test_whatever_is_answered_says_where_the_limits_are(here):
     fine, refused = here.ask(
         [

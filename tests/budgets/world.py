@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from extproc.exchange.completion import Completion
 from extproc.local.mock.tokens import count
+from extproc.policy.budget import NEVER
+from extproc.server.ledger import LEDGER_FILE, Charge
 from extproc.server.link import ControlLink
 from tests.harness import Gateway, Mock, mock_config, temporary_folder
 from tests.redis_server import RedisServer
@@ -24,6 +28,7 @@ DOLLARS_A_TOKEN = 0.001
 ANSWER_NANOS = ANSWER_TOKENS * 1_000_000
 WORST_TOKENS = 2 * ANSWER_TOKENS
 SECONDS = 120
+SPENT = "key/restarted/total/UTC/0"
 
 
 @dataclass
@@ -221,6 +226,9 @@ def world(
             collector = Collector(place / "control.sock")
             stack.callback(collector.stop)
             collectors.append(collector)
+            # As a control wrote it that knew of 99 cents.
+            charge = Charge("gw-before", 990_000_000, ((SPENT, NEVER),))
+            (place / LEDGER_FILE).write_bytes(msgspec.json.encode(charge) + b"\n")
             gateway = Gateway(config, place)
             stack.callback(gateway.stop)
             started.append(gateway)

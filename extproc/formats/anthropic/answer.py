@@ -112,6 +112,7 @@ def fold(before: wire.WireUsage, now: wire.WireUsage) -> wire.WireUsage:
         now.cache_read_input_tokens or before.cache_read_input_tokens,
         now.output_tokens_details or before.output_tokens_details,
         now.service_tier or before.service_tier,
+        now.cache_creation or before.cache_creation,
     )
 
 
@@ -119,11 +120,14 @@ def usage_of(counts: wire.WireUsage) -> Usage:
     """Return the counts in our convention: Anthropic's input excludes the cache's."""
     written = counts.cache_creation_input_tokens or 0
     read = counts.cache_read_input_tokens or 0
-    details = counts.output_tokens_details
+    details, kept = counts.output_tokens_details, counts.cache_creation
     return Usage(
         input_tokens=(counts.input_tokens or 0) + written + read,
         output_tokens=counts.output_tokens or 0,
         cache_read_input_tokens=read,
         cache_creation_input_tokens=written,
         reasoning_output_tokens=(details.thinking_tokens or 0) if details else 0,
+        cache_creation_1h_input_tokens=(
+            (kept.ephemeral_1h_input_tokens or 0) if kept else 0
+        ),
     )

@@ -176,6 +176,10 @@ class OutputDetails(Struct, gc=False):
     thinking_tokens: int | None = None
 
 
+class CacheCreation(Struct, gc=False):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class WireUsage(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -183,6 +187,7 @@ class WireUsage(Struct, gc=False):
     cache_read_input_tokens: int | None = None
     output_tokens_details: OutputDetails | None = None
     service_tier: str | None = None
+    cache_creation: CacheCreation | None = None
 
 
 class Message(Struct, tag="message", tag_field="type", gc=False):
