@@ -41,13 +41,6 @@ class Abilities(msgspec.Struct, frozen=True, omit_defaults=True):
     streaming: bool | None = None
 
 
-class Price(msgspec.Struct, frozen=True):
-    """US dollars for a million tokens."""
-
-    input: float
-    output: float
-
-
 class Edits(msgspec.Struct, frozen=True, omit_defaults=True):
     """Changes to the top level of the body that a target is sent; values are JSON."""
 
@@ -80,7 +73,6 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds until the answer's headers, where they are not the gateway's own."""
     headers: tuple[tuple[str, str], ...] = ()
     edits: Edits = Edits()
-    price: Price | None = None
     abilities: Abilities = Abilities()
 
 

@@ -65,7 +65,7 @@ def build(
         prices=price_rows(
             (provider.type for provider in config.providers.values()),
             config.providers,
-            config.prices,
+            placement.prices(config),
             created=created,
         ),
         routing=placement.routing_numbers(config.routing),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from extproc.config.prices import PriceConfig
 from extproc.config.tenancy import Allowed
 from extproc.config.values import Headers, Seconds, Section, Switch, Text, Whole
 from extproc.deployment import STRATEGIES, Strategy
@@ -52,7 +53,6 @@ def _names(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_number), Field(ge=0)]
 Fraction = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]
 Weight = Annotated[Whole, Field(ge=1, le=1_000_000)]
 Tags = Annotated[tuple[Text, ...], AfterValidator(_tags)]
@@ -71,13 +71,6 @@ class AbilitiesConfig(Section):
     audio: Switch | None = None
     json_schema: Switch | None = None
     streaming: Switch | None = None
-
-
-class PriceConfig(Section):
-    """US dollars for a million tokens, in place of the list price."""
-
-    input: Number
-    output: Number
 
 
 class TargetTimeouts(Section):
@@ -130,6 +123,7 @@ class TargetConfig(Allowed):
     """Sent with every request to it. Not secret."""
     body: BodyConfig = BodyConfig()
     price: PriceConfig | None = None
+    """What it costs, wherever its provider serves it; as in `prices`."""
     capabilities: AbilitiesConfig = AbilitiesConfig()
 
 

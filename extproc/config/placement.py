@@ -9,14 +9,14 @@ import msgspec
 from extproc.config.abilities import overruled
 from extproc.config.accounts import clusters, fingerprint
 from extproc.config.models import ModelConfig, RoutingConfig, RuleConfig, TargetConfig
-from extproc.config.schema import ProviderConfig
+from extproc.config.prices import PriceConfig
+from extproc.config.schema import Config, ProviderConfig
 from extproc.deployment import (
     Abilities,
     Condition,
     Edits,
     ModelRouting,
     Placement,
-    Price,
     RoutingNumbers,
     Rule,
     Share,
@@ -104,16 +104,25 @@ def placements(
                 default=body.encoded("default"),
                 remove=body.remove,
             ),
-            price=_price(target),
             abilities=abilities,
         )
         for number, (cluster, account) in enumerate(accounts.items(), 1)
     }
 
 
-def _price(target: TargetConfig) -> Price | None:
-    price = target.price
-    return None if price is None else Price(price.input, price.output)
+def prices(config: Config) -> dict[str, PriceConfig]:
+    """Return all prices that the configuration has, by what they are of."""
+    return {
+        **config.prices,
+        **{
+            f"{target.provider}/{name if target.model in {None, '*'} else target.model}": (
+                target.price
+            )
+            for name, model in config.models.items()
+            for target in model.targets
+            if target.price is not None
+        },
+    }
 
 
 def scale(model: ModelConfig, providers: dict[str, ProviderConfig]) -> int:

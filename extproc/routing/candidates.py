@@ -12,7 +12,6 @@ import msgspec
 from extproc.deployment import Placement
 from extproc.routing.demand import Demand
 from extproc.routing.health import BUCKET_SECONDS, Phase
-from extproc.routing.state import RoutingState
 from extproc.routing.strategies import ORDERS, Candidate, Turn
 from extproc.runtime import Target, VirtualModel
 
@@ -62,10 +61,9 @@ class Choice(msgspec.Struct, frozen=True):
     passed: tuple[Passed, ...]
 
 
-def choose(
-    model: VirtualModel, asked: str, demand: Demand, state: RoutingState, now: float
-) -> Choice:
+def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     """Sort the targets of `model` by whether they can be asked, and those that can."""
+    demand, state, now = turn.demand, turn.state, turn.now
     able: list[Candidate] = []
     cooling: list[Candidate] = []
     benched: list[Candidate] = []
@@ -97,7 +95,7 @@ def choose(
     cooling.sort(key=lambda one: one.health.cooling_until)
     return Choice(
         model,
-        tuple(_ordered(model, able, demand, state, now)),
+        tuple(_ordered(model, able, turn)),
         tuple(cooling),
         tuple(benched),
         tuple(passed),
@@ -109,20 +107,13 @@ def deployment(target: Target, asked: str) -> str:
     return f"{target.spec.cluster}/{target.spec.model or asked}"
 
 
-def _ordered(
-    model: VirtualModel,
-    able: list[Candidate],
-    demand: Demand,
-    state: RoutingState,
-    now: float,
-) -> list[Candidate]:
+def _ordered(model: VirtualModel, able: list[Candidate], turn: Turn) -> list[Candidate]:
     if len(able) < 2:
         return able
     order = ORDERS[model.routing.strategy]
     out: list[Candidate] = []
     for tier, group in groupby(sorted(able, key=_tier), key=_tier):
-        turns = state.credits.setdefault((model.name, tier), {})
-        out += order(list(group), Turn(demand, state, turns, now))
+        out += order(list(group), turn.of(model.name, tier))
     return list(_spread(out))
 
 

@@ -12,7 +12,7 @@ from extproc.routing.demand import Demand
 from extproc.routing.retry import SHORT_CHAIN
 from extproc.routing.rules import follow
 from extproc.routing.state import RoutingState
-from extproc.routing.strategies import Candidate
+from extproc.routing.strategies import Candidate, Turn
 from extproc.runtime import MAX_ATTEMPTS, Runtime, VirtualModel
 
 TOO_LONG = "x"
@@ -68,15 +68,15 @@ def plan(
     model = follow(runtime, model, demand)
     routing = model.routing
 
+    turn = Turn(demand, state, now, runtime.prices)
+
     def chosen(names: Iterable[str]) -> list[Choice]:
         groups = ((name, runtime.group(name)) for name in names)
         return [
-            choose(group, name, demand, state, now)
-            for name, group in groups
-            if group is not None
+            choose(group, name, turn) for name, group in groups if group is not None
         ]
 
-    first = choose(model, asked, demand, state, now)
+    first = choose(model, asked, turn)
     others = chosen(routing.fallbacks)
     longer = chosen(routing.context_fallbacks)
     refused = {TOO_LONG: longer, FORBIDDEN: chosen(routing.content_fallbacks)}

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from extproc.deployment import Strategy
+from extproc.pricing import PriceTable, cost as cost_of
 from extproc.routing.affinity import distance
 from extproc.routing.demand import USUAL_OUTPUT, Demand
 from extproc.routing.health import Health
 from extproc.routing.state import RoutingState
 from extproc.runtime import Target
+from extproc.usage import Usage
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -24,6 +26,11 @@ class Candidate(msgspec.Struct, frozen=True):
 
     target: Target
     health: Health
+
+    @property
+    def model(self) -> str:
+        """The request model."""
+        return self.health.id.partition("/")[2]
 
     @property
     def slot(self) -> str:
@@ -36,8 +43,14 @@ class Turn(msgspec.Struct, frozen=True):
 
     demand: Demand
     state: RoutingState
-    credits: dict[str, int]
     now: float
+    prices: PriceTable
+    credits: dict[str, int] = {}
+
+    def of(self, model: str, tier: int) -> Turn:
+        """Return it with the credits of one tier of a virtual model."""
+        account = self.state.credits.setdefault((model, tier), {})
+        return msgspec.structs.replace(self, credits=account)
 
 
 Candidates = Sequence[Candidate]
@@ -96,9 +109,12 @@ def usage(candidates: Candidates, turn: Turn) -> list[Candidate]:
 
 def cost(candidates: Candidates, turn: Turn) -> list[Candidate]:
     """The one that is cheapest for this request; of unknown price, last."""
-    return lowest(
-        candidates, turn, lambda candidate: price(candidate.target, turn.demand)
-    )
+
+    def dollars(candidate: Candidate) -> float:
+        nanos = likely_cost(candidate, turn.demand, turn.prices)
+        return math.inf if nanos is None else nanos
+
+    return lowest(candidates, turn, dollars)
 
 
 def affinity(candidates: Candidates, turn: Turn) -> list[Candidate]:
@@ -133,13 +149,14 @@ ORDERS: Mapping[Strategy, Order] = {
 }
 
 
-def price(target: Target, demand: Demand) -> float:
-    """Return the dollars that the request is likely to cost there; inf: not known."""
-    known = target.spec.placement.price
-    if known is None:
-        return math.inf
+def likely_cost(candidate: Candidate, demand: Demand, prices: PriceTable) -> int | None:
+    """Return the nano-dollars that the request is likely to cost there, if known."""
+    spec = candidate.target.spec
+    price = prices.find(spec.provider, spec.type, candidate.model)
+    if price is None:
+        return None
     output = USUAL_OUTPUT if demand.output_tokens is None else demand.output_tokens
-    return (demand.input_tokens * known.input + output * known.output) / 1_000_000
+    return cost_of(price, Usage(input_tokens=demand.input_tokens, output_tokens=output))
 
 
 def lowest(

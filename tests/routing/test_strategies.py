@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, strategies as st
 
-from extproc.deployment import STRATEGIES, Price
+from extproc.deployment import STRATEGIES
+from extproc.identity import NANOS
+from extproc.pricing import Level, Price, PriceRow
 from extproc.routing.strategies import ORDERS
 from tests.routing.world import World, demand, target
 
@@ -178,12 +180,19 @@ def test_usage_counts_tokens_and_forgets_them_after_a_minute():
     assert firsts(world, 3) == ["a"] * 3
 
 
+def price(provider: str, reads: int, writes: int) -> PriceRow:
+    """Return a price in dollars for a million tokens."""
+    level = Level(input=reads * NANOS, output=writes * NANOS)
+    return PriceRow(f"={provider}", Price((level,)), ("m",))
+
+
 def test_cost_takes_the_cheapest_for_this_request():
     world = World(
-        target("long", price=Price(1.0, 40.0)),
-        target("short", price=Price(10.0, 10.0)),
+        target("long"),
+        target("short"),
         target("unknown"),
         strategy="cost",
+        prices=(price("long", 1, 40), price("short", 10, 10)),
     )
     reading = demand({"messages": ["x" * 8000], "max_tokens": 10})
     writing = demand({"messages": [], "max_tokens": 4000})

@@ -9,6 +9,7 @@ from typing import Any
 from extproc.deployment import ModelRouting, Placement, RoutingNumbers
 from extproc.framing.members import read_members
 from extproc.identity import Grant
+from extproc.pricing import PriceRow
 from extproc.routing.demand import Demand
 from extproc.routing.plan import Plan, plan
 from extproc.routing.state import RoutingState
@@ -54,6 +55,7 @@ class World:
         seed: int = 1,
         numbers: RoutingNumbers | None = None,
         more: dict[str, tuple[TargetSpec, ...]] | None = None,
+        prices: tuple[PriceRow, ...] = (),
         **routing: Any,
     ) -> None:
         self.now = 1000.0
@@ -61,7 +63,12 @@ class World:
         models = [ModelSpec("v", specs, routing=ModelRouting(**routing))]
         models += [ModelSpec(name, its) for name, its in (more or {}).items()]
         self.runtime = Runtime.of(
-            Snapshot(1, models=tuple(models), routing=numbers or RoutingNumbers())
+            Snapshot(
+                1,
+                models=tuple(models),
+                prices=prices,
+                routing=numbers or RoutingNumbers(),
+            )
         )
         self.state = RoutingState(
             random.Random(seed), self.runtime.routing, on_change=self._tell
