@@ -168,6 +168,56 @@ def compile_(
 
 
 @app.command()
+def explain(
+    request: Annotated[Path, typer.Argument(help="a request's body, JSON")],
+    *,
+    config: ConfigOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="in place of the body's own", metavar="M")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the id of a key in the file", metavar="K")
+    ] = None,
+    api: Annotated[
+        str, typer.Option(help="chat, responses or messages", metavar="API")
+    ] = "chat",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(help="sent by the client; may be repeated", metavar="NAME=VALUE"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Show what would become of a request: who is asked, in which order, with what."""
+    import msgspec  # noqa: PLC0415
+
+    from extproc.local.explain import (  # noqa: PLC0415
+        APIS,
+        NoSuchKey,
+        explain as explained,
+        lines,
+    )
+
+    if api not in APIS:
+        fail(f"There is no API {api!r}; there are {', '.join(APIS)}.")
+    try:
+        body = request.read_bytes()
+    except OSError as error:
+        fail(f"Cannot read {request}: {error.strerror}.")
+    sent = dict(one.lower().partition("=")[::2] for one in header or ())
+    try:
+        found = explained(
+            _loaded(config), body, api=api, model=model, key=key, headers=sent
+        )
+    except NoSuchKey:
+        fail(f"There is no key {key!r} in the configuration.")
+    if json:
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        print("\n".join(lines(found)))
+    raise typer.Exit(0 if found.attempts else 1)
+
+
+@app.command()
 def conformance(
     *,
     provider: Annotated[

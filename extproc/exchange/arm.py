@@ -30,6 +30,8 @@ def arm(legs: tuple[Leg, ...]) -> tuple[Attempt, ...]:
     if len(legs) == 1:
         return attempts
     conditional = [leg.pick.conditional if leg.pick else "" for leg in legs]
+    # Where nobody else can be asked there is no refusal to wait for.
+    conditional[0] = ""
     flags = []
     for i, leg in enumerate(legs):
         spec, later = leg.target.spec, legs[i + 1 :]

@@ -28,11 +28,13 @@ from extproc.exchange.commands import (
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.local_reply import LocalReply
+from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
 from extproc.exchange.retry import advice
 from extproc.exchange.tally import Tally
 from extproc.policy.books import Books
+from extproc.routing.plan import Plan
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime
 
@@ -42,7 +44,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_dispatch", "_limits", "_request", "_response", "_tally",
-        "completed", "deadline",
+        "completed", "deadline", "runtime",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,7 @@ class Exchange:
         Without `routing`, nothing is known of any deployment and nothing remembered;
         without `books`, nothing of earlier answers.
         """
+        self.runtime = runtime
         self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
         self._dispatch = Dispatch(
@@ -72,6 +75,21 @@ class Exchange:
         self.completed = False
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
+
+    @property
+    def tally(self) -> Tally:
+        """What is known of it so far."""
+        return self._tally
+
+    @property
+    def plan(self) -> Plan | None:
+        """What routing decided, once it has."""
+        return self._dispatch.plan
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The attempts, once they are rendered."""
+        return self._request.legs
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `receive` will have to read for this event, about."""

@@ -15,7 +15,7 @@ from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat
 from extproc.framing.members import Members, patch, read_members, remove
 from extproc.providers.base import Dialect
-from extproc.routing.plan import Pick
+from extproc.routing.plan import Pick, Plan
 from extproc.runtime import Target
 
 
@@ -56,10 +56,11 @@ class Leg(msgspec.Struct, frozen=True):
 
 
 def render(
-    asked: Asked, picks: tuple[Pick, ...], *, max_bytes: int, tally: Tally
+    asked: Asked, plan: Plan, *, max_bytes: int, tally: Tally
 ) -> tuple[Leg, ...]:
-    """Render `asked` for each of `picks` that can be asked for all of it.
+    """Render `asked` for each pick of `plan` that can be asked for all of it.
 
+    A spare one takes the place of one that cannot.
     The chain is cut where the bodies together would be over `max_bytes`, the limit that
     one body has: they all travel to Envoy at once.
 
@@ -71,7 +72,9 @@ def render(
     legs: list[Leg] = []
     size = 0
     refused: ClientError | None = None
-    for pick in picks:
+    picks, spare = list(plan.picks), list(plan.spare)
+    while picks:
+        pick = picks.pop(0)
         target = pick.candidate.target
         try:
             dialect = target.dialect(client, target.request_model(asked.model))
@@ -84,6 +87,9 @@ def render(
         except ClientError as exc:
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
+            if spare and not pick.conditional:
+                ordinary = sum(not one.conditional for one in picks)
+                picks.insert(ordinary, spare.pop(0))
             continue
         leg = _placed(leg, pick)
         size += len(leg.attempt.body)

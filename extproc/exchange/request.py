@@ -227,7 +227,7 @@ class RequestHalf:
         self._tally.virtual_model = chosen.model.name
         self.legs = render(
             asked,
-            chosen.picks,
+            chosen,
             max_bytes=self._runtime.limits.max_body_bytes,
             tally=self._tally,
         )

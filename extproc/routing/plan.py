@@ -38,7 +38,10 @@ class Plan(msgspec.Struct, frozen=True):
     model: VirtualModel
     """After all rules."""
     picks: tuple[Pick, ...]
+    spare: tuple[Pick, ...]
+    """For the place of a pick whose API cannot say what the request asks."""
     passed: tuple[Passed, ...]
+    demand: Demand
 
 
 def plan(
@@ -86,10 +89,11 @@ def plan(
     picks = _chain(
         first, others, refused, spent=state.retries.spent, how=routing.strategy
     )
+    spare = _spare(first, others, picks, routing.strategy)
     passed = tuple(one for choice in (first, *others) for one in choice.passed)
     if not picks:
         raise _nothing_left(asked, passed)
-    return Plan(model, picks, passed)
+    return Plan(model, picks, spare, passed, demand)
 
 
 def _is_too_long(choice: Choice) -> bool:
@@ -153,6 +157,19 @@ def _chain(
         room = min(MAX_ATTEMPTS, len(chain.picks) + 1)
         chain.add(choices, "able", why, limit=room, conditional=letter)
     return tuple(chain.picks)
+
+
+def _spare(
+    first: Choice, others: list[Choice], picks: tuple[Pick, ...], how: str
+) -> tuple[Pick, ...]:
+    """Return the able candidates that had no place in the chain."""
+    seen = {pick.candidate.health.id for pick in picks}
+    return tuple(
+        Pick(candidate, choice.model.name, how if choice is first else "fallback")
+        for choice in (first, *others)
+        for candidate in choice.able
+        if candidate.health.id not in seen
+    )
 
 
 def _nothing_left(asked: str, passed: tuple[Passed, ...]) -> GatewayError:
