@@ -98,7 +98,8 @@ class Dispatch:
         if event.details != "via_upstream":
             status = retry_after = None
             if event.details == LUA and failed:
-                status, retry_after = failed.pop()
+                said, retry_after = failed.pop()
+                status = said or None
         self._answered = status is not None and status < 400
         self._ticket.answered(failed, status, retry_after, self.now)
 

@@ -41,8 +41,6 @@ class Provider:
         self.conduct: dict[str, Conduct] = {}
         self.asked: Counter[str] = Counter()
         """Requests by model."""
-        self.open = 0
-        """Requests that are being answered."""
         self.gone: Counter[str] = Counter()
         """Requests by model whose peer left before their answer was whole."""
         self.last: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
@@ -123,7 +121,6 @@ class Provider:
         conduct = self.conduct.get(model, Conduct())
         self.asked[model] += 1
         self.last[model] = asked, headers
-        self.open += 1
         left = asyncio.ensure_future(reader.read(1))
         answer = asyncio.ensure_future(self._answer(writer, conduct, headers, asked))
         try:
@@ -134,7 +131,6 @@ class Provider:
             left.cancel()
             return await answer
         finally:
-            self.open -= 1
             for task in (left, answer):
                 task.cancel()
             await asyncio.gather(left, answer, return_exceptions=True)
@@ -167,10 +163,13 @@ class Provider:
                 writer, status, "application/json", json.dumps({"error": error}), more
             )
         elif asked.get("stream"):
-            await _stream(writer, asked["model"], conduct.stall)
+            await _stream(writer, asked.get("model", ""), conduct.stall)
         else:
             _send(
-                writer, 200, "application/json", json.dumps(_completion(asked["model"]))
+                writer,
+                200,
+                "application/json",
+                json.dumps(_completion(asked.get("model", ""))),
             )
         await writer.drain()
         return True

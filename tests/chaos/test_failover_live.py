@@ -107,6 +107,12 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
                 "api_keys": ["sk-a", "sk-b"],
                 "base_url": one.url,
             },
+            "probed": {
+                "type": "openai",
+                "api_key": "sk-p",
+                "base_url": one.url,
+                "probe": {"interval": 0.1, "timeout": 0.2, "path": "/alive"},
+            },
             "gone": {
                 "type": "openai",
                 "api_key": "sk-x",
@@ -127,6 +133,12 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
                 "targets": [
                     {"provider": "single", "model": "one-key"},
                     {"provider": "two", "model": "one-key"},
+                ]
+            },
+            "probed": {
+                "targets": [
+                    {"provider": "probed", "model": "probed"},
+                    {"provider": "two", "model": "probed"},
                 ]
             },
             "two-keys": alone("two-keys", provider="keys"),
@@ -236,13 +248,14 @@ def leave(stage: Stage, path: str, model: str, *, stream: bool, after: float) ->
     body: dict[str, Any] = {"model": model, "stream": stream, "max_tokens": 5}
     body["input" if path == "responses" else "messages"] = SAY
     sent = json.dumps(body)
+    before = stage.one.asked[model]
     host, port = stage.gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as sock:
         sock.sendall(
             f"POST /v1/{path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(sent)}\r\n\r\n{sent}".encode()
         )
-        wait_for(lambda: stage.one.open or None, stage.gateway.output)
+        wait_for(lambda: stage.one.asked[model] > before or None, stage.gateway.output)
         if stream and after:
             sock.settimeout(5)
             assert sock.recv(100)
@@ -278,3 +291,28 @@ def test_a_target_has_its_own_headers_and_body(stage):
     body, headers = stage.one.last["edited"]
     assert (body["temperature"], body["top_p"], "user" in body) == (0, 1, False)
     assert headers["x-team"] == "search"
+
+
+def test_a_provider_that_fails_its_probe_is_passed_over_at_once(stage):
+    assert stage.ask("probed").status_code == 200
+    assert stage.asked("probed") == (1, 0)
+    stage.behave("probed", Conduct(delay=60))
+    stage.one.conduct[""] = Conduct(delay=60)
+    try:
+        wait_for(
+            lambda: (
+                (
+                    "probed::127.0.0.1:1::"
+                    in (text := stage.gateway.admin("/clusters").text)
+                    and "health_flags::/failed_active_hc" in text
+                )
+                or None
+            ),
+            stage.gateway.output,
+        )
+        began = time.monotonic()
+        assert stage.ask("probed").status_code == 200
+        assert time.monotonic() - began < 5
+        assert stage.asked("probed") == (1, 1)
+    finally:
+        del stage.one.conduct[""]

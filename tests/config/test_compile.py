@@ -80,7 +80,7 @@ TEXTS = {
           local: {type: openai, base_url: "http://127.0.0.1:8000/v1"}
           lan:
             type: openai
-            api_key: sk-lan
+            api_keys: [sk-lan, sk-lan-2]
             base_url: http://models.lan:8000/v1
             allow_plaintext: true
           private:
@@ -91,6 +91,7 @@ TEXTS = {
             ca_file: FOLDER/tls/cert.pem
             headers: {x-team: search}
             timeouts: {connect: 500ms, keep_alive: 10s}
+            probe: {interval: 10s, timeout: 2s}
         models: {m: {targets: [{provider: local}, {provider: private, model: n}]}}
         jwt:
           corp:

@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream
 from extproc.config.compile import transport, wire
 from extproc.config.compile.attempt import upstream_filters
 from extproc.config.compile.layout import Layout
+from extproc.config.compile.probes import health_checks
 from extproc.config.compile.way import NO_CLUSTER
 from extproc.config.endpoint import Endpoint
 from extproc.config.providers import ProviderConfig
@@ -154,6 +155,7 @@ def provider_cluster(
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST,
         circuit_breakers=_breakers(),
         outlier_detection=_outliers(),
+        health_checks=health_checks(provider.probe, provider.endpoint),
         transport_socket=transport.socket(provider, layout),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: wire.pack(
@@ -170,7 +172,10 @@ def provider_cluster(
             )
         },
         load_assignment=_endpoints(
-            name, provider.endpoint, proxied=provider.proxy is not None
+            name,
+            provider.endpoint,
+            proxied=provider.proxy is not None,
+            probed=provider.probe is not None,
         ),
     )
 
@@ -195,12 +200,12 @@ def _dns() -> cluster.ClusterCustomClusterType:
 
 
 def _endpoints(
-    name: str, there: Endpoint, *, proxied: bool = False
+    name: str, there: Endpoint, *, proxied: bool = False, probed: bool = False
 ) -> endpoint.ClusterLoadAssignment:
-    """Return the provider's address and, for a name, one that refuses at once.
+    """Return the provider's address and, where that may be none, one that refuses at once.
 
-    "No healthy upstream" (the name does not resolve) is not retried on the next
-    provider; a refused connection is.
+    "No healthy upstream" (the name does not resolve, the probe fails) is not retried on
+    the next provider; a refused connection is.
     """
     address = transport.NOWHERE if proxied and not there.is_ip else there.host
     groups = [
@@ -209,12 +214,13 @@ def _endpoints(
         )
     ]
     policy = None
-    if not (there.is_ip or proxied):
-        groups.append(
-            endpoint.LocalityLbEndpoints(
-                priority=1, lb_endpoints=[_at(_socket("127.0.0.1", REFUSING_PORT))]
+    if probed or not (there.is_ip or proxied):
+        refusing = _at(_socket("127.0.0.1", REFUSING_PORT))
+        if probed and refusing.endpoint is not None:
+            refusing.endpoint.health_check_config = endpoint.EndpointHealthCheckConfig(
+                disable_active_health_check=True
             )
-        )
+        groups.append(endpoint.LocalityLbEndpoints(priority=1, lb_endpoints=[refusing]))
         # The second priority gets traffic when the first has no address left, and not
         # a share of it when one of several addresses is ejected (default 1.4).
         policy = endpoint.ClusterLoadAssignmentPolicy(overprovisioning_factor=10_000)
