@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from google.protobuf import json_format, struct_pb2
 from hypothesis import given, strategies as st
@@ -202,3 +203,17 @@ def test_response_headers_say_who_answered_and_what_failed_before():
 def test_a_message_without_a_request_is_no_event():
     with pytest.raises(ValueError, match="without a request"):
         decode(b"")
+
+
+def test_a_route_says_how_long_an_attempt_may_take_and_its_letters():
+    flagged = msgspec.structs.replace(attempt(1), flags="kx")
+    headers, _ = (
+        ProcessingResponse.FromString(message)
+        for message in encode([Route("gw-1", (flagged, attempt(2)), first_byte=1.5)])
+    )
+    sets, _ = mutation(headers.request_headers.response.header_mutation)
+    assert sets["x-envoy-max-retries"] == "1"
+    assert sets["x-envoy-upstream-rq-per-try-timeout-ms"] == "1500"
+    metadata = json_format.MessageToDict(headers.dynamic_metadata)
+    assert metadata["gw.t1"]["flags"] == "kx"
+    assert "flags" not in metadata["gw.t2"]

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from extproc.exchange.completion import Completion
+from extproc.routing.state import LiveDeployment
 from extproc.runtime import Snapshot
 from extproc.server import link, link_frames
 from extproc.server.link import ControlLink, WorkerLink
+from extproc.server.link_frames import Live, Others
 
 
 def completion(name: str) -> Completion:
@@ -311,3 +313,70 @@ def test_the_link_brings_nothing_heavy_into_a_worker() -> None:
         [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )
     assert done.stderr.strip() == ""
+
+
+def hot(seconds: float = 9.0) -> Live:
+    return Live((LiveDeployment("a/m", in_flight=2, cooling=seconds, hard=True),))
+
+
+def test_what_a_worker_learns_reaches_the_others_at_once_and_not_itself(
+    control: Control,
+) -> None:
+    async def main() -> None:
+        heard: dict[str, list[Others]] = {"one": [], "two": []}
+        live = {"one": Live(), "two": Live()}
+
+        def worker(name: str) -> WorkerLink:
+            return WorkerLink(
+                control.path, ignore, name=name,
+                live=lambda: live[name], on_others=heard[name].append,
+            )  # fmt: skip
+
+        one, two = worker("one"), worker("two")
+        async with control.running() as link_, working(one), working(two):
+            await until(lambda: len(link_.peers) == 2)
+            live["one"] = hot()
+            began = asyncio.get_running_loop().time()
+            one.tell()
+            await until(lambda: heard["two"])
+            assert asyncio.get_running_loop().time() - began < link.LIVE_SECONDS
+            assert heard["two"][-1].live == live["one"]
+            assert heard["two"][-1].peer.startswith("one.")
+            assert not heard["one"]
+            assert {peer.name: peer.live for peer in link_.peers} == live
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_is_gone_is_idle_to_the_others(control: Control) -> None:
+    async def main() -> None:
+        heard: list[Others] = []
+        one = WorkerLink(control.path, ignore, name="one", live=hot)
+        two = WorkerLink(control.path, ignore, name="two", on_others=heard.append)
+        async with control.running() as link_, working(two):
+            async with working(one):
+                await until(lambda: heard)
+            await until(lambda: len(link_.peers) == 1)
+            await until(lambda: heard[-1].live == Live())
+
+    asyncio.run(main())
+
+
+def test_what_has_not_changed_is_not_told_again_but_to_a_new_control(
+    control: Control,
+) -> None:
+    async def main() -> None:
+        heard: list[Others] = []
+        one = WorkerLink(control.path, ignore, name="one", live=hot)
+        two = WorkerLink(control.path, ignore, name="two", on_others=heard.append)
+        async with working(one), working(two):
+            for expected in (1, 2):
+                async with control.running() as link_:
+                    await until(lambda: len(link_.peers) == 2)
+                    await until(lambda n=expected: len(heard) >= n)
+                    one.tell()
+                    await asyncio.sleep(2 * link.LIVE_SECONDS)
+                    told = [o for o in heard if o.live != Live()]
+                    assert len(told) == expected
+
+    asyncio.run(main())

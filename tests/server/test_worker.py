@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -12,9 +13,11 @@ import grpc
 import msgspec
 import pytest
 
+from extproc.deployment import RoutingNumbers
 from extproc.runtime import Snapshot
 from extproc.server import worker
 from extproc.server.lean import HEALTH_CHECK, SERVING
+from extproc.server.worker import Worker, parse
 from tests.harness import Process, temporary_folder, wait_for
 
 HEAVY = {
@@ -129,3 +132,21 @@ def test_wrong_options_are_refused(arguments, capsys):
         worker.parse(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_what_routing_has_learned_outlives_a_reload():
+    async def main() -> None:
+        worker = Worker(parse(["--socket", "w0.sock", "--control", "c.sock"]))
+        worker._apply(Snapshot(1))
+        assert worker._office is not None
+        routing = worker._office.routing
+        for _ in range(3):
+            routing.health("a/m").failed(0.0, routing.numbers, reason="500")
+        slow = RoutingNumbers(cooldown=77.0)
+        worker._apply(Snapshot(2, routing=slow))
+        assert worker._office.routing is routing
+        assert routing.numbers == slow
+        assert routing.health("a/m").reason == "500"
+        assert worker._live().deployments[0].id == "a/m"
+
+    asyncio.run(main())
