@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -367,13 +368,17 @@ def test_what_has_not_changed_is_not_told_again_but_to_a_new_control(
 ) -> None:
     async def main() -> None:
         heard: list[Others] = []
+
+        def reached(count: int) -> bool:
+            return len(heard) >= count
+
         one = WorkerLink(control.path, ignore, name="one", live=hot)
         two = WorkerLink(control.path, ignore, name="two", on_others=heard.append)
         async with working(one), working(two):
             for expected in (1, 2):
                 async with control.running() as link_:
                     await until(lambda: len(link_.peers) == 2)
-                    await until(lambda n=expected: len(heard) >= n)
+                    await until(partial(reached, expected))
                     one.tell()
                     await asyncio.sleep(2 * link.LIVE_SECONDS)
                     told = [o for o in heard if o.live != Live()]
