@@ -51,10 +51,6 @@ PRESETS: Mapping[str, Preset] = {
         patterns=("glm-*",),
         quirks={
             "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "stop_1": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "stop_list": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "tool_choice_auto": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "no_json_schema": "https://docs.z.ai/api-reference/llm/chat-completion",
         },
     ),
     "zhipu": Preset(
@@ -65,10 +61,6 @@ PRESETS: Mapping[str, Preset] = {
         patterns=("glm-*",),
         quirks={
             "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "stop_1": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "stop_list": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "tool_choice_auto": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "no_json_schema": "https://docs.z.ai/api-reference/llm/chat-completion",
         },
     ),
     "minimax": Preset(

@@ -55,9 +55,6 @@ PRESETS: Mapping[str, Preset] = {
         key="SNOWFLAKE_PAT",
         source="https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api",
         variables={"account": "SNOWFLAKE_ACCOUNT"},
-        quirks={
-            "max_completion_tokens": "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api"
-        },
     ),
     "digitalocean": Preset(
         title="DigitalOcean",
