@@ -43,6 +43,19 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "the mock's key; not a secret",
 }
 """The account that the mock of Bedrock knows."""
+FORGIVING = {
+    "routing": {
+        "cooldown": {
+            "failures": 1_000_000,
+            "least_outcomes": 1_000_000,
+            "seconds": 0.001,
+            "longest": 0.001,
+            "longest_retry_after": 0.001,
+            "credential": 0.001,
+        }
+    }
+}
+"""For a gateway that tests share: one's failing provider is the next one's healthy one."""
 START_SECONDS = 20.0
 """A loaded machine starts Envoy in a second or two."""
 

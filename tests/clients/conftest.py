@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.clients.process import Caller, running_client
-from tests.harness import KEY, running
+from tests.harness import FORGIVING, KEY, running
 from tests.node.driver import running_sdk
 
 HERE = Path(__file__).parent
@@ -37,17 +37,8 @@ SETTINGS = {
             },
         }
     ],
-    "routing": {
-        "cooldown": {
-            "failures": 1_000_000,
-            "least_outcomes": 1_000_000,
-            "seconds": 0.001,
-            "longest": 0.001,
-            "longest_retry_after": 0.001,
-        }
-    },
+    **FORGIVING,
 }
-"""One test's failing provider is the next one's healthy provider."""
 
 QUIET = {
     "LANGSMITH_TRACING": "false",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.harness import KEY, Gateway, Mock, running
+from tests.harness import FORGIVING, KEY, Gateway, Mock, running
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Peers:
 @pytest.fixture(scope="session", params=["lean", "grpc"])
 def shared(request):
     with (
-        running(edge=request.param) as (gateway, mock),
+        running(FORGIVING, edge=request.param) as (gateway, mock),
         httpx.Client(
             base_url=gateway.url, headers={"authorization": f"Bearer {KEY}"}, timeout=20
         ) as http,
