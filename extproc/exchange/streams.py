@@ -189,6 +189,7 @@ class Translation:
                 continue
             if isinstance(event, canonical.PartStarted):
                 self._open[event.choice, event.index] = None
+                self._report(event)
             elif isinstance(event, canonical.PartEnded):
                 self._open.pop((event.choice, event.index), None)
             elif isinstance(event, canonical.Finished):
@@ -202,9 +203,13 @@ class Translation:
                 self.error = event.error
                 self.over = True
             else:
-                word = unsaid.of_event(event, self._client)
-                if word is not None and word not in self.unsaid:
-                    self.unsaid += (word,)
+                self._report(event)
+
+    def _report(self, event: canonical.Event) -> None:
+        """Note what the client cannot be told of."""
+        word = unsaid.of_event(event, self._client)
+        if word is not None and word not in self.unsaid:
+            self.unsaid += (word,)
 
 
 class Metering:
