@@ -14,7 +14,7 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
     logging.basicConfig(
         format=f"{process}: %(levelname)s %(message)s", level=level, force=True
     )
-    # A line for each request of ours to Envoy's admin interface, or that the HTTP
-    # server began, is no news.
-    for library in ("httpx", "uvicorn"):
+    # A line for each request of ours to Envoy's admin interface, that the HTTP server
+    # began, or that the database's tables are what they should be, is no news.
+    for library in ("alembic", "httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
