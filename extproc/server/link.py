@@ -300,11 +300,16 @@ class ControlLink:
                     tasks.create_task(self._serve(reader, writer))
 
             self._path.unlink(missing_ok=True)  # of a control that was killed
-            server = await asyncio.start_unix_server(accept, self._path)
-            self._path.chmod(0o600)
-            if on_listening is not None:
-                on_listening()
+            # Not yet serving: that takes a turn of the loop, in which a cancellation
+            # would lose the socket.
+            server = await asyncio.start_unix_server(
+                accept, self._path, start_serving=False
+            )
             try:
+                self._path.chmod(0o600)
+                await server.start_serving()
+                if on_listening is not None:
+                    on_listening()
                 # Not serve_forever: from Python 3.12 on it waits, when canceled, for
                 # the connections that this group would only end afterwards.
                 await asyncio.Event().wait()
