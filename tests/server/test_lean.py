@@ -47,6 +47,9 @@ class FakeCall:
         self.work = None
         self.worked = 0
 
+    def begin(self, loop):
+        return loop.run_in_executor(None, self.work)
+
     def _work(self):
         self.worked += 1
         time.sleep(0.2)
