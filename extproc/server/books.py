@@ -69,8 +69,12 @@ class Books:
         return self._size - self._done
 
     def note(self, completions: Iterable[Completion]) -> None:
-        """Put `completions` into the queue; never waits for the database."""
-        frames = [_frame(completion) for completion in completions]
+        """Put `completions` into the queue; never waits for the database.
+
+        What nobody has asked for by a key (health checks, wrong keys) is no usage: it
+        would fill the books, and anybody could do it.
+        """
+        frames = [_frame(one) for one in completions if one.key is not None]
         data = b"".join(frames)
         if not data:
             return

@@ -194,6 +194,19 @@ def test_many_records_in_random_pieces_are_each_there_once(
     assert written(database) == ids
 
 
+def test_what_nobody_asked_for_by_a_key_is_no_usage(database, tmp_path):
+    database.migrate()
+
+    async def play() -> None:
+        books = Books(database, tmp_path)
+        async with running(books):
+            books.note([completion("health", key=None), completion("a")])
+            await flushed(books)
+
+    asyncio.run(play())
+    assert written(database) == ["a"]
+
+
 def test_names_of_any_length_and_any_bytes_fit(database, tmp_path):
     database.migrate()
     long = completion("a", end_user="x" * 9_999, virtual_model="m\0n", error="e" * 999)
