@@ -45,7 +45,7 @@ class Account:
 
     __slots__ = (
         "_asked", "_asking", "_books", "_covered", "_forecast", "_grant", "_meters",
-        "_model", "_runtime", "_tally", "admission", "cut", "headers",
+        "_model", "_more", "_runtime", "_tally", "admission", "cut", "headers",
     )  # fmt: skip
 
     _forecast: Forecast
@@ -61,6 +61,8 @@ class Account:
         self._tally = tally
         self._books = books
         self._asking = False
+        self._more = 0
+        """Nano-dollars that a top-up asks for."""
         self._covered = 0
         """Output tokens that are reserved for; 0: as many as there can be."""
         self._meters: list[Meters] = []
@@ -112,18 +114,25 @@ class Account:
             self._covered = forecast.output
         claims = (*claim_rates(meters, forecast), *money)
         self.admission = Admission(self._tally.id, claims)
+        if money:
+            self._tally.reserved = max(claim.amount for claim in money)
         return self.admission
 
     def admitted(self, verdict: Admitted) -> None:
         """Note that everything is reserved."""
+        self._tally.admission = "leased" if verdict.leased else "admitted"
         self._tell(verdict.left)
 
     def denied(self, verdict: Denied) -> GatewayError:
         """Return what the client is told; nothing is reserved."""
         admission, self.admission = self.admission, None
+        tally = self._tally
+        tally.reserved = None
         if verdict.storeless or admission is None:
+            tally.admission = "unavailable"
             return unchecked()
         claim = admission.claims[verdict.claim]
+        tally.admission, tally.limit = "denied", claim.name
         self.headers = limit_headers(
             ((claim, verdict.left),), anthropic=self._anthropic, at=self._tally.started
         )
@@ -149,12 +158,14 @@ class Account:
         if price is None:
             return None
         self._asking = True
-        return TopUp(self.admission, self._forecast.more(price, covered))
+        self._more = self._forecast.more(price, covered)
+        return TopUp(self.admission, self._more)
 
     def topped_up(self, event: ToppedUp) -> None:
         """Note what came of it: what is refused is not asked for again."""
         if event.granted:
             self._asking = False
+            self._tally.reserved = (self._tally.reserved or 0) + self._more
             self._covered += self._forecast.step
         elif self.cuts:
             self.cut = True
