@@ -54,7 +54,20 @@ class CacheControl(msgspec.Struct, frozen=True, gc=False):
     """A prompt-cache breakpoint after the part, tool or message that carries it."""
 
     ttl: str | None = None
-    """``5m`` or ``1h``; None is the provider's default."""
+    """``5m``, ``1h`` (Anthropic, Bedrock), ``30m``, ``12h`` (OpenAI); None is the
+    provider's default."""
+
+
+class Caching(msgspec.Struct, frozen=True, gc=False):
+    """What a request says of its prompt's cache as a whole."""
+
+    automatic: bool | None = None
+    """Whether the provider is to set a breakpoint by itself at the end of the prompt
+    (Anthropic's top-level ``cache_control``, OpenAI's ``implicit`` mode)."""
+    ttl: str | None = None
+    """How long that one lives."""
+    default_ttl: str | None = None
+    """How long a breakpoint lives that does not say."""
 
 
 # ---------------------------------------------------------------- message parts
@@ -113,6 +126,7 @@ class Audio(msgspec.Struct, frozen=True, gc=False):
     """Speech or sound, ``media_type`` such as ``audio/wav``."""
 
     source: Source
+    cache: CacheControl | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -289,6 +303,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     end_user: str | None = None
     """An opaque id of the person behind the request (``user``, ``metadata.user_id``)."""
     service_tier: str | None = None
+    caching: Caching | None = None
     stream: bool = False
     include_usage: bool = False
     """The client asked for usage in its stream."""

@@ -7,6 +7,12 @@ import msgspec
 from extproc import usage as ours
 
 
+class CacheCreationDetails(msgspec.Struct, frozen=True):
+    """What was written to a cache by its lifetime: an extension, Anthropic's words."""
+
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class PromptTokensDetails(msgspec.Struct, frozen=True):
     """What the prompt's tokens were."""
 
@@ -15,6 +21,7 @@ class PromptTokensDetails(msgspec.Struct, frozen=True):
     cache_write_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     """The extension's older name for ``cache_write_tokens``."""
+    cache_creation_token_details: CacheCreationDetails | None = None
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
@@ -41,6 +48,7 @@ def read_usage(said: Usage | None) -> ours.Usage | None:
         return None
     prompt = said.prompt_tokens_details or PromptTokensDetails()
     completion = said.completion_tokens_details or CompletionTokensDetails()
+    kept = prompt.cache_creation_token_details or CacheCreationDetails()
     return ours.Usage(
         input_tokens=said.prompt_tokens or 0,
         output_tokens=said.completion_tokens or 0,
@@ -50,6 +58,7 @@ def read_usage(said: Usage | None) -> ours.Usage | None:
         cache_creation_input_tokens=(
             prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
         ),
+        cache_creation_1h_input_tokens=kept.ephemeral_1h_input_tokens or 0,
         reasoning_output_tokens=completion.reasoning_tokens or 0,
         audio_input_tokens=prompt.audio_tokens or 0,
         audio_output_tokens=completion.audio_tokens or 0,
@@ -60,12 +69,21 @@ def write_usage(usage: ours.Usage) -> bytes:
     """Write a ``usage`` object.
 
     ``cache_creation_input_tokens`` says again what ``cache_write_tokens`` says, for
-    clients older than OpenAI's own word for it.
+    clients older than OpenAI's own word for it. ``cache_creation_token_details`` tells by
+    lifetime, where some of it is kept for an hour, what was written.
     """
+    hour = usage.cache_creation_1h_input_tokens
+    split = (
+        b',"cache_creation_token_details":{"ephemeral_5m_input_tokens":%d,'
+        b'"ephemeral_1h_input_tokens":%d}'
+        % (max(usage.cache_creation_input_tokens - hour, 0), hour)
+        if hour
+        else b""
+    )
     return (
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
         b'"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d,'
-        b'"cache_creation_input_tokens":%d},'
+        b'"cache_creation_input_tokens":%d%b},'
         b'"completion_tokens_details":{"reasoning_tokens":%d}}'
     ) % (
         usage.input_tokens,
@@ -74,5 +92,6 @@ def write_usage(usage: ours.Usage) -> bytes:
         usage.cache_read_input_tokens,
         usage.cache_creation_input_tokens,
         usage.cache_creation_input_tokens,
+        split,
         usage.reasoning_output_tokens,
     )

@@ -10,11 +10,9 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from google.protobuf.struct_pb2 import Value
-
-from extproc._pb.core_pb2 import HeaderMap
+from extproc._pb.core_pb2 import HeaderMap, Metadata
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
 from extproc.exchange import events
 from extproc.exchange.commands import (
@@ -83,28 +81,23 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
     headers = _headers(request.response_headers.headers)
     attributes = request.attributes[ATTRIBUTES].fields
     status = headers.get(":status", "0")
-    attempts = int(attributes["upstream.request_attempt_count"].number_value)
-    noted = request.metadata_context.filter_metadata[ATTEMPTS].fields
+    attempts = attributes["upstream.request_attempt_count"].number_value
     return events.ResponseHeaders(
         status=int(status) if status.isdecimal() else 0,
         headers=headers,
         end=request.response_headers.end_of_stream,
         details=attributes["response.code_details"].string_value,
-        attempts=attempts,
-        failed=_failed_attempts(noted, attempts),
-        attempts_at=tuple(
-            [_seconds(noted[f"t{n}"].string_value) for n in range(1, attempts + 1)]
-        ),
+        attempts=int(attempts),
+        failed=_failed_attempts(request.metadata_context, int(attempts)),
     )
 
 
-def _seconds(milliseconds: str) -> float:
-    return int(milliseconds) / 1000 if milliseconds.isdecimal() else 0.0
-
-
 def _failed_attempts(
-    noted: Mapping[str, Value], attempts: int
+    metadata: Metadata, attempts: int
 ) -> tuple[events.FailedAttempt, ...]:
+    if attempts < 2:
+        return ()
+    noted = metadata.filter_metadata[ATTEMPTS].fields
     failed = []
     for attempt in range(1, attempts):
         # A connection that was refused leaves no note.

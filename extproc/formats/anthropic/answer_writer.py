@@ -94,12 +94,17 @@ def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:
 
 def usage_body(usage: Usage) -> client_wire.Usage:
     """Return the counts as Anthropic gives them: the input without the cache's."""
-    cached = usage.cache_read_input_tokens + usage.cache_creation_input_tokens
+    written, hour = (
+        usage.cache_creation_input_tokens,
+        usage.cache_creation_1h_input_tokens,
+    )
+    cached = usage.cache_read_input_tokens + written
     reasoning = usage.reasoning_output_tokens
     return client_wire.Usage(
         max(usage.input_tokens - cached, 0),
-        usage.cache_creation_input_tokens,
+        written,
         usage.cache_read_input_tokens,
         usage.output_tokens,
         wire.OutputDetails(reasoning) if reasoning else None,
+        wire.CacheCreation(hour, max(written - hour, 0)) if written else None,
     )

@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from extproc.formats.anthropic.wire import (
     ABSENT,
     AnswerBlock,
+    CacheCreation,
     OutputDetails,
     Stop,
 )
@@ -219,6 +220,7 @@ class Request(Struct, kw_only=True, gc=False):
     stop_sequences: list[str] | None = None
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
+    cache_control: CacheControl | None = None
     stream: bool | None = None
 
 
@@ -228,12 +230,13 @@ WORDS = frozenset(Request.__struct_fields__)
 # ---------------------------------------------------------------- the answer
 
 
-class Usage(Struct, gc=False):
+class Usage(Struct, omit_defaults=True, gc=False):
     input_tokens: int
     cache_creation_input_tokens: int
     cache_read_input_tokens: int
     output_tokens: int
-    output_tokens_details: OutputDetails | None = None
+    output_tokens_details: OutputDetails | None
+    cache_creation: CacheCreation | None = None
 
 
 class Answer(Struct, tag="message", tag_field="type", kw_only=True, gc=False):

@@ -202,7 +202,7 @@ def _text(part: canonical.Text, where: str, drop: Drop) -> wire.TextBlock | None
         return None
     if part.citations:
         drop(f"{where}.citations")
-    return wire.TextBlock(part.text, cache_control=cache_control(part.cache, where))
+    return wire.TextBlock(part.text, cache_control=cache_control(part.cache))
 
 
 def _refusal(part: canonical.Refusal, where: str, drop: Drop) -> wire.TextBlock | None:
@@ -214,7 +214,7 @@ def _image(
 ) -> wire.ImageBlock | wire.DocumentBlock:
     if part.detail not in {None, "auto"}:
         drop(f"{where}.detail")
-    cache = cache_control(part.cache, where)
+    cache = cache_control(part.cache)
     source: wire.ImageSource
     match part.source:
         case canonical.Remote(url):
@@ -235,7 +235,7 @@ def _image(
 
 
 def _document(part: canonical.Document, where: str, _: Drop) -> wire.DocumentBlock:
-    cache = cache_control(part.cache, where)
+    cache = cache_control(part.cache)
     source: wire.DocumentSource
     match part.source:
         case canonical.Remote(url):
@@ -318,7 +318,7 @@ def _tool_call(part: canonical.ToolCall, where: str, drop: Drop) -> wire.ToolUse
         call_id(part.id),
         part.name,
         msgspec.Raw(arguments),
-        cache_control(part.cache, where),
+        cache_control(part.cache),
     )
 
 
@@ -334,7 +334,7 @@ def _tool_result(
         call_id(part.call_id),
         blocks or None,
         part.is_error,
-        cache_control(part.cache, where),
+        cache_control(part.cache),
     )
 
 
@@ -362,14 +362,7 @@ def call_id(given: str) -> str:
 
 
 def cache_control(
-    cache: canonical.CacheControl | None, where: str
+    cache: canonical.CacheControl | None,
 ) -> wire.CacheControl | None:
     """Return the wire's word for a cache breakpoint."""
-    if cache is None:
-        return None
-    if cache.ttl not in {None, "5m", "1h"}:
-        raise BadRequest(
-            f"A cache breakpoint lives for 5m or 1h, not {cache.ttl!r}.",
-            param=f"{where}.cache_control.ttl",
-        )
-    return wire.CacheControl(cache.ttl)
+    return None if cache is None else wire.CacheControl(cache.ttl)

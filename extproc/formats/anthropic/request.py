@@ -36,13 +36,17 @@ from extproc.formats.anthropic.conversation import (
 )
 from extproc.formats.anthropic.models import Abilities, abilities
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import Offer, bind
 
 DROPPED = frozenset({
-    "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "store", "stream_options",
-    "verbosity",
+    "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "store", "stream_options", "verbosity",
 })  # fmt: skip
 """Extras that only tune or label."""
+
+CACHE = Offer(("5m", "1h"))
+"""The top-level ``cache_control`` is not known at every host of Claude's: it is written
+where it would take effect."""
 
 SERVICE_TIERS: Mapping[str, str] = {
     "auto": "auto", "default": "standard_only", "standard_only": "standard_only",
@@ -61,7 +65,7 @@ def write_request(
     drop = left_out.setdefault
     able = abilities(model)
     asked = answer_tool.bind(
-        request,
+        bind(request, drop, CACHE),
         drop,
         native=able.json_schema,
         forced=able.forced_tools,
@@ -252,7 +256,7 @@ def _tools(request: canonical.Request, able: Abilities, drop: Drop) -> list[wire
                 _input_schema(tool.parameters, f"{function}.parameters"),
                 tool.description,
                 True if tool.strict and able.json_schema else None,
-                cache_control(tool.cache, where),
+                cache_control(tool.cache),
             )
         )
     return tools

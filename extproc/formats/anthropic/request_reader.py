@@ -36,6 +36,7 @@ NAMES: Mapping[str, str] = {
     "end_user": "metadata.user_id",
     "output_format": "output_config.format",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "caching": "cache_control",
 }
 """Ours to the canonical names, but for thinking, which has two."""
 
@@ -85,6 +86,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         service_tier="default"
         if said.service_tier == "standard_only"
         else said.service_tier,
+        caching=_read_caching(said.cache_control),
         stream=bool(said.stream),
         include_usage=True,
         left_out=tuple(left_out),
@@ -216,6 +218,10 @@ def _read_source(
             return canonical.Remote(url)
         case wire.FileSource(file_id):
             return canonical.FileReference(file_id)
+
+
+def _read_caching(said: wire.CacheControl | None) -> canonical.Caching | None:
+    return None if said is None else canonical.Caching(automatic=True, ttl=said.ttl)
 
 
 def _cache(said: wire.CacheControl | None) -> canonical.CacheControl | None:

@@ -178,6 +178,7 @@ class OutputDetails(Struct, gc=False):
 
 class CacheCreation(Struct, gc=False):
     ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: int | None = None
 
 
 class WireUsage(Struct, gc=False):

@@ -55,7 +55,7 @@ def _others(message: canonical.Message, drop: Drop) -> list[Json]:
         if isinstance(part, canonical.ToolResult):
             out.append(_result(part, where, drop))
         else:
-            content.append(_part(part, where, drop))
+            content.append(_part(part, where))
     if message.role == "tool" and content:
         raise Unsupported("A tool message has tool results only.", param=message.where)
     if role == "system" and any(part["type"] != "text" for part in content):
@@ -77,8 +77,6 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
             case canonical.Text() | canonical.Refusal():
                 texts.append(part.text)
                 content.append({"type": "text", "text": part.text})
-                if isinstance(part, canonical.Text) and part.cache is not None:
-                    drop(f"{where}.cache_control")
             case canonical.Reasoning(text, signature, encrypted):
                 if signature or encrypted or not text:
                     drop(where)
@@ -108,8 +106,6 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
 def _result(result: canonical.ToolResult, where: str, drop: Drop) -> Json:
     if result.is_error:
         drop(f"{where}.is_error")
-    if result.cache is not None:
-        drop(f"{where}.cache_control")
     content: list[Json] = []
     for part in result.parts:
         match part:
@@ -127,22 +123,20 @@ def _result(result: canonical.ToolResult, where: str, drop: Drop) -> Json:
     }
 
 
-def _part(part: canonical.Part, where: str, drop: Drop) -> Json:
+def _part(part: canonical.Part, where: str) -> Json:
     match part:
-        case canonical.Text(text, cache):
+        case canonical.Text(text):
             written: Json = {"type": "text", "text": text}
-        case canonical.Image(source, detail, cache):
+        case canonical.Image(source, detail):
             image = {"url": _url(source, where)}
             if detail is not None:
                 image["detail"] = detail
             written = {"type": "image_url", "image_url": image}
-        case canonical.Document(cache=cache):
+        case canonical.Document():
             written = {"type": "text", "text": _text_of(part, where)}
         case _:
             kind = type(part).__name__.lower()
             raise Unsupported(f"Cohere cannot be sent this: {kind}.", param=where)
-    if cache is not None:
-        drop(f"{where}.cache_control")
     return written
 
 

@@ -17,15 +17,15 @@ import msgspec
 from extproc import canonical
 from extproc.formats import answer_tool, reasoning
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import bind
 from extproc.formats.cohere.messages import write_messages
 
 Drop = Callable[[str], None]
 Json = dict[str, Any]
 
 DROPPED = frozenset({
-    "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "store", "stream_options",
-    "verbosity",
+    "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "store", "stream_options", "verbosity",
 })  # fmt: skip
 """Extras that only tune or label."""
 
@@ -60,6 +60,7 @@ def write_request(
     """Write the body that asks `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
+    request = bind(request, drop, None)
     tool = ""
     if request.tools:
         asked = answer_tool.bind(
@@ -132,8 +133,6 @@ def _write_tools(request: canonical.Request, body: Json, drop: Drop) -> None:
         where = f"{request.name_of('tools')}[{i}]"
         if not isinstance(tool, canonical.Tool):
             raise Unsupported("Cohere has functions for tools only.", param=where)
-        if tool.cache is not None:
-            drop(f"{where}.cache_control")
         if not choice.names or tool.name in choice.names:
             shown.append(tool)
     body["tools"] = [_tool(tool) for tool in shown]

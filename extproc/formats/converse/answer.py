@@ -119,4 +119,7 @@ def usage_of(counts: wire.WireUsage) -> Usage:
         output_tokens=counts.output_tokens,
         cache_read_input_tokens=read,
         cache_creation_input_tokens=written,
+        cache_creation_1h_input_tokens=sum(
+            one.input_tokens for one in counts.cache_details or () if one.ttl == "1h"
+        ),
     )

@@ -82,30 +82,8 @@ class Draft:
     """What the blocks of one request share."""
 
     drop: Drop
-    ttls: tuple[str, ...] | None
-    """See `Family.ttls`."""
     names: set[str] = dataclasses.field(default_factory=set)
     """The documents' names so far."""
-
-    def cache_point(
-        self, cache: canonical.CacheControl | None, where: str
-    ) -> wire.CachePoint | None:
-        """Return the breakpoint to stand behind a part, tool or system text."""
-        if cache is None:
-            return None
-        where = f"{where}.cache_control"
-        if cache.ttl not in {None, "5m", "1h"}:
-            raise BadRequest(
-                f"A cache breakpoint lives for 5m or 1h, not {cache.ttl!r}.",
-                param=f"{where}.ttl",
-            )
-        if self.ttls is None:
-            self.drop(where)
-            return None
-        if cache.ttl is not None and cache.ttl not in self.ttls:
-            self.drop(f"{where}.ttl")
-            return wire.CachePoint("default")
-        return wire.CachePoint("default", cache.ttl)
 
 
 def write_part(
@@ -281,8 +259,6 @@ def _tool_result(part: canonical.ToolResult, where: str, draft: Draft) -> wire.B
     content: list[wire.ResultBlock] = []
     for j, inner in enumerate(part.parts):
         place = f"{where}.content[{j}]"
-        if inner.cache is not None:
-            draft.drop(f"{place}.cache_control")
         block = write_part("user", inner, place, draft)
         if block is not None:
             content.append(wire.ResultBlock(block.text, block.image, block.document))
@@ -309,6 +285,11 @@ _WRITERS: Mapping[tuple[str, type], Callable[[Any, str, Draft], wire.Block | Non
     ("assistant", canonical.Search): _search,
 }
 """Who may say what, and how it is written; what is missing is refused by name."""
+
+
+def cache_point(cache: canonical.CacheControl | None) -> wire.CachePoint | None:
+    """Return the breakpoint to stand behind a part, tool or system text."""
+    return None if cache is None else wire.CachePoint("default", cache.ttl)
 
 
 def bad_name(name: str, where: str) -> Unsupported:

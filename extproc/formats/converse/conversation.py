@@ -21,7 +21,7 @@ from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
 from extproc.formats.converse import wire
-from extproc.formats.converse.content import Draft, write_part
+from extproc.formats.converse.content import Draft, cache_point, write_part
 
 Role = Literal["user", "assistant", "system"]
 
@@ -96,7 +96,7 @@ def _said(message: canonical.Message, draft: Draft) -> _Said:
             content += 1
         block = write_part(role, part, where, draft)
         if block is not None:
-            point = draft.cache_point(getattr(part, "cache", None), where)
+            point = cache_point(getattr(part, "cache", None))
             said.append((block, wire.Block(cache_point=point) if point else None))
     return said
 

@@ -14,6 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from extproc.formats.caching import Offer
+
 Effort = Literal["", "nova", "flat", "nested", "config"]
 
 UP_TO_HIGH = ("low", "medium", "high")
@@ -32,22 +34,28 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     efforts: tuple[str, ...] = UP_TO_HIGH
     off: bool = True
     """Whether a model that can think may be told not to."""
-    ttls: tuple[str, ...] | None = None
-    """How long cache points may live, beside the default; None is no cache points."""
+    cache: Offer | None = None
+    """What its prompt cache can be told; None is no cache points."""
     structured: bool = True
     """JSON schemas for the answer, and strict tools."""
     forced: Literal["tool", "any", ""] = ""
     """Whether ``toolChoice`` may demand a call of one tool, or of any, or of none."""
 
 
-CLAUDE = Family(claude=True, top_k=("top_k",), ttls=("5m", "1h"), forced="tool")
+_CLAUDE_CACHE = Offer(("5m", "1h"), nested=False)
+_NOVA_CACHE = Offer(tools=False, nested=False)
+
+CLAUDE = Family(claude=True, top_k=("top_k",), cache=_CLAUDE_CACHE, forced="tool")
 _NOVA = Family(
-    top_k=("inferenceConfig", "topK"), ttls=(), structured=False, forced="tool"
+    top_k=("inferenceConfig", "topK"),
+    cache=_NOVA_CACHE,
+    structured=False,
+    forced="tool",
 )
 _NOVA_2 = Family(
     top_k=("inferenceConfig", "topK"),
     effort="nova",
-    ttls=(),
+    cache=_NOVA_CACHE,
     structured=False,
     forced="tool",
 )

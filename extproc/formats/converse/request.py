@@ -28,6 +28,7 @@ from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats import answer_tool
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import bind
 from extproc.formats.converse import claude, thoughts, wire
 from extproc.formats.converse.content import Draft, Drop
 from extproc.formats.converse.conversation import (
@@ -39,8 +40,8 @@ from extproc.formats.converse.models import Family, family_of
 from extproc.formats.converse.tools import write_tools
 
 DROPPED = frozenset({
-    "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-    "safety_identifier", "store", "stream_options", "verbosity",
+    "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+    "store", "stream_options", "verbosity",
 })  # fmt: skip
 """Extras that only tune or label."""
 
@@ -70,7 +71,7 @@ def write_request(
     family = family_of(model)
     able = claude.abilities(model) if family.claude else None
     asked = answer_tool.bind(
-        request,
+        bind(request, drop, family.cache),
         drop,
         native=family.structured if able is None else able.json_schema,
         forced=bool(family.forced) and (able is None or able.forced_tools),
@@ -89,7 +90,7 @@ def _body(
 ) -> wire.ConverseBody:
     _refuse(request)
     _drop_tuning(request, drop)
-    draft = Draft(drop, family.ttls)
+    draft = Draft(drop)
     system, turns = write_conversation(
         request.messages,
         draft,

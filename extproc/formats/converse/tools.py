@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolConfiguration.html.
 A conversation in which tools were called needs a ``toolConfig``, whatever the client asks
-for now; so:
+for in its last turn; so:
 
 - ``tool_choice`` ``none``, for which Converse has no word, leaves the tools out; in such a
   conversation they stay. Claude is then told ``none`` in its own words; with the others the
@@ -25,7 +25,7 @@ from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
 from extproc.formats.converse import claude, wire
-from extproc.formats.converse.content import TOOL_NAME, Draft, bad_name
+from extproc.formats.converse.content import TOOL_NAME, Draft, bad_name, cache_point
 from extproc.formats.converse.models import Family
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -158,7 +158,7 @@ def _specs(
             True if tool.strict and structured else None,
         )
         specs.append(wire.Tool(spec))
-        point = draft.cache_point(tool.cache, where)
+        point = cache_point(tool.cache)
         if point is not None:
             specs.append(wire.Tool(cache_point=point))
     return specs

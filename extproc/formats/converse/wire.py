@@ -187,11 +187,19 @@ class ConverseBody(Struct, omit_defaults=True, kw_only=True, rename="camel"):
 # ---------------------------------------------------------------- the answer
 
 
+class CacheDetail(Struct, rename="camel", gc=False):
+    """What was written to the cache with one lifetime."""
+
+    ttl: str = ""
+    input_tokens: int = 0
+
+
 class WireUsage(Struct, rename="camel", gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_input_tokens: int | None = None
     cache_write_input_tokens: int | None = None
+    cache_details: list[CacheDetail] | None = None
 
 
 class AnswerToolUse(Struct, rename="camel", gc=False):

@@ -123,14 +123,9 @@ class _MessageWriter:
                 written.append(result)
         return written
 
-    def _drop_cache(self, cache: canonical.CacheControl | None, where: str) -> None:
-        if cache is not None:
-            self._drop(f"{where}.cache_control")
-
     def _text(
         self, part: canonical.Text, where: str, _: str | None
     ) -> wire.Part | None:
-        self._drop_cache(part.cache, where)
         if part.citations:
             self._drop(f"{where}.citations")
         return wire.Part(text=part.text) if part.text else None
@@ -141,7 +136,6 @@ class _MessageWriter:
         return self._text(canonical.Text(part.text), where, proof)
 
     def _image(self, part: canonical.Image, where: str, _: str | None) -> wire.Part:
-        self._drop_cache(part.cache, where)
         allowed = PICTURES | {"application/pdf"}
         written = write_source(part.source, allowed, self._model, where)
         if part.detail not in {None, "auto"}:
@@ -155,7 +149,6 @@ class _MessageWriter:
     def _document(
         self, part: canonical.Document, where: str, _: str | None
     ) -> wire.Part:
-        self._drop_cache(part.cache, where)
         if part.filename is not None:
             self._drop(f"{where}.filename")
         return write_source(part.source, _DOCUMENTS, self._model, where)
@@ -183,7 +176,6 @@ class _MessageWriter:
     ) -> wire.Part:
         if part.custom:
             raise Unsupported("Gemini's API has no custom tools.", param=where)
-        self._drop_cache(part.cache, where)
         if part.signature and signatures.checked(part.signature) is None:
             self._drop(f"{where}.signature")
         arguments = part.arguments.strip() or "{}"
@@ -201,7 +193,6 @@ class _MessageWriter:
     def _tool_result(
         self, part: canonical.ToolResult, where: str, _: str | None
     ) -> wire.Part:
-        self._drop_cache(part.cache, where)
         name = self._names.get(part.call_id)
         if name is None:
             raise BadRequest(
@@ -212,7 +203,6 @@ class _MessageWriter:
         for j, inner in enumerate(part.parts):
             place = f"{where}.content[{j}]"
             if isinstance(inner, canonical.Text):
-                self._drop_cache(inner.cache, place)
                 texts.append(inner.text)
                 continue
             if not self._model.media_results:

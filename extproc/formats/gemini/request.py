@@ -11,7 +11,8 @@ what cannot be said is either
   ignores it too: `DROPPED`, ``logit_bias``, the end user, a service tier that Google does
   not sell, sampling and penalties on models that no longer have them.
 
-``safety_settings``, a list as in Gemini's API, passes. How much to think is told in
+``safety_settings``, a list as in Gemini's API, and ``cached_content``, the name of a
+context that was cached before, pass. How much to think is told in
 `thinking`, how messages become contents in `conversation`, tools in `tools`.
 """
 
@@ -24,6 +25,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import bind
 from extproc.formats.gemini import thinking, wire
 from extproc.formats.gemini.conversation import Drop, write_conversation
 from extproc.formats.gemini.models import Abilities, abilities
@@ -34,11 +36,13 @@ from extproc.formats.gemini.tools import (
 )
 
 DROPPED = frozenset({
-    "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "store", "stream_options",
-    "verbosity",
+    "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "store", "stream_options", "verbosity",
 })  # fmt: skip
 """Extras that only tune or label."""
+
+CACHED_CONTENT = ("cached_content", "cachedContent")
+"""A context that was cached before, by its name: https://ai.google.dev/api/caching."""
 
 SAFETY_SETTINGS = ("safety_settings", "safetySettings")
 
@@ -66,7 +70,8 @@ def write_request(
 ) -> Rendered:
     """Render `request` for `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
-    body = _body(request, abilities(model), left_out.setdefault)
+    drop = left_out.setdefault
+    body = _body(bind(request, drop, None), abilities(model), drop)
     return Rendered(msgspec.json.encode(body), tuple(left_out))
 
 
@@ -85,6 +90,7 @@ def _body(request: canonical.Request, able: Abilities, drop: Drop) -> wire.Reque
         tool_config=write_tool_choice(request, functions),
         generation_config=None if config == wire.GenerationConfig() else config,
         safety_settings=_safety_settings(request),
+        cached_content=_cached_content(request),
         service_tier=_service_tier(request, drop),
     )
 
@@ -93,7 +99,7 @@ def _refuse(request: canonical.Request) -> None:
     for name, value in request.extras.items():
         said = bytes(value).strip()
         text_only = name == "modalities" and said.replace(b" ", b"") == b'["text"]'
-        known = name in DROPPED or name in SAFETY_SETTINGS
+        known = name in DROPPED or name in (*SAFETY_SETTINGS, *CACHED_CONTENT)
         if not known and said != b"null" and not text_only:
             raise Unsupported(f"`{name}` cannot be kept with Gemini's API.", param=name)
     if len(request.stop) > MOST_STOPS:
@@ -163,6 +169,27 @@ def _safety_settings(request: canonical.Request) -> msgspec.Raw | None:
             param=name,
         ) from exc
     return request.extras[name]
+
+
+def _cached_content(request: canonical.Request) -> str | None:
+    """Return the name of the cached context, which has instructions and tools itself."""
+    name = next((name for name in CACHED_CONTENT if name in request.extras), None)
+    if name is None:
+        return None
+    try:
+        said = msgspec.json.decode(request.extras[name], type=str | None)
+    except msgspec.ValidationError:
+        raise BadRequest("It must be a string.", param=name) from None
+    instructed = any(
+        message.role in {"system", "developer"} for message in request.messages
+    )
+    if said and (instructed or request.tools):
+        raise Unsupported(
+            "A cached context of Gemini's has its instructions and tools in it: the "
+            "request can have none.",
+            param=name,
+        )
+    return said or None
 
 
 def _service_tier(request: canonical.Request, drop: Drop) -> str | None:

@@ -60,8 +60,6 @@ def write_tools(
             )
         if tool.strict and not demanded:
             drop(f"{function}.strict")
-        if tool.cache is not None:
-            drop(f"{where}.cache_control")
         functions.append(_function(tool, f"{function}.parameters", model, drop))
     if request.parallel_tool_calls is False and functions:
         drop(request.name_of("parallel_tool_calls"))

@@ -121,6 +121,7 @@ class Request(Struct, rename="camel", omit_defaults=True, kw_only=True):
     tool_config: ToolConfig | None = None
     generation_config: GenerationConfig | None = None
     safety_settings: Raw | None = None
+    cached_content: str | None = None
     service_tier: str | None = None
 
 

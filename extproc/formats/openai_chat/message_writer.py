@@ -9,6 +9,7 @@ from typing import Any
 
 from extproc import canonical
 from extproc.formats.base import Unsupported
+from extproc.formats.openai_caching import with_breakpoint
 
 _AUDIO_FORMATS = {
     "audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav",
@@ -70,7 +71,6 @@ class MessageWriter:
         content = [self._write_part(part, where) for part in result.parts]
         if result.is_error:
             self.dropped.append(f"{where}.is_error")
-        self._drop_cache(result.cache, where)
         self.written.append(
             {
                 "role": "tool",
@@ -111,7 +111,6 @@ class MessageWriter:
         self.written.append(_named(written, message))
 
     def _write_call(self, call: canonical.ToolCall, where: str) -> dict[str, Any]:
-        self._drop_cache(call.cache, where)
         if call.signature is not None:
             self.dropped.append(f"{where}.signature")
         kind, member = ("custom", "input") if call.custom else ("function", "arguments")
@@ -138,26 +137,20 @@ class MessageWriter:
                 if filename is not None:
                     file["filename"] = filename
                 written = {"type": "file", "file": file}
-            case canonical.Audio(source):
+            case canonical.Audio(source, cache):
                 written = {"type": "input_audio", "input_audio": _sound(source, where)}
-                cache = None
             case _:
                 raise Unsupported(
                     f"A {type(part).__name__.lower()} cannot stand here.", param=where
                 )
-        self._drop_cache(cache, where)
-        return written
-
-    def _drop_cache(self, cache: canonical.CacheControl | None, where: str) -> None:
-        if cache is not None:
-            self.dropped.append(f"{where}.cache_control")
+        return with_breakpoint(written, cache)
 
 
 def _plain(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Return the content as a string where it is one text: every server reads that."""
     if not content:
         return ""
-    if len(content) == 1 and content[0]["type"] == "text":
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]
         return text
     return content

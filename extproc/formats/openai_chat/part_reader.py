@@ -8,6 +8,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats.openai_caching import read_breakpoint
 from extproc.formats.openai_chat import wire
 from extproc.formats.openai_content import check_base64, read_data_uri, read_url
 
@@ -52,7 +53,7 @@ def read_part(said: SaidPart, where: str) -> canonical.Part:
         case wire.AudioPart(input_audio=audio):
             kind = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
             sound = check_base64(audio.data, f"{where}.input_audio.data")
-            part = canonical.Audio(canonical.Inline(kind, sound))
+            part = canonical.Audio(canonical.Inline(kind, sound), _cache(said))
         case wire.FilePart(file=file):
             content = _read_file(file, f"{where}.file")
             part = canonical.Document(content, file.filename, cache=_cache(said))
@@ -73,9 +74,7 @@ def with_cache(
         return parts
     for i in reversed(range(len(parts))):
         part = parts[i]
-        if not isinstance(
-            part, canonical.Audio | canonical.Refusal | canonical.Reasoning
-        ):
+        if not isinstance(part, canonical.Refusal | canonical.Reasoning):
             marked = msgspec.structs.replace(
                 part, cache=canonical.CacheControl(said.ttl)
             )
@@ -101,6 +100,4 @@ def _read_file(said: wire.File, where: str) -> canonical.Source:
 def _cache(said: wire.Part) -> canonical.CacheControl | None:
     if said.cache_control is not None:
         return canonical.CacheControl(said.cache_control.ttl)
-    if said.prompt_cache_breakpoint is not None:
-        return canonical.CacheControl(said.prompt_cache_breakpoint.ttl)
-    return None
+    return read_breakpoint(said.prompt_cache_breakpoint)

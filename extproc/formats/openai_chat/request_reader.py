@@ -22,6 +22,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Members, Unsupported
+from extproc.formats.openai_caching import BREAKPOINT, read_options
 from extproc.formats.openai_chat import wire
 from extproc.formats.openai_chat.part_reader import read_part, read_parts, with_cache
 from extproc.formats.openai_chat.tool_reader import (
@@ -48,6 +49,7 @@ _RENAMED = {
     "functions": "tools",
     "function_call": "tool_choice",
     "stream_options": "include_usage",
+    "prompt_cache_options": "caching",
 }
 """Ours to the canonical names; of two that are given the later one counts."""
 
@@ -89,10 +91,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         thinking=_read_thinking(said),
         end_user=said.user,
         service_tier=said.service_tier,
+        caching=read_options(said.prompt_cache_options),
         stream=bool(said.stream),
         include_usage=bool(options.include_usage),
         extras=_read_extras(members, options),
-        names=_read_names(said),
+        names=_read_names(said, body),
     )
 
 
@@ -100,12 +103,14 @@ def _first(preferred: int | None, other: int | None) -> int | None:
     return other if preferred is None else preferred
 
 
-def _read_names(said: wire.Request) -> dict[str, str]:
+def _read_names(said: wire.Request, body: bytes) -> dict[str, str]:
     names = {
         word: name for name, word in _RENAMED.items() if getattr(said, name) is not None
     }
     if said.reasoning_effort is not None and said.thinking is not None:
         names["thinking"] = "reasoning_effort"
+    if BREAKPOINT.encode() in body:
+        names["cache_control"] = BREAKPOINT
     return names
 
 

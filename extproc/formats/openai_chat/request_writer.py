@@ -3,7 +3,7 @@
 For clients of another format; OpenAI's own clients' bytes pass.
 
 What has no word here and no bearing on the answer's meaning is left out and reported:
-prompt cache breakpoints (caching is automatic), reasoning of earlier turns (no other
+prompt cache breakpoints on models before GPT-5.6 (`openai_caching`), reasoning of earlier turns (no other
 provider can use it), ``is_error`` of tool results (their text says it), the exact size of
 a thinking budget (it becomes an effort: `reasoning`), how thinking is to be shown (it is
 not), and ``top_k``. All else that cannot be said is refused.
@@ -19,6 +19,8 @@ import msgspec
 from extproc import canonical
 from extproc.formats import reasoning
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import bind
+from extproc.formats.openai_caching import OPTIONS, offer, write_options
 from extproc.formats.openai_chat.message_writer import MessageWriter
 
 _encode = msgspec.json.Encoder().encode
@@ -26,8 +28,8 @@ _encode = msgspec.json.Encoder().encode
 EXTRAS = frozenset(
     {
         "audio", "metadata", "modalities", "moderation", "prediction",
-        "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-        "safety_identifier", "store", "verbosity", "web_search_options",
+        "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "store",
+        "verbosity", "web_search_options",
     }
 )  # fmt: skip
 """Members of this format that the canonical request has no word for."""
@@ -54,13 +56,16 @@ def write_request(
     Raises:
         Unsupported: the request has what this format cannot say.
     """
+    left_out: dict[str, None] = {}
+    drop = left_out.setdefault
+    request = bind(request, drop, offer(model))
     messages = MessageWriter()
     for message in request.messages:
         messages.write(message)
-    dropped = messages.dropped
+    dropped = [*left_out, *messages.dropped]
     body: dict[str, Any] = {"model": model, "messages": messages.written}
     if request.tools:
-        body["tools"] = list(_write_tools(request, dropped))
+        body["tools"] = list(_write_tools(request))
     if request.tool_choice is not None:
         body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
     if request.max_output_tokens is not None:
@@ -74,6 +79,9 @@ def write_request(
         body["response_format"] = _write_output_format(request.output_format)
     if request.end_user is not None:
         body["user"] = request.end_user
+    options = write_options(request, ("30m",), dropped.append)
+    if options is not None:
+        body[OPTIONS] = options
     if request.stream:
         body["stream"] = True
         # We meter by it; the client sees it only if it asked.
@@ -125,15 +133,11 @@ def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- tools and shapes
 
 
-def _write_tools(
-    request: canonical.Request, dropped: list[str]
-) -> Iterator[dict[str, Any]]:
+def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any]]:
     for i, tool in enumerate(request.tools):
         where = f"{request.name_of('tools')}[{i}]"
         match tool:
             case canonical.Tool():
-                if tool.cache is not None:
-                    dropped.append(f"{where}.cache_control")
                 function = {
                     "name": tool.name,
                     "description": tool.description,

@@ -16,6 +16,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
+from extproc.formats.openai_caching import Breakpoint, Options
+
 ABSENT = Raw()
 """A member that is not there. msgspec reads no optional `Raw`: a JSON null comes as the
 four bytes ``null``, and `present` knows both."""
@@ -61,18 +63,11 @@ class CacheControl(Struct, frozen=True):
     ttl: str | None = None
 
 
-class CacheBreakpoint(Struct, frozen=True):
-    """OpenAI's own ``prompt_cache_breakpoint``."""
-
-    mode: Literal["explicit"]
-    ttl: str | None = None
-
-
 class Part(Struct, tag_field="type", frozen=True):
     """What every content part may carry."""
 
     cache_control: CacheControl | None = None
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
+    prompt_cache_breakpoint: Breakpoint | None = None
 
 
 class TextPart(Part, tag="text", kw_only=True, frozen=True):
@@ -344,5 +339,6 @@ class Request(Struct, frozen=True, kw_only=True):
     thinking: Thinking | None = None
     user: str | None = None
     service_tier: str | None = None
+    prompt_cache_options: Options | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

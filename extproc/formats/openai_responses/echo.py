@@ -3,9 +3,9 @@
 https://platform.openai.com/docs/api-reference/responses/object. OpenAI's own response has
 the settings that it was made with; a client reads them back, and the SDKs' types demand
 some. Here they are the client's own words, with what OpenAI would add to them: the members
-that it left out of a tool, and of ``reasoning`` and ``text``. Where the client said nothing
-of a setting, what the provider did is not known, and the member is null or OpenAI's
-default.
+that it left out of a tool, of ``reasoning``, ``text`` and ``prompt_cache_options``. Where
+the client said nothing of a setting, what the provider did is not known, and the member is
+null or OpenAI's default.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _KIND = msgspec.json.Decoder(wire.Kind)
 
 REPEATED = frozenset({
     "background", "instructions", "max_output_tokens", "max_tool_calls", "metadata",
-    "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "temperature", "tool_choice",
-    "top_logprobs", "top_p", "truncation", "user",
+    "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "temperature", "tool_choice", "top_logprobs", "top_p",
+    "truncation", "user",
 })  # fmt: skip
 """Members that stand in a response as the client spelled them."""
 
 _FILLED: Mapping[str, Mapping[str, bytes]] = {
     "reasoning": {"effort": b"null", "summary": b"null"},
     "text": {"format": b'{"type":"text"}'},
+    "prompt_cache_options": {"mode": b'"implicit"', "ttl": b'"30m"'},
 }
 """Members of which a response says more than the client has to."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from extproc import canonical
 from extproc.formats import proofs
 from extproc.formats.base import Unsupported
+from extproc.formats.openai_caching import with_breakpoint
 
 Json = dict[str, Any]
 
@@ -68,7 +69,6 @@ class ItemWriter:
         content = [self._write_part(part, where) for part in result.parts]
         if result.is_error:
             self.dropped.append(f"{where}.is_error")
-        self._drop_cache(result.cache, where)
         custom = result.call_id in self._custom
         self.written.append(
             {
@@ -97,7 +97,6 @@ class ItemWriter:
                 case canonical.Search():
                     self.dropped.append(where)
                 case canonical.Text(text):
-                    self._drop_cache(part.cache, where)
                     if part.citations:
                         self.dropped.append(f"{where}.citations")
                     said = {"type": "output_text", "text": text, "annotations": []}
@@ -162,7 +161,6 @@ class ItemWriter:
             self.dropped.append(thought[1])
 
     def _write_call(self, call: canonical.ToolCall, where: str) -> None:
-        self._drop_cache(call.cache, where)
         if call.signature is not None:
             self.dropped.append(f"{where}.signature")
         if call.custom:
@@ -196,19 +194,14 @@ class ItemWriter:
                 raise Unsupported(
                     f"A {type(part).__name__.lower()} cannot stand here.", param=where
                 )
-        self._drop_cache(cache, where)
-        return written
-
-    def _drop_cache(self, cache: canonical.CacheControl | None, where: str) -> None:
-        if cache is not None:
-            self.dropped.append(f"{where}.cache_control")
+        return with_breakpoint(written, cache)
 
 
 def _plain(content: list[Json]) -> str | list[Json]:
     """Return the content as a string where it is one text: every server reads that."""
     if not content:
         return ""
-    if len(content) == 1 and content[0]["type"] == "input_text":
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]
         return text
     return content

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.openai_annotations import read_annotations
+from extproc.formats.openai_caching import read_breakpoint
 from extproc.formats.openai_content import check_base64, read_data_uri, read_url
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_validation import missing
@@ -34,7 +35,7 @@ def read_part(said: wire.Part, where: str) -> canonical.Part:
     """
     match said:
         case wire.InputText(text, breakpoint_):
-            return canonical.Text(text, _cache(breakpoint_))
+            return canonical.Text(text, read_breakpoint(breakpoint_))
         case wire.OutputText() | wire.PlainText():
             return canonical.Text(said.text, citations=_cited(said))
         case wire.RefusalPart(text):
@@ -43,13 +44,13 @@ def read_part(said: wire.Part, where: str) -> canonical.Part:
             return canonical.Image(
                 _read_image(said, where),
                 said.detail,
-                _cache(said.prompt_cache_breakpoint),
+                read_breakpoint(said.prompt_cache_breakpoint),
             )
         case wire.InputFile():
             return canonical.Document(
                 _read_file(said, where),
                 said.filename,
-                _cache(said.prompt_cache_breakpoint),
+                read_breakpoint(said.prompt_cache_breakpoint),
             )
         case wire.InputAudio(sound):
             kind = _AUDIO_TYPES.get(sound.format, f"audio/{sound.format}")
@@ -90,7 +91,3 @@ def _cited(
     said: wire.OutputText | wire.PlainText,
 ) -> tuple[canonical.Citation, ...]:
     return read_annotations(said.annotations) if type(said) is wire.OutputText else ()
-
-
-def _cache(said: wire.CacheBreakpoint | None) -> canonical.CacheControl | None:
-    return canonical.CacheControl(said.ttl) if said is not None else None

@@ -12,12 +12,13 @@ always given; see `envelope`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from extproc import canonical
 from extproc.formats.base import Members, Unsupported
+from extproc.formats.openai_caching import BREAKPOINT, OPTIONS, read_options
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_responses.echo import read_echo
 from extproc.formats.openai_responses.item_reader import Conversation
@@ -38,6 +39,8 @@ NAMES: Mapping[str, str] = {
     "thinking": "reasoning",
     "logprobs": "include",
     "verbosity": "text.verbosity",
+    "caching": OPTIONS,
+    "cache_control": BREAKPOINT,
 }
 """Ours to the canonical names."""
 
@@ -100,9 +103,10 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         thinking=_read_thinking(thinking),
         end_user=said.user,
         service_tier=said.service_tier,
+        caching=read_options(said.prompt_cache_options),
         stream=bool(said.stream),
         include_usage=True,
-        left_out=tuple(name for name in extras if name in LEFT_OUT),
+        left_out=(*(name for name in extras if name in LEFT_OUT), *_diagnostics(said)),
         extras={
             **{name: raw for name, raw in extras.items() if name not in LEFT_OUT},
             **conversation.unsaid,
@@ -131,12 +135,22 @@ def _read_extras(said: wire.Request, members: Members) -> dict[str, msgspec.Raw]
     others = set(said.include or ()) - {LOGPROBS, ENCRYPTED_REASONING}
     if others:
         extras["include"] = members["include"]
+    options = said.prompt_cache_options
+    if options is not None and options.prewarm:
+        extras[f"{OPTIONS}.prewarm"] = wire.raw(True)
     if said.reasoning is not None:
         if said.reasoning.context not in (None, "auto"):
             extras["reasoning.context"] = wire.raw(said.reasoning.context)
         if said.reasoning.mode not in (None, "standard"):
             extras["reasoning.mode"] = wire.raw(said.reasoning.mode)
     return extras
+
+
+def _diagnostics(said: wire.Request) -> Iterator[str]:
+    """Yield what is asked about the cache and changes nothing."""
+    options = said.prompt_cache_options
+    if options is not None and options.comparison_response_id is not None:
+        yield f"{OPTIONS}.comparison_response_id"
 
 
 def _read_output_format(said: wire.TextConfig) -> canonical.OutputFormat | None:

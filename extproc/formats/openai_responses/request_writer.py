@@ -6,7 +6,7 @@ to come with the answer: ``include`` asks for it, where the model reasons, since
 refuse that.
 
 What has no word here and no bearing on the answer's meaning is left out and reported:
-prompt cache breakpoints (caching is automatic), other providers' reasoning, ``is_error``
+prompt cache breakpoints on models before GPT-5.6 (`openai_caching`), other providers' reasoning, ``is_error``
 of tool results (their text says it), seeds, penalties and biases, ``top_k``, the exact
 size of a thinking budget (it becomes an effort: `reasoning`). All else that cannot be said
 is refused: stop sequences, several alternatives, sound.
@@ -22,6 +22,8 @@ import msgspec
 from extproc import canonical
 from extproc.formats import proofs, reasoning
 from extproc.formats.base import Rendered, Unsupported
+from extproc.formats.caching import bind
+from extproc.formats.openai_caching import OFFER, OPTIONS, offer, write_options
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_responses.item_writer import ItemWriter
 from extproc.formats.openai_responses.request_reader import (
@@ -35,11 +37,14 @@ EXTRAS = frozenset(
     {
         "access_programs", "background", "background_options", "conversation",
         "max_tool_calls", "metadata", "moderation", "previous_response_id", "prompt",
-        "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "prompt_cache_key", "prompt_cache_retention",
         "safety_identifier", "store", "tool_choice", "truncation",
     }
 )  # fmt: skip
 """Members of this format that the canonical request has no word for."""
+
+CACHE = msgspec.structs.replace(OFFER, assistant=False)
+"""What the assistant has said carries no breakpoints here."""
 
 BUILTINS = frozenset(
     {
@@ -84,13 +89,16 @@ def write_request(
         Unsupported: the request has what this format cannot say.
     """
     _refuse(request)
+    left_out: dict[str, None] = {}
+    drop = left_out.setdefault
+    request = bind(request, drop, CACHE if offer(model) else None)
     items = ItemWriter()
     for message in request.messages:
         items.write(message)
-    dropped = items.dropped
+    dropped = [*left_out, *items.dropped]
     body: dict[str, Any] = {"model": model, "input": items.written, "store": False}
     if request.tools:
-        body["tools"] = list(_write_tools(request, dropped))
+        body["tools"] = list(_write_tools(request))
     if request.tool_choice is not None:
         body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
     for name in _SAME:
@@ -110,6 +118,9 @@ def write_request(
         body["text"] = {"format": _write_output_format(request.output_format)}
     if request.service_tier is not None:
         body["service_tier"] = _write_service_tier(request)
+    options = write_options(request, CACHE.ttls, dropped.append)
+    if options is not None:
+        body[OPTIONS] = options
     _write_thinking(request, model, body, dropped)
     _write_include(request, model, body)
     _write_extras(request, body)
@@ -218,15 +229,11 @@ def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- tools and shapes
 
 
-def _write_tools(
-    request: canonical.Request, dropped: list[str]
-) -> Iterator[dict[str, Any] | msgspec.Raw]:
+def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any] | msgspec.Raw]:
     for i, tool in enumerate(request.tools):
         where = f"{request.name_of('tools')}[{i}]"
         match tool:
             case canonical.Tool():
-                if tool.cache is not None:
-                    dropped.append(f"{where}.cache_control")
                 function = {
                     "type": "function",
                     "name": tool.name,

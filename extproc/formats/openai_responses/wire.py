@@ -16,6 +16,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from extproc.formats.openai_caching import Breakpoint, Options
+
 ABSENT = Raw()
 """A member that is not there. msgspec reads no optional `Raw`: a JSON null comes as the
 four bytes ``null``, and `present` knows both."""
@@ -31,14 +33,9 @@ def present(raw: Raw) -> Raw | None:
 # ---------------------------------------------------------------- content parts
 
 
-class CacheBreakpoint(Struct, frozen=True):
-    mode: Literal["explicit"]
-    ttl: str | None = None
-
-
 class InputText(Struct, tag_field="type", tag="input_text", frozen=True):
     text: str
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
+    prompt_cache_breakpoint: Breakpoint | None = None
 
 
 class OutputText(Struct, tag_field="type", tag="output_text", frozen=True):
@@ -60,7 +57,7 @@ class InputImage(
     image_url: str | None = None
     file_id: str | None = None
     detail: str | None = None
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
+    prompt_cache_breakpoint: Breakpoint | None = None
 
 
 class InputFile(Struct, tag_field="type", tag="input_file", frozen=True, kw_only=True):
@@ -68,7 +65,7 @@ class InputFile(Struct, tag_field="type", tag="input_file", frozen=True, kw_only
     file_id: str | None = None
     file_url: str | None = None
     filename: str | None = None
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
+    prompt_cache_breakpoint: Breakpoint | None = None
 
 
 class Sound(Struct, frozen=True):
@@ -246,6 +243,7 @@ class Request(Struct, frozen=True, kw_only=True):
     include: list[str] | None = None
     user: str | None = None
     service_tier: str | None = None
+    prompt_cache_options: Options | None = None
     store: bool | None = None
     background: bool | None = None
     truncation: Literal["auto", "disabled"] | None = None

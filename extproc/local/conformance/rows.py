@@ -25,14 +25,14 @@ from extproc.providers import JUDGED
 DIALECTS: Final = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic.DIALECT)
 
 MODELS: Final = {
-    "openai": ("gpt-4o", "gpt-5"),
+    "openai": ("gpt-4o", "gpt-5.6"),
     "anthropic": ("claude-sonnet-4-5", "claude-sonnet-4-5"),
     "gemini": ("gemini-3.5-flash", "gemini-3.5-flash"),
     "bedrock": (
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     ),
-    "azure": ("gpt-4o", "gpt-5"),
+    "azure": ("gpt-4o", "gpt-5.6"),
     "vertex": ("gemini-3.5-flash", "gemini-3.5-flash"),
     "bedrock-anthropic": (
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
@@ -41,7 +41,7 @@ MODELS: Final = {
     "vertex-anthropic": ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
     "cohere": ("command-a-03-2025", "command-a-reasoning-08-2025"),
 }
-"""The model of each provider, and the one that is asked to think."""
+"""The model of each provider, and the one that is asked to think, or to cache."""
 
 Outcome = Literal["pass", "fail", "unsupported"]
 
@@ -110,7 +110,8 @@ def _play(
     feature: Feature,
 ) -> tuple[Outcome, str]:
     """Ask it in every way; the first that does not pass decides."""
-    model = feature.model or models[feature.prompt.thinking]
+    able = feature.prompt.thinking or feature.prompt.cache
+    model = feature.model or models[able]
     for stream in feature.ways:
         prompt = replace(
             feature.prompt,

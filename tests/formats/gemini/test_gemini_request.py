@@ -323,7 +323,7 @@ MESSAGE_CASES = [
             ]
         },
         (
-            "messages[0].name", "messages[0].content[0].cache_control",
+            "messages[0].content[0].cache_control", "messages[0].name",
             "messages[1].content[1].citations",
         ),
     ),
@@ -352,7 +352,7 @@ TOOL_CASES = [
             "parallel_tool_calls": False,
         },
         {"tools": [{"functionDeclarations": [{"name": "clock"}]}]},
-        ("tools[0].function.strict", "tools[0].cache_control", "parallel_tool_calls"),
+        ("tools[0].cache_control", "tools[0].function.strict", "parallel_tool_calls"),
     ),
     Case("auto", {"tools": (TOOL,), "tool_choice": c.ToolChoice("auto")}, calling("AUTO")),
     Case("none", {"tools": (TOOL,), "tool_choice": c.ToolChoice("none")}, calling("NONE")),

@@ -786,19 +786,8 @@ def lost():
 def test_every_key_that_the_sdk_knows_leaves_a_trace():
     assert len(ALL_PAIRS) > 100
     assert {path.split("|")[0].split("=")[0] for path in lost()} == {
-        # The canonical `Audio` has no breakpoint: no other format caches after sound.
-        ".messages[].content[].prompt_cache_breakpoint",
-        ".messages[].content[].prompt_cache_breakpoint.ttl",
+        # To be implicit is what it is without being told.
+        ".prompt_cache_options.mode",
         # A tool is chosen by its name, whichever kind it is of.
         ".tool_choice",
     }
-
-
-def test_a_breakpoint_is_lost_only_behind_sound():
-    parts = [
-        part["type"]
-        for path, after in lost().items()
-        if "breakpoint" in path
-        for part in after["messages"][0]["content"]
-    ]
-    assert set(parts) == {"input_audio"}

@@ -649,10 +649,10 @@ def test_what_is_left_out_is_reported():
         tools=(c.Tool("f", cache=cache),),
     )  # fmt: skip
     assert dropped == (
-        "messages[0].name", "messages[0].content[0].cache_control",
-        "messages[1].content[0]", "messages[1].content[2]", "messages[1].content[3]",
+        "tools[0].cache_control", "messages[0].content[0].cache_control",
+        "messages[0].name", "messages[1].content[0]", "messages[1].content[2]", "messages[1].content[3]",
         "messages[1].content[4].signature", "messages[2].content[0].is_error",
-        "tools[0].cache_control", "seed", "presence_penalty", "logit_bias", "top_k",
+        "seed", "presence_penalty", "logit_bias", "top_k",
     )  # fmt: skip
     assert [item.get("type") for item in body["input"]] == [
         None, "message", "function_call", "function_call_output",

@@ -131,16 +131,27 @@ def _check_system(body: Body) -> None:
 
 
 def _check_cache_points(body: Body) -> None:
-    found = sum(
-        1
+    marks = [
+        mark["cache_control"]
         for part in ("tools", "system", "messages")
-        for _ in _cache_points(body.get(part))
-    ) + (body.get("cache_control") is not None)
+        for mark in _cache_points(body.get(part))
+    ]
+    found = len(marks) + (body.get("cache_control") is not None)
     if found > MOST_CACHE_POINTS:
         raise _bad(
             f"A maximum of {MOST_CACHE_POINTS} blocks with cache_control may be"
             f" provided. Found {found}."
         )
+    short = False
+    for mark in marks:
+        hour = mark.get("ttl") == "1h"
+        if hour and short:
+            raise _bad(
+                "a ttl='1h' cache_control block must not come after a ttl='5m'"
+                " cache_control block. Note that blocks are processed in the following"
+                " order: `tools`, `system`, `messages`."
+            )
+        short = short or not hour
 
 
 def _cache_points(node: object) -> Iterator[Body]:
@@ -149,6 +160,6 @@ def _cache_points(node: object) -> Iterator[Body]:
         for item in node:
             yield from _cache_points(item)
     elif isinstance(node, dict):
+        yield from _cache_points(node.get("content"))
         if node.get("cache_control") is not None:
             yield node
-        yield from _cache_points(node.get("content"))

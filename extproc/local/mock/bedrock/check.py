@@ -259,6 +259,14 @@ def _check_cache_points(body: Json, model: Model) -> None:
         )
     if model.maker == "nova" and any(point.get("ttl") == "1h" for point in points):
         raise invalid("This model doesn't support a cache ttl of 1h.")
+    tools = (body.get("toolConfig") or {}).get("tools", ())
+    if model.maker == "nova" and any("cachePoint" in tool for tool in tools):
+        raise invalid("This model doesn't support cache points in tools.")
+    hours = [point.get("ttl") == "1h" for point in points]
+    if hours != sorted(hours, reverse=True):
+        raise invalid(
+            "A cache point with a ttl of 1h must not come after one with a ttl of 5m."
+        )
 
 
 def cache_points(body: Json) -> Iterator[Json]:

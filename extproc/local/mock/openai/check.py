@@ -22,6 +22,7 @@ Body = Mapping[str, Any]
 def check(body: Body, model: Model) -> None:
     """Raise the `Refusal` that OpenAI would answer with."""
     _check_model(body, model)
+    check_cache(body, body["messages"], model)
     _check_tools(body)
     _check_options(body)
     _check_messages(body["messages"], model)
@@ -83,6 +84,32 @@ def _check_model(body: Body, model: Model) -> None:
             "audio",
             "missing_required_parameter",
         )
+
+
+def check_cache(body: Body, prompt: object, model: Model) -> None:
+    """Check that the model is told of its prompt cache only what it knows."""
+    if model.caches:
+        return
+    found = next(_breakpoints(prompt, "messages"), None)
+    if body.get("prompt_cache_options") is not None:
+        found = "prompt_cache_options"
+    if found is not None:
+        raise _bad(
+            f"Unsupported parameter: '{found}' is not supported with this model.",
+            found,
+            "unsupported_parameter",
+        )
+
+
+def _breakpoints(node: object, path: str) -> Iterator[str]:
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            yield from _breakpoints(item, f"{path}[{i}]")
+    elif isinstance(node, dict):
+        if node.get("prompt_cache_breakpoint") is not None:
+            yield f"{path}.prompt_cache_breakpoint"
+        for name in ("content", "output"):
+            yield from _breakpoints(node.get(name), f"{path}.{name}")
 
 
 def _check_tools(body: Body) -> None:

@@ -37,9 +37,13 @@ class Model:
     audio: bool = False
     completes: bool = False
     """Serves legacy completions, and no chat."""
+    caches: bool = False
+    """Takes options and breakpoints for its prompt cache, as models from GPT-5.6 on do."""
 
 
-def _reasoning(id_: str, date: str, created: int, context: int, *also: str) -> Model:
+def _reasoning(
+    id_: str, date: str, created: int, context: int, *also: str, caches: bool = False
+) -> Model:
     return Model(
         id_,
         f"{id_}-{date}",
@@ -48,6 +52,7 @@ def _reasoning(id_: str, date: str, created: int, context: int, *also: str) -> M
         100_000 if id_.startswith("o") else 128_000,
         reasoning=True,
         refuses=SAMPLING | {"max_tokens", *also},
+        caches=caches,
     )
 
 
@@ -125,6 +130,7 @@ _BASE: Final = (
     _reasoning("gpt-5", "2025-08-07", 1754425777, 400_000, "stop"),
     _reasoning("gpt-5-mini", "2025-08-07", 1754425928, 400_000, "stop"),
     _reasoning("gpt-5-nano", "2025-08-07", 1754426384, 400_000, "stop"),
+    _reasoning("gpt-5.6", "2026-07-09", 1783555200, 1_050_000, "stop", caches=True),
     _reasoning("o1", "2024-12-17", 1734375816, 200_000, "parallel_tool_calls"),
     _reasoning("o3", "2025-04-16", 1744225308, 200_000, "parallel_tool_calls", "stop"),
     _reasoning("o3-mini", "2025-01-31", 1737146383, 200_000, "parallel_tool_calls"),

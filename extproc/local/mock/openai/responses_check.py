@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from extproc.local.mock.openai.check import (
+    check_cache,
     check_file,
     check_function,
     check_image,
@@ -79,6 +80,7 @@ def check(body: Body, items: list[Json], model: Model, shelf: Shelf) -> list[Jso
         if body.get(name):
             raise _bad(f"'{name}' is not served by the mock.", name, "mock_unserved")
     _check_model(body, model)
+    check_cache(body, body.get("input"), model)
     _check_tools(body)
     _check_text(body)
     before = _before(body, shelf)

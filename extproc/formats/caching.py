@@ -1,0 +1,297 @@
+"""Prompt caching: what a client asks for, as far as a model's cache can be told it.
+
+Breakpoints stand on parts, results and tools. `bind` leaves those that the model takes,
+with a lifetime that it offers, and reports the others by their places:
+
+- A lifetime is a wish for at least so long: the shortest that is no shorter, or else the
+  longest, which is reported.
+- Of more breakpoints than a request may have the last ones stay. They end the longest
+  prefixes, and OpenAI does the same
+  (https://platform.openai.com/docs/guides/prompt-caching).
+- What lives longer stands first, which Anthropic insists on
+  (https://platform.claude.com/docs/en/build-with-claude/prompt-caching): a breakpoint
+  before one that lives longer lives as long.
+- Where only the parts of a result can carry one, or only the whole of it, a breakpoint
+  behind the last part and one behind the result are the same.
+
+A breakpoint that the provider is to set by itself at the prompt's end, which Anthropic's
+top-level ``cache_control`` and OpenAI's ``implicit`` mode are, is set here on the last part
+that can carry one, where the provider has no word for it or not on every host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from extproc import canonical
+from extproc.errors import BadRequest
+
+Drop = Callable[[str], None]
+
+SECONDS = {"5m": 300, "30m": 1800, "1h": 3600, "12h": 43_200}
+"""The lifetimes that clients may ask for."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a model's cache can be told."""
+
+    ttls: tuple[str, ...] = ()
+    """The lifetimes that can be named, from short to long."""
+    default: str = "5m"
+    """The lifetime of a breakpoint that names none."""
+    most: int = 4
+    """How many breakpoints a request may have."""
+    ordered: bool = True
+    """What lives longer has to stand first."""
+    tools: bool = True
+    """A breakpoint may follow a tool."""
+    calls: bool = True
+    """… or stand on a call of one."""
+    assistant: bool = True
+    """… or on the assistant's words."""
+    results: bool = True
+    """… or on the result of a call."""
+    nested: bool = True
+    """… or on a part of such a result."""
+    automatic: bool = False
+    """The request has a word of its own for a breakpoint at the prompt's end."""
+
+
+def lifetime(asked: str | None, offer: Offer, where: str, drop: Drop) -> str | None:
+    """Return the lifetime to name for the one that is asked for at `where`.
+
+    Raises:
+        BadRequest: it is no lifetime that any API has.
+    """
+    if asked is None or asked in offer.ttls:
+        return asked
+    if asked not in SECONDS:
+        known = ", ".join(SECONDS)
+        raise BadRequest(
+            f"A cache breakpoint lives for one of {known}, not {asked!r}.",
+            param=f"{where}.ttl",
+        )
+    wanted = SECONDS[asked]
+    if SECONDS[offer.default] >= wanted:
+        return None
+    for ttl in offer.ttls:
+        if SECONDS[ttl] >= wanted:
+            return ttl
+    drop(f"{where}.ttl")
+    return offer.ttls[-1] if offer.ttls else None
+
+
+def bind(
+    request: canonical.Request, drop: Drop, offer: Offer | None
+) -> canonical.Request:
+    """Return `request` with those breakpoints that can be written; None offers none.
+
+    Raises:
+        BadRequest: a lifetime that no API has.
+    """
+    wish = request.caching
+    if offer is None and wish is not None:
+        drop(request.name_of("caching"))
+        request = msgspec.structs.replace(request, caching=None)
+    marks = list(_marks(request))
+    if offer is None:
+        for mark in marks:
+            drop(mark.where)
+        return _with(request, {}) if marks else request
+    kept = [placed for mark in marks if (placed := _placed(mark, offer, drop))]
+    if wish is not None and wish.automatic and not offer.automatic:
+        kept += _at_the_end(request, offer, wish)
+    if not offer.automatic:
+        request = msgspec.structs.replace(request, caching=None)
+    if not (marks or kept):
+        return request
+    for mark in kept[: max(len(kept) - offer.most, 0)]:
+        drop(mark.where)
+    kept = kept[-offer.most :]
+    unsaid = wish.default_ttl if wish is not None else None
+    ttls = [lifetime(mark.ttl or unsaid, offer, mark.where, drop) for mark in kept]
+    if offer.ordered:
+        ttls = _ordered(ttls, offer)
+    return _with(
+        request,
+        {
+            mark.place: canonical.CacheControl(ttl)
+            for mark, ttl in zip(kept, ttls, strict=True)
+        },
+    )
+
+
+# ---------------------------------------------------------------- where they stand
+
+_TOOLS = -1
+"""Stands for the message in the place of a tool."""
+
+_Place = tuple[int, int] | tuple[int, int, int]
+"""Message and part, and the part of a result; or `_TOOLS` and the tool."""
+
+_CARRIERS = (
+    canonical.Text,
+    canonical.Image,
+    canonical.Document,
+    canonical.Audio,
+    canonical.ToolCall,
+    canonical.ToolResult,
+)
+"""The parts that a breakpoint may stand on."""
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """A breakpoint."""
+
+    place: _Place
+    where: str
+    """As the client names it."""
+    ttl: str | None
+    role: str = ""
+    part: canonical.Part | None = None
+    within: canonical.ToolResult | None = None
+    """The result that `part` is of."""
+
+
+def _marks(request: canonical.Request) -> Iterator[_Mark]:
+    """Yield the breakpoints of a request in the order of the prompt."""
+    word = request.name_of("cache_control")
+    for i, tool in enumerate(request.tools):
+        if isinstance(tool, canonical.Tool) and tool.cache is not None:
+            where = f"{request.name_of('tools')}[{i}].{word}"
+            yield _Mark((_TOOLS, i), where, tool.cache.ttl)
+    for m, message in enumerate(request.messages):
+        for p, part in enumerate(message.parts):
+            if isinstance(part, canonical.ToolResult):
+                for q, inner in enumerate(part.parts):
+                    if inner.cache is not None:
+                        where = f"{_name(message, p)}.content[{q}].{word}"
+                        ttl = inner.cache.ttl
+                        yield _Mark((m, p, q), where, ttl, message.role, inner, part)
+            if isinstance(part, _CARRIERS) and part.cache is not None:
+                where = f"{_name(message, p)}.{word}"
+                yield _Mark((m, p), where, part.cache.ttl, message.role, part)
+
+
+def _name(message: canonical.Message, place: int) -> str:
+    """Return what a part is called, its calls counted apart from the rest."""
+    kind = type(message.parts[place])
+    if kind is not canonical.ToolCall and message.role == "tool":
+        return message.where
+    before = message.parts[:place]
+    calls = sum(type(part) is canonical.ToolCall for part in before)
+    if kind is canonical.ToolCall:
+        return f"{message.where}.tool_calls[{calls}]"
+    thoughts = sum(type(part) is canonical.Reasoning for part in before)
+    return f"{message.where}.content[{place - calls - thoughts}]"
+
+
+def _placed(mark: _Mark, offer: Offer, drop: Drop) -> _Mark | None:
+    """Return the breakpoint where it can stand; None is nowhere."""
+    place: _Place | None = mark.place
+    match mark.part:
+        case None:
+            place = place if offer.tools else None
+        case canonical.ToolCall():
+            place = place if offer.calls else None
+        case canonical.Text(text) if not text.strip():
+            place = None  # it says nothing, and is not sent
+        case canonical.ToolResult(parts=parts) if not offer.results:
+            last = len(parts) - 1
+            place = (*mark.place[:2], last) if offer.nested and parts else None
+        case _ if mark.within is not None and not offer.nested:
+            ends = mark.part is mark.within.parts[-1]
+            place = mark.place[:2] if offer.results and ends else None
+        case _ if mark.role == "assistant":
+            place = place if offer.assistant else None
+        case _:
+            pass
+    if place is None:
+        drop(mark.where)
+        return None
+    return msgspec.structs.replace(mark, place=place)
+
+
+def _at_the_end(
+    request: canonical.Request, offer: Offer, wish: canonical.Caching
+) -> list[_Mark]:
+    """Return the breakpoint that the provider is to set by itself, if there is a place."""
+    where = request.name_of("caching")
+    for m in range(len(request.messages) - 1, -1, -1):
+        message = request.messages[m]
+        for p in range(len(message.parts) - 1, -1, -1):
+            part = message.parts[p]
+            if not isinstance(part, _CARRIERS) or part.cache is not None:
+                if isinstance(part, _CARRIERS):
+                    return []  # the client has set it
+                continue
+            if isinstance(part, canonical.Text) and not part.text.strip():
+                continue
+            mark = _Mark((m, p), where, wish.ttl, message.role, part)
+            placed = _placed(mark, offer, _nothing)
+            if placed is not None:
+                return [placed]
+    return []
+
+
+def _nothing(_: str) -> None:
+    """Report nothing: another place is looked for."""
+
+
+def _ordered(ttls: list[str | None], offer: Offer) -> list[str | None]:
+    """Return the lifetimes with none longer than one before it."""
+    longest = 0
+    ordered: list[str | None] = []
+    name: str | None = None
+    for ttl in reversed(ttls):
+        seconds = SECONDS[ttl or offer.default]
+        if seconds >= longest:
+            longest, name = seconds, ttl
+        ordered.append(name)
+    return ordered[::-1]
+
+
+# ---------------------------------------------------------------- written
+
+
+def _with(
+    request: canonical.Request, caches: Mapping[_Place, canonical.CacheControl]
+) -> canonical.Request:
+    """Return the request with these breakpoints and no others."""
+    replace = msgspec.structs.replace
+    tools = tuple(
+        replace(tool, cache=caches.get((_TOOLS, i)))
+        if isinstance(tool, canonical.Tool)
+        else tool
+        for i, tool in enumerate(request.tools)
+    )
+    messages = tuple(
+        replace(
+            message,
+            parts=tuple(
+                _marked(part, m, p, caches) for p, part in enumerate(message.parts)
+            ),
+        )
+        for m, message in enumerate(request.messages)
+    )
+    return replace(request, tools=tools, messages=messages)
+
+
+def _marked(
+    part: canonical.Part,
+    m: int,
+    p: int,
+    caches: Mapping[_Place, canonical.CacheControl],
+) -> canonical.Part:
+    if not isinstance(part, _CARRIERS):
+        return part
+    cache = caches.get((m, p))
+    if isinstance(part, canonical.ToolResult):
+        inner = tuple(
+            msgspec.structs.replace(one, cache=caches.get((m, p, q)))
+            for q, one in enumerate(part.parts)
+        )
+        return msgspec.structs.replace(part, cache=cache, parts=inner)
+    return msgspec.structs.replace(part, cache=cache)
