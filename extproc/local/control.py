@@ -24,7 +24,8 @@ import uvloop
 from extproc.local.envoy import Admin
 from extproc.local.launch import visible
 from extproc.server.compiled import Overrides
-from extproc.server.control import CannotStart, Control, Options
+from extproc.server.control import Control
+from extproc.server.options import CannotStart, Options
 from extproc.telemetry import logs
 
 T = TypeVar("T")

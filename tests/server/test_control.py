@@ -16,9 +16,10 @@ from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
 from extproc.server import compiled, control as module
 from extproc.server.compiled import Overrides, read_compiled
-from extproc.server.control import CannotStart, Control, Options
+from extproc.server.control import Control
 from extproc.server.keys import hash_key, make_key
 from extproc.server.link import WorkerLink
+from extproc.server.options import CannotStart, Options
 
 GOOD = """
 providers:
