@@ -37,6 +37,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from extproc._pb import ext_proc_pb2 as pb
+from extproc.identity import Accounting
 from extproc.providers import PROVIDERS
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
@@ -45,6 +46,7 @@ from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, FrameType, Setting
 from extproc.server.h2.messages import wrap
 from extproc.server.lean import PROCESS, LeanServer
+from extproc.server.till import make_till
 from tests.casebook import CLIENTS, PROVIDER_FORMATS
 from tests.streams import Stream, stream_of
 
@@ -89,6 +91,7 @@ async def serve(path: str) -> None:
         wall_clock=time.time,
         record=lambda _: None,
         routing=RoutingState(Still()),
+        till=make_till(Accounting(), clock=time.time),
     )
     await LeanServer().start(path, lambda: Call(office))
     await asyncio.Event().wait()

@@ -58,7 +58,7 @@ SSE_HEAD = (
 )
 
 
-def _openai_stream() -> list[bytes]:
+def openai_stream() -> list[bytes]:
     def chunk(delta: object, finish: str | None = None) -> bytes:
         body = {
             "id": "chatcmpl-bench", "object": "chat.completion.chunk",
@@ -80,7 +80,7 @@ def _openai_stream() -> list[bytes]:
     ]
 
 
-def _anthropic_stream() -> list[bytes]:
+def anthropic_stream() -> list[bytes]:
     def event(body: dict[str, object]) -> bytes:
         return b"event: %s\ndata: %s\n\n" % (
             str(body["type"]).encode(),
@@ -118,8 +118,8 @@ def _anthropic_stream() -> list[bytes]:
     ]
 
 
-OPENAI_STREAM = [_chunked(event) for event in _openai_stream()]
-ANTHROPIC_STREAM = [_chunked(event) for event in _anthropic_stream()]
+OPENAI_STREAM = [_chunked(event) for event in openai_stream()]
+ANTHROPIC_STREAM = [_chunked(event) for event in anthropic_stream()]
 END = b"0\r\n\r\n"
 
 
