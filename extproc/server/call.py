@@ -41,6 +41,11 @@ it is all small parts of a translated request; 32 MiB of them take seconds, and 
 does not answer Envoy's PINGs for one second loses all its streams."""
 
 
+LIGHT_BYTES = HEAVY_BYTES // 100
+"""Nobody has to ask how much there is to read in a piece up to here that is not the last:
+a piece of a stream is read by itself, and decompresses to at most a hundred times as much."""
+
+
 Worked = tuple[list[Command], list[bytes]] | events.Admitted | events.Denied
 """What an event led to, and the messages that say it; or the verdict that was awaited."""
 
@@ -136,7 +141,11 @@ class Call:
         if self._more is not None and self._more.done():
             granted, self._more = self._more.result(), None
             exchange.receive(events.ToppedUp(granted), now)
-        if isinstance(event, _BODIES) and exchange.weight(event) > HEAVY_BYTES:
+        if (
+            isinstance(event, _BODIES)
+            and (event.end or len(event.data) > LIGHT_BYTES)
+            and exchange.weight(event) > HEAVY_BYTES
+        ):
             self.work = functools.partial(_work, exchange, event, now)
             return []
         return self._carry_out(exchange.receive(event, now), now)

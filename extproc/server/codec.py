@@ -26,6 +26,7 @@ from extproc.exchange.commands import (
     Respond,
     Route,
 )
+from extproc.runtime import MAX_ATTEMPTS
 
 ATTRIBUTES = "envoy.filters.http.ext_proc"
 """Under this name Envoy sends the attributes that the filter asks for."""
@@ -47,6 +48,9 @@ def decode(message: bytes) -> events.Event:
     """
     request = ProcessingRequest.FromString(message)
     match request.WhichOneof("request"):
+        case "response_body":  # first: a stream has as many as chunks
+            body = request.response_body
+            return events.ResponseBody(body.body, body.end_of_stream)
         case "request_headers":
             sent = request.request_headers
             return events.RequestHeaders(_headers(sent.headers), sent.end_of_stream)
@@ -55,9 +59,6 @@ def decode(message: bytes) -> events.Event:
             return events.RequestBody(body.body, body.end_of_stream)
         case "response_headers":
             return _response_headers(request)
-        case "response_body":
-            body = request.response_body
-            return events.ResponseBody(body.body, body.end_of_stream)
         case "request_trailers":
             return events.RequestTrailers()
         case "response_trailers":
@@ -218,16 +219,32 @@ def _request_chunk(data: bytes, *, end: bool) -> bytes:
     return _chunk(b"\x1a", data, end=end)  # request_body
 
 
+_END = b"\x10\x01"  # end_of_stream
+
+
 def _chunk(kind: bytes, data: bytes, *, end: bool) -> bytes:
-    # Spelled out: this is once a chunk of every stream.
-    last = b"\x10\x01" if end else b""
-    streamed = b"\x0a" + _varint(len(data)) + data + last  # body, end_of_stream
-    size = len(streamed)
-    inner = b"\x1a" + _varint(size)  # body_mutation.streamed_response
-    middle = b"\x1a" + _varint(len(inner) + size)  # response.body_mutation
-    outer = b"\x0a" + _varint(len(middle) + len(inner) + size)  # response
-    total = len(outer) + len(middle) + len(inner) + size
-    return b"".join((kind, _varint(total), outer, middle, inner, streamed))
+    head = _chunk_head(kind, len(data), len(_END) if end else 0)
+    return b"".join((head, data, _END)) if end else head + data
+
+
+@functools.lru_cache(maxsize=4096)
+def _chunk_head(kind: bytes, size: int, behind: int) -> bytes:
+    """Write what stands before a chunk: of most streams' chunks one of a few sizes."""
+    body = b"\x0a" + _varint(size)
+    # Around it body_mutation.streamed_response, response.body_mutation, response, `kind`.
+    levels = ((b"\x1a", body), (b"\x1a", b""), (b"\x0a", b""), (kind, b""))
+    return _around(size + behind, levels)
+
+
+def _around(size: int, levels: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write the heads of nested fields around a content of `size` bytes, unjoined.
+
+    From the inside out: the field's tag, and what stands in it before the next one.
+    """
+    head = b""
+    for tag, before in levels:
+        head = tag + _varint(size + len(before) + len(head)) + before + head
+    return head
 
 
 _ANSWER_TRAILERS = _field(6)
@@ -239,18 +256,31 @@ _PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2
 def _route(route: Route) -> bytes:
     """Write the headers reply that names the chain and carries each rendering."""
     chain = route.chain
+    told = route.id.encode()
     metadata = [
-        _entry("gw", _structure(_entry("id", _text(route.id)))),
-        _priority_groups(tuple(attempt.cluster for attempt in chain)),
+        _id_head(len(told)),
+        told,
+        _priority_groups(tuple([attempt.cluster for attempt in chain])),
     ]
     if route.limits:
-        told = [_entry(name, _text(value)) for name, value in route.limits]
-        metadata.append(_entry(LIMITS, _structure(*told)))
-    for number, attempt in enumerate(chain, 1):
-        metadata += _rendering(f"gw.t{number}", attempt)
+        limits = [_entry(name, _text(value)) for name, value in route.limits]
+        metadata.append(_entry(LIMITS, _structure(*limits)))
+    for key, attempt in zip(_RENDERINGS, chain, strict=False):
+        metadata += _rendering(key, attempt)
     return b"".join(
-        (_route_headers(len(chain) - 1, route.first_byte), *_nested(8, metadata))
+        (
+            _route_headers(len(chain) - 1, route.first_byte),
+            b"\x42",  # dynamic_metadata
+            _varint(sum(map(len, metadata))),
+            *metadata,
+        )
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _id_head(size: int) -> bytes:
+    """Write what stands before the id in the metadata ``gw``."""
+    return _around(size, (*_ENTRY_OF_ID, *_ENTRY_OF_GW))
 
 
 @functools.lru_cache(maxsize=256)
@@ -264,8 +294,8 @@ def _route_headers(retries: int, first_byte: float | None) -> bytes:
     return _field(1, _field(1, _field(2, mutation), _flag(5)))
 
 
-def _rendering(key: str, attempt: Attempt) -> list[bytes]:
-    """Write one rendering in pieces: a body of 32 MiB is not copied at every level."""
+def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
+    """Write one rendering in pieces: a body of 32 MiB is copied once."""
     fixed = _fixed_rendering(
         attempt.path,
         attempt.authority,
@@ -273,20 +303,20 @@ def _rendering(key: str, attempt: Attempt) -> list[bytes]:
         attempt.delete_headers,
         attempt.flags,
     )
-    body = []
-    if not attempt.streams:
-        text = _nested(2, _nested(3, [attempt.body]))
-        body = _nested(1, [_BODY_KEY, *text])
-    value = _nested(2, _nested(5, [fixed, *body]))
-    return _nested(1, [_field(1, key.encode()), *value])
+    around = ((b"\x2a", fixed), (b"\x12", b""), (b"\x0a", key))
+    if attempt.streams:
+        return (_around(0, around),)
+    body = attempt.body
+    return _around(len(body), (*_ENTRY_OF_BODY, *around)), body
 
 
-def _nested(number: int, pieces: list[bytes]) -> list[bytes]:
-    """Put `pieces` into a length-delimited field, unjoined."""
-    return [_varint(number << 3 | 2) + _varint(sum(map(len, pieces))), *pieces]
-
-
-_BODY_KEY = _field(1, b"body")
+# google.protobuf.Struct again, as `_around` has it: a string_value, in the value of an
+# entry, in the entry with this key; then that entry in a struct, in the next entry.
+_ENTRY_OF_BODY = ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"body")))
+_ENTRY_OF_ID = ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"id")))
+_ENTRY_OF_GW = ((b"\x2a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"gw")))
+_RENDERINGS = tuple(_field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
+"""The metadata's keys, by attempt."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -162,13 +162,14 @@ class Calls:
 
     def send(self, stream: Stream, messages: Sequence[bytes]) -> bool:
         """Send or queue messages; return whether there was room for them."""
+        out = self._out
         size = PREFIX_SIZE * len(messages) + sum(map(len, messages))
-        if self._out.queued + size > self._limits.outgoing:
+        if out.queued + size > self._limits.outgoing:
             return False
         if not stream.answered:
             stream.answered = True
-            self._out.write(self._block(END_HEADERS, stream.id, headers.RESPONSE))
-        self._out.send(stream, messages, size)
+            out.write(self._block(END_HEADERS, stream.id, headers.RESPONSE))
+        out.send(stream, messages, size)
         return True
 
     def end(self, stream: Stream, block: bytes) -> None:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from extproc.server.h2 import frames, headers
 from extproc.server.h2.calls import Calls
 from extproc.server.h2.errors import ConnectionFault, ErrorCode, StreamFault
-from extproc.server.h2.events import ConnectionFailed, Event
+from extproc.server.h2.events import ConnectionFailed, Event, MessageReceived
 from extproc.server.h2.floods import Allowance
 from extproc.server.h2.frames import ACK, END_STREAM, FrameType, Setting
 from extproc.server.h2.limits import Limits
+from extproc.server.h2.messages import PREFIX, PREFIX_SIZE
 from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.reader import FrameReader
 from extproc.server.h2.streams import REACTIONS, Reaction, StreamState
@@ -44,6 +45,10 @@ class ServerConnection:
         """Never under the default: no frame can make this window smaller."""
         self._credit = self._window
         """Bytes of all streams that the peer may send."""
+        self._half_window = limits.stream_window // 2
+        """The credit of a stream that is made whole again."""
+        self._whole = min(limits.message, limits.frame)
+        """Longest message that is taken at a glance."""
         self._shutting = self._failed = False
         self._allowance = Allowance(limits)
         self._out = Outgoing()
@@ -181,15 +186,27 @@ class ServerConnection:
     ) -> None:
         # Every byte counts: padding, and what is ignored (section 6.9.1).
         self._take_credit(stop - start)
-        stream = self._calls.streams.get(stream_id)
-        try:
-            # The table says the same of DATA on an open stream; this is most frames.
+        calls = self._calls
+        stream = calls.streams.get(stream_id)
+        if stream is not None and not flags:
+            # Most frames are one whole message on an open stream. They take nothing that
+            # the general way would not do with them too.
+            size = stop - start - PREFIX_SIZE
             if (
-                stream is not None and stream.state is StreamState.OPEN
-            ) or self._accepts(FrameType.DATA, stream_id):
+                0 <= size <= self._whole
+                and PREFIX.unpack_from(buffer, start) == (0, size)
+                and stream.plain
+                and stream.credit - PREFIX_SIZE - size > self._half_window
+            ):
+                stream.credit -= PREFIX_SIZE + size
+                message = buffer[start + PREFIX_SIZE : stop]
+                calls.events.append(MessageReceived(stream_id, message))
+                return
+        try:
+            if self._accepts(FrameType.DATA, stream_id):
                 self._on_body(flags, stream_id, buffer, start, stop)
         except StreamFault as fault:
-            self._calls.reset_for(stream_id, fault)
+            calls.reset_for(stream_id, fault)
 
     def _accepts(self, kind: FrameType, stream_id: int) -> bool:
         """Look up what a frame does; return whether it has its effect.

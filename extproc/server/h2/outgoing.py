@@ -18,7 +18,7 @@ from extproc.server.h2.frames import (
     FrameType,
     rst_stream,
 )
-from extproc.server.h2.messages import PREFIX, wrap
+from extproc.server.h2.messages import PREFIX
 from extproc.server.h2.streams import Stream, StreamState
 
 _DATA = FrameType.DATA.value
@@ -64,8 +64,11 @@ class Outgoing:
         if size <= self.max_frame and size <= self.window and size <= stream.window:
             self.window -= size
             stream.window -= size
-            self._chunks.append(HEAD.pack(size << 8 | _DATA, 0, stream.id))
-            self._chunks.append(wrap(tuple(messages)))
+            chunks = self._chunks
+            chunks.append(HEAD.pack(size << 8 | _DATA, 0, stream.id))
+            for message in messages:
+                chunks.append(PREFIX.pack(0, len(message)))
+                chunks.append(message)
             return
         if stream.pending is None:
             stream.pending = deque()
