@@ -10,6 +10,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/pytest
 
+# How many tests run at once.
+JOBS ?= $(shell nproc)
+ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
 # What the tests need beyond Python, and the Debian package that brings it.
 NODE := $(and $(shell command -v node),$(shell command -v npm))
 
@@ -55,9 +59,9 @@ run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 test: $(VENV)/.dev $(FRAMEWORKS) ## Run every test
 ifeq ($(NODE),)
 	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
-	@$(PYTEST) -q -m "not node" $(ARGS)
+	@$(PYTEST) -q $(ALL) -m "not node" $(ARGS)
 else
-	@$(PYTEST) -q $(ARGS)
+	@$(PYTEST) -q $(ALL) $(ARGS)
 endif
 
 .PHONY: test-budgets
@@ -70,7 +74,7 @@ test-budgets: $(VENV)/.dev ## Prove that money and limits hold; ends with a summ
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev ## Run the tests that need no Envoy
-	@$(PYTEST) -q -m "not envoy and not node" $(ARGS)
+	@$(PYTEST) -q $(ALL) -m "not envoy and not node" $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts

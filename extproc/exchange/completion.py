@@ -16,11 +16,35 @@ Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "canc
 """``canceled``: the client left, or Envoy broke the stream off, before the end."""
 
 
+Admission = Literal["free", "admitted", "leased", "denied", "unavailable"]
+"""``free``: under no limit; ``leased``: by the worker itself, the store being away;
+``unavailable``: refused for want of the store."""
+
+
+class FailedAttempt(
+    msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False
+):
+    """An attempt that another one followed."""
+
+    provider: str
+    """``gen_ai.provider.name``."""
+    cluster: str
+    model: str
+    status: int = 0
+    """0: there was no answer."""
+    retry_after: str | None = None
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one exchange went. Times are seconds."""
 
     id: str
     """``gw.id``: made by the worker, unique; a record that comes twice counts once."""
+    request_id: str | None = None
+    """Envoy's ``x-request-id``, which the client is told too."""
+    traceparent: str | None = None
+    """The request's header, of the W3C; as it came, so not to be trusted."""
+    tracestate: str | None = None
     operation: str
     """``gen_ai.operation.name``, such as ``chat``; ``models`` and ``health`` for ours."""
     started: float
@@ -41,8 +65,9 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``gen_ai.provider.name``."""
     cluster: str | None = None
     attempts: int = 0
-    failed_attempts: tuple[str, ...] = ()
-    """Status and retry-after of each attempt that failed, such as ``429 2``."""
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    attempts_at: tuple[float, ...] = ()
+    """Unix seconds at which each attempt was begun, to the millisecond; 0: not known."""
     skipped: tuple[str, ...] = ()
     """Targets of the chain that could not be asked, as ``provider:why``."""
     streamed: bool = False
@@ -55,7 +80,14 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_bytes: int = 0
     answer_bytes: int = 0
     """As the provider sent them."""
+    chunks: int = 0
+    """Pieces in which the answer's body came here."""
     dropped: tuple[str, ...] = ()
+    admission: Admission = "free"
+    limit: str | None = None
+    """What refused it, as subject and unit: ``key requests``, ``team usd``."""
+    reserved: int | None = None
+    """Nano-dollars that were held at most; None: no budget was asked."""
     cost: int | None = None
     """Nano-dollars; None: nothing was used, or the model has no price."""
     budgets: tuple[tuple[str, int], ...] = ()

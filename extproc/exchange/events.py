@@ -55,6 +55,8 @@ class ResponseHeaders(msgspec.Struct, frozen=True, gc=False):
     attempts: int
     """Who answered: the one of the chain that this counts to; 0 when none was tried."""
     failed: tuple[FailedAttempt, ...] = ()
+    attempts_at: tuple[float, ...] = ()
+    """Unix seconds at which each attempt was begun; 0: not known."""
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):

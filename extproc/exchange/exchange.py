@@ -127,10 +127,13 @@ class Exchange:
         self.deadline = now + self._limits.idle_seconds
         if type(event) in _OF_THE_REQUEST:
             return self._request.receive(event)
-        if self._tally.first_byte is None and type(event) is events.ResponseBody:
-            self._tally.first_byte = now - self._began
-            if self._tally.streamed:
-                self._dispatch.first_byte()
+        if type(event) is events.ResponseBody:
+            tally = self._tally
+            tally.chunks += 1
+            if tally.first_byte is None:
+                tally.first_byte = now - self._began
+                if tally.streamed:
+                    self._dispatch.first_byte()
         elif isinstance(event, events.ResponseHeaders):
             self._dispatch.answered(event)
         commands = half.receive(event)

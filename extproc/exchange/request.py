@@ -112,6 +112,7 @@ class RequestHalf:
         method, path = headers.get(":method", ""), headers.get(":path", "")
         self.operation = operation = find_operation(method, path, headers)
         self._tally.operation = operation.name
+        self._tally.trace(headers)
         if operation.kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
         if operation.kind is Kind.REALTIME:

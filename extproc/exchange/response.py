@@ -38,6 +38,7 @@ from extproc.exchange.commands import (
     Headers,
     Respond,
 )
+from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
@@ -163,10 +164,10 @@ class ResponseHalf:
         tally.status = self._status = event.status
         self._bodiless = event.end or self._request.legs[0].unread
         self._headers = event.headers
-        tally.failed_attempts = tuple(
-            f"{failed.status} {failed.retry_after or '-'}" for failed in event.failed
-        )
+        tally.attempts_at = event.attempts_at
         legs = self._request.legs
+        if event.failed:
+            tally.failed_attempts = tuple(_failed(legs, one) for one in event.failed)
         self.leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
         tally.cluster = leg.target.spec.cluster
         tally.provider = leg.target.provider.name
@@ -400,6 +401,17 @@ class ResponseHalf:
         (State.PASSING, events.ResponseBody): _on_passing,
         (State.PASSING, events.ResponseTrailers): _on_passing_trailers,
     }
+
+
+def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttempt:
+    leg = legs[min(failed.attempt, len(legs)) - 1]
+    return FailedAttempt(
+        leg.target.provider.name,
+        leg.target.spec.cluster,
+        leg.model,
+        failed.status,
+        failed.retry_after,
+    )
 
 
 def _is_json(kind: str) -> bool:

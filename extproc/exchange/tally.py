@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from extproc.exchange.completion import Completion, Outcome
+from collections.abc import Mapping
+
+from extproc.exchange.completion import (
+    Admission,
+    Completion,
+    FailedAttempt,
+    Outcome,
+)
 from extproc.usage import Usage
 
 
@@ -12,6 +19,9 @@ class Tally:
     # Defaults of the class: most of them are never set, and none costs a new exchange.
     operation = "unknown"
     status = 0
+    request_id: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
     key: str | None = None
     original_model: str | None = None
     virtual_model: str | None = None
@@ -20,7 +30,8 @@ class Tally:
     provider: str | None = None
     cluster: str | None = None
     attempts = 0
-    failed_attempts: tuple[str, ...] = ()
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    attempts_at: tuple[float, ...] = ()
     skipped: tuple[str, ...] = ()
     """Targets of the chain that could not be asked, and why."""
     streamed = False
@@ -30,7 +41,11 @@ class Tally:
     first_byte: float | None = None
     request_bytes = 0
     answer_bytes = 0
+    chunks = 0
     dropped: tuple[str, ...] = ()
+    admission: Admission = "free"
+    limit: str | None = None
+    reserved: int | None = None
     cost: int | None = None
     budgets: tuple[tuple[str, int], ...] = ()
     organization: str | None = None
@@ -43,6 +58,13 @@ class Tally:
         self.id = id
         self.started = started
         """Unix seconds."""
+
+    def trace(self, headers: Mapping[str, str]) -> None:
+        """Note by what the request is known elsewhere."""
+        self.request_id = headers.get("x-request-id")
+        if "traceparent" in headers:
+            self.traceparent = headers["traceparent"]
+            self.tracestate = headers.get("tracestate")
 
     def complete(
         self, *, duration: float, outcome: Outcome, error: str | None

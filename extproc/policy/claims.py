@@ -33,6 +33,12 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     subject: str = ""
     """Whose limit it is, such as ``team 'search'``; for the error's text."""
 
+    @property
+    def name(self) -> str:
+        """Which limit this is, without anybody's name: such as ``key requests``."""
+        unit = "usd" if self.counts == "nanos" else self.counts
+        return f"{self.meter.partition('/')[0]} {unit}"
+
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
     """All claims of one request."""

@@ -10,9 +10,11 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from extproc._pb.core_pb2 import HeaderMap, Metadata
+from google.protobuf.struct_pb2 import Value
+
+from extproc._pb.core_pb2 import HeaderMap
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
 from extproc.exchange import events
 from extproc.exchange.commands import (
@@ -82,23 +84,28 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
     headers = _headers(request.response_headers.headers)
     attributes = request.attributes[ATTRIBUTES].fields
     status = headers.get(":status", "0")
-    attempts = attributes["upstream.request_attempt_count"].number_value
+    attempts = int(attributes["upstream.request_attempt_count"].number_value)
+    noted = request.metadata_context.filter_metadata[ATTEMPTS].fields
     return events.ResponseHeaders(
         status=int(status) if status.isdecimal() else 0,
         headers=headers,
         end=request.response_headers.end_of_stream,
         details=attributes["response.code_details"].string_value,
-        attempts=int(attempts),
-        failed=_failed_attempts(request.metadata_context, int(attempts)),
+        attempts=attempts,
+        failed=_failed_attempts(noted, attempts),
+        attempts_at=tuple(
+            [_seconds(noted[f"t{n}"].string_value) for n in range(1, attempts + 1)]
+        ),
     )
 
 
+def _seconds(milliseconds: str) -> float:
+    return int(milliseconds) / 1000 if milliseconds.isdecimal() else 0.0
+
+
 def _failed_attempts(
-    metadata: Metadata, attempts: int
+    noted: Mapping[str, Value], attempts: int
 ) -> tuple[events.FailedAttempt, ...]:
-    if attempts < 2:
-        return ()
-    noted = metadata.filter_metadata[ATTEMPTS].fields
     failed = []
     for attempt in range(1, attempts):
         # A connection that was refused leaves no note.

@@ -142,9 +142,8 @@ class Metrics:
         if completion.attempts:
             self._attempts.labels(completion.operation).inc(completion.attempts)
         for attempt in completion.failed_attempts:
-            status = attempt.partition(" ")[0]
-            known = re.fullmatch(r"[1-5]\d\d", status)
-            self._failed.labels(status if known else NOBODY).inc()
+            status = str(attempt.status) if attempt.status else NOBODY
+            self._failed.labels(status).inc()
         if completion.dropped:
             self._dropped.labels(provider).inc(len(completion.dropped))
         if completion.estimated:

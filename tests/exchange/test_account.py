@@ -208,6 +208,15 @@ REFUSALS: dict[str, Any] = {
 }  # fmt: skip
 
 
+LIMITS = {
+    "requests": "key requests",
+    "tokens": "key total_tokens",
+    "concurrency": "key running",
+    "held money": "key usd",
+    "spent money": "key usd",
+}
+
+
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_refusal_names_the_limit_and_when_to_ask_again(case):
     limits, denied, (status, code, kind), text = REFUSALS[case]
@@ -230,6 +239,10 @@ def test_a_refusal_names_the_limit_and_when_to_ask_again(case):
         "gateway_error" if case == "no store" else "client_error",
         None,
     )
+    assert (record.admission, record.limit) == (
+        ("unavailable", None) if case == "no store" else ("denied", LIMITS[case])
+    )
+    assert record.reserved is None
 
 
 def test_a_refusal_of_anthropics_dialect_is_a_rate_limit_error():
@@ -483,6 +496,9 @@ def test_a_soft_stream_reserves_more_as_it_runs_and_before_it_has_to():
     # Refused, and not a key that has its streams cut: it runs on.
     ex.receive(events.ToppedUp(granted=False), 1.7)
     assert len(ex.receive(events.ResponseBody(words(900), end=False), 1.8)) == 1
+    _, record = settled(ex.receive(events.ResponseBody(b"", end=True), 1.9))
+    assert record.admission == "admitted"
+    assert record.reserved == claims(commands)[0].amount + 300 * 8_000
 
 
 def test_a_hard_budget_has_reserved_for_all_there_can_be():

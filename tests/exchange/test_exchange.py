@@ -20,6 +20,7 @@ from extproc.exchange.commands import (
     Respond,
     Route,
 )
+from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.exchange import Exchange
 from extproc.runtime import Grant, Limits, ModelSpec, Runtime, Snapshot, TargetSpec
 from extproc.usage import Usage
@@ -343,14 +344,33 @@ def test_the_attempt_that_answered_says_how_the_answer_is_read():
     assert [attempt.cluster for attempt in route.chain] == ["openai", "anthropic"]
     assert "anthropic-version" in route.chain[0].delete_headers
     failed = (events.FailedAttempt(1, 429, "2"),)
-    ex.receive(answered(attempts=2, failed=failed), 101.0)
+    ex.receive(answered(attempts=2, failed=failed, attempts_at=(9.5, 9.75)), 101.0)
     commands = ex.receive(
         events.ResponseBody(json.dumps(MESSAGE).encode(), end=True), 102.0
     )
     assert json.loads(commands[1].data)["object"] == "chat.completion"
     record = completion(commands)
     assert (record.provider, record.attempts) == ("anthropic", 2)
-    assert record.failed_attempts == ("429 2",)
+    assert record.failed_attempts == (
+        FailedAttempt("openai", "openai", "both", 429, "2"),
+    )
+    assert (record.attempts_at, record.chunks) == ((9.5, 9.75), 1)
+
+
+def test_a_record_has_the_ids_by_which_others_know_the_request():
+    """The client's own, of the W3C, and Envoy's."""
+    ex, _ = ask(
+        chat(),
+        x_request_id="5a1c",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        tracestate="congo=t61rcWkgMzE",
+    )
+    record = completion(ex.receive(events.Closed(), 101.0))
+    assert record.request_id == "5a1c"
+    assert record.traceparent == (
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    )
+    assert record.tracestate == "congo=t61rcWkgMzE"
 
 
 def test_a_target_that_cannot_say_the_request_is_left_out_of_the_chain():

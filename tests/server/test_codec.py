@@ -184,7 +184,7 @@ def test_response_headers_say_who_answered_and_what_failed_before():
     )
     request.attributes["envoy.filters.http.ext_proc"].CopyFrom(attributes)
     noted = struct_pb2.Struct()
-    noted.update({"n": "3", "a2": "429 17"})
+    noted.update({"n": "3", "t1": "1500", "a2": "429 17", "t3": "2750"})
     request.metadata_context.filter_metadata["gw.att"].CopyFrom(noted)
 
     assert decode(request.SerializeToString()) == events.ResponseHeaders(
@@ -197,6 +197,7 @@ def test_response_headers_say_who_answered_and_what_failed_before():
             events.FailedAttempt(1, 0, None),  # refused: it leaves no note
             events.FailedAttempt(2, 429, "17"),
         ),
+        attempts_at=(1.5, 0.0, 2.75),
     )
 
 

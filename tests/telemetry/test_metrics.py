@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from extproc.exchange.completion import Completion
+from extproc.exchange.completion import Completion, FailedAttempt
 from extproc.runtime import ModelSpec, Snapshot, TargetSpec
 from extproc.telemetry import semconv
 from extproc.telemetry.metrics import MAX_RESPONSE_MODELS, Metrics
@@ -156,7 +156,10 @@ def test_attempts_and_what_was_dropped_are_counted(metrics: Metrics) -> None:
         [
             completion(
                 attempts=3,
-                failed_attempts=("429 2", "refused"),
+                failed_attempts=(
+                    FailedAttempt("openai", "p", "gpt-4o", 429, "2"),
+                    FailedAttempt("openai", "p", "gpt-4o"),
+                ),
                 dropped=("logit_bias", "seed"),
                 estimated=True,
             )

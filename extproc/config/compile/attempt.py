@@ -60,6 +60,7 @@ function envoy_on_request(h)
     end
   end
   dm:set("gw.att", "n", n)
+  dm:set("gw.att", "t" .. n, h:timestamp())
   for _, k in ipairs(credentials) do hd:remove(k) end
   if t == nil then return end
   hd:replace(":path", t["path"])
@@ -103,7 +104,7 @@ end
 """The rendering of attempt n is the metadata ``gw.t<n>``: path, host, headers to delete
 and to set, body (without one the client's own streams through), and the letters of
 `extproc.exchange.arm`. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``,
-missing when there was no answer.
+missing when there was no answer, and ``t<n>``, the Unix milliseconds of its beginning.
 
 ``x-gw-retry`` forces the next attempt, ``x-envoy-ratelimited`` forbids it; neither reaches
 a client.

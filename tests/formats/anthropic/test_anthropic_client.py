@@ -266,7 +266,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize(("said", "fields"), FIELDS, ids=str)
+@pytest.mark.parametrize(
+    ("said", "fields"), [pytest.param(*case, id=str(case[0])) for case in FIELDS]
+)
 def test_every_field_is_read(said, fields):
     request = read(**said)
     assert {n: plain(getattr(request, n)) for n in fields} == plain(fields)

@@ -1,0 +1,105 @@
+"""The limits that a request is under, and what it claims of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from extproc.errors import Forbidden
+from extproc.exchange.forecast import Forecast
+from extproc.exchange.render import Leg
+from extproc.identity import Grant, Kind
+from extproc.policy.claims import Claim
+from extproc.policy.meters import Calendar, Meters, meters_of
+from extproc.runtime import Runtime
+
+
+def find_meters(
+    runtime: Runtime, grant: Grant, *, end_user: str, model: str
+) -> list[Meters]:
+    """Return the limits that are known before a target is chosen, the widest first."""
+    out = meters_on(runtime, "global", "")
+    if grant.organization is not None:
+        out += meters_on(runtime, "organization", grant.organization)
+    if grant.team is not None:
+        out += meters_on(runtime, "team", grant.team)
+    if grant.user is not None:
+        out += meters_on(runtime, "user", grant.user)
+    if grant.allowance:
+        out.append(meters_of("key", grant.id, grant.allowance))
+    if end_user:
+        out += meters_on(runtime, "end_user", end_user)
+    return out + meters_on(runtime, "model", model)
+
+
+def meters_on(runtime: Runtime, kind: Kind, name: str) -> list[Meters]:
+    """Return the limits of one subject, if it has any."""
+    subject = runtime.subject(kind, name)
+    if subject is None or not subject.allowance:
+        return []
+    return [meters_of(kind, name, subject.allowance)]
+
+
+def claim_rates(meters: Iterable[Meters], forecast: Forecast) -> list[Claim]:
+    """Return what is claimed of rate limits and of concurrency.
+
+    A token limit is never asked for more than it has while the prompt alone would fit.
+    """
+    claims = []
+    for subject in meters:
+        for limit in subject.limits:
+            if limit.counts in {"requests", "running"}:
+                amount = 1
+            else:
+                amount = min(limit.limit, forecast.tokens(limit.counts))
+                amount = max(amount, forecast.prompt_of(limit.counts))
+            claims.append(
+                Claim(
+                    limit.meter, limit.counts, limit.limit, amount,
+                    seconds=limit.seconds, subject=limit.subject,
+                )
+            )  # fmt: skip
+    return claims
+
+
+def claim_money(
+    meters: Iterable[Meters],
+    forecast: Forecast,
+    legs: Iterable[Leg],
+    *,
+    runtime: Runtime,
+    calendar: Calendar,
+    now: float,
+) -> list[Claim]:
+    """Return what is claimed of budgets, at the dearest price of the chain `legs`.
+
+    Raises:
+        Forbidden: a model has no price, and the configuration refuses it then.
+    """
+    purses = [purse for subject in meters for purse in subject.purses]
+    if not purses:
+        return []
+    refuse = runtime.accounting.unpriced == "refuse" and forecast.counts
+    usual = most = 0
+    for leg in legs:
+        price = forecast.price(leg)
+        if price is not None:
+            usual = max(usual, forecast.usual(price))
+            most = max(most, forecast.most(price, leg))
+        elif refuse:
+            raise Forbidden(
+                f"The model {leg.model!r} has no price and may not be used where there "
+                "is a budget.",
+                code="model_not_priced",
+                param="model",
+            )
+    claims = []
+    for purse in purses:
+        start, end = calendar.period(purse.budget, runtime.zones, now)
+        hard = purse.budget.hard and not forecast.cuts
+        claims.append(
+            Claim(
+                f"{purse.meter}{start}", "nanos", purse.budget.nanos,
+                most if hard else usual, ends=end, subject=purse.subject,
+            )
+        )  # fmt: skip
+    return claims
