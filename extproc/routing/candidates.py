@@ -173,10 +173,12 @@ def _full(candidate: Candidate, demand: Demand, now: float) -> Passed | None:
     if place.max_concurrency is not None and health.load >= place.max_concurrency:
         return Passed(target, Why.BUSY, "concurrency", 1.0)
     limit = place.requests_per_minute
-    if limit is not None and health.requests.total(now) >= limit:
+    if limit is not None and health.requests_a_minute(now) >= limit:
         return Passed(target, Why.LIMITED, "requests_per_minute", BUCKET_SECONDS)
     limit = place.tokens_per_minute
-    if limit is not None and (health.tokens.total(now) + demand.input_tokens > limit):
+    if limit is not None and (
+        health.tokens_a_minute(now) + demand.input_tokens > limit
+    ):
         return Passed(target, Why.LIMITED, "tokens_per_minute", BUCKET_SECONDS)
     return None
 

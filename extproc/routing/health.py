@@ -14,6 +14,8 @@ import enum
 import math
 from collections.abc import Hashable
 
+import msgspec
+
 from extproc.deployment import RoutingNumbers
 
 SMOOTHING = 0.2
@@ -41,6 +43,18 @@ class Phase(enum.IntEnum):
     """Asked only when nothing else is left."""
     LIMITED = enum.auto()
     """It said when to come back: not asked before."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What one worker has sent to a deployment."""
+
+    in_flight: int = 0
+    requests: int = 0
+    """In the last minute."""
+    tokens: int = 0
+
+
+IDLE = Load()
 
 
 class Window:
@@ -82,8 +96,8 @@ class Health:
     def __init__(self, id: str) -> None:  # noqa: A002  cluster/model
         self.id = id
         self.in_flight: set[Hashable] = set()
-        self.remote = 0
-        """In flight at the other workers, as they said last."""
+        self.remote = IDLE
+        """At all other workers, as they said last."""
         self.first_byte: float | None = None
         """Seconds to the first byte of a stream, averaged."""
         self.total: float | None = None
@@ -108,7 +122,15 @@ class Health:
     @property
     def load(self) -> int:
         """Requests in flight, at all workers."""
-        return len(self.in_flight) + self.remote
+        return len(self.in_flight) + self.remote.in_flight
+
+    def requests_a_minute(self, now: float) -> int:
+        """Return what it was sent in the last minute, by all workers."""
+        return self.requests.total(now) + self.remote.requests
+
+    def tokens_a_minute(self, now: float) -> int:
+        """Return what it has used in the last minute, for all workers."""
+        return self.tokens.total(now) + self.remote.tokens
 
     def phase(self, now: float) -> Phase:
         """Say whether it is asked."""
@@ -190,9 +212,9 @@ class Health:
         """Return how much of its limits is used: 1 is all of one of them."""
         shares = [0.0]
         if requests_per_minute is not None:
-            shares.append(self.requests.total(now) / requests_per_minute)
+            shares.append(self.requests_a_minute(now) / requests_per_minute)
         if tokens_per_minute is not None:
-            shares.append(self.tokens.total(now) / tokens_per_minute)
+            shares.append(self.tokens_a_minute(now) / tokens_per_minute)
         return max(shares)
 
     def score(self, now: float, numbers: RoutingNumbers, cap: int | None = None) -> int:

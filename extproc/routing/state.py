@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from extproc.deployment import RoutingNumbers
-from extproc.routing.health import Health, Phase
+from extproc.routing.health import Health, Load, Phase
 from extproc.routing.retry import RetryShare
 
 MAX_DEPLOYMENTS = 10_000
@@ -45,6 +45,8 @@ class Bench(msgspec.Struct):
     until: float
     credential: str
     """Another one in its place is tried at once."""
+    borrowed: bool = False
+    """Another worker's experience, not our own."""
 
 
 class LiveDeployment(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,7 +96,7 @@ class RoutingState:
         """Called when a cooldown has begun: the other workers should know."""
         self._deployments: dict[str, Health] = {}
         self._benches: dict[str, Bench] = {}
-        self._told: dict[str, dict[str, int]] = {}
+        self._told: dict[str, dict[str, Load]] = {}
 
     def health(self, id: str) -> Health:  # noqa: A002  cluster/model
         """Return the deployment `id`, a new one if nothing is known of it."""
@@ -138,7 +140,7 @@ class RoutingState:
         benches = [
             LiveBench(cluster, bench.credential, bench.until - now)
             for cluster, bench in tuple(self._benches.items())
-            if bench.until > now
+            if bench.until > now and not bench.borrowed
         ]
         return deployments, benches
 
@@ -150,10 +152,10 @@ class RoutingState:
         now: float,
     ) -> None:
         """Take in what another worker said; what it does not name is idle there."""
-        loads: dict[str, int] = {}
+        loads: dict[str, Load] = {}
         for told in deployments:
-            if told.in_flight:
-                loads[told.id] = told.in_flight
+            if told.in_flight or told.requests or told.tokens:
+                loads[told.id] = Load(told.in_flight, told.requests, told.tokens)
             if told.cooling > 0:
                 self.health(told.id).borrow(
                     seconds=told.cooling, hard=told.hard, reason=told.reason, now=now
@@ -162,18 +164,28 @@ class RoutingState:
         if loads:
             self._told[peer] = loads
         for id_ in before.keys() | loads.keys():
-            self.health(id_).remote = sum(
-                loads.get(id_, 0) for loads in self._told.values()
-            )
+            self._sum_up(id_)
         for bench in benches:
             until = now + bench.seconds
             known = self._benches.get(bench.cluster)
-            if known is None or known.credential != bench.credential:
-                self._benches[bench.cluster] = Bench(until, bench.credential)
+            if (
+                known is None
+                or known.credential != bench.credential
+                or known.until < until
+            ):
+                self._benches[bench.cluster] = Bench(until, bench.credential, True)
 
     def forget_peer(self, peer: str) -> None:
         """Let go of the requests of a worker that is gone."""
         self.learn(peer, (), (), 0.0)
+
+    def _sum_up(self, id_: str) -> None:
+        known = [loads[id_] for loads in self._told.values() if id_ in loads]
+        self.health(id_).remote = Load(
+            sum(load.in_flight for load in known),
+            sum(load.requests for load in known),
+            sum(load.tokens for load in known),
+        )
 
     def _forget(self) -> None:
         idle = [id_ for id_, health in self._deployments.items() if not health.load]

@@ -81,6 +81,7 @@ class WorkerLink:
         on_snapshot: Callable[[Snapshot], None],
         *,
         name: str = "worker",
+        id: str = "",  # noqa: A002  of the worker
         max_kept: int = MAX_KEPT_RECORDS,
         live: Callable[[], Live] = Live,
         on_others: Callable[[Others], None] = lambda _: None,
@@ -94,6 +95,7 @@ class WorkerLink:
         self._path = path
         self._on_snapshot = on_snapshot
         self._name = name
+        self._id = id
         self._max_kept = max_kept
         self._kept: deque[msgspec.Raw] = deque()
         self._first = 0  # the sequence of _kept[0]
@@ -153,7 +155,7 @@ class WorkerLink:
     async def _converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        writer.write(frame(Hello(os.getpid(), self._name)))
+        writer.write(frame(Hello(os.getpid(), self._name, self._id)))
         self._writer = writer
         self._connection.set()
         try:
@@ -232,6 +234,7 @@ class Peer:
 
     pid: int
     name: str
+    id: str = ""
     generation: int = -1
     """The last one that it applied; -1 before the first."""
     refused: str | None = None
@@ -394,7 +397,7 @@ class ControlLink:
         peer.live = live
         for other in self.peers:
             if other is not peer:
-                name = f"{peer.name}.{peer.pid}"
+                name = peer.id or f"{peer.name}.{peer.pid}"
                 other.others[name] = Others(name, live)
                 other.news.set()
 
@@ -407,7 +410,7 @@ async def _introduced(reader: asyncio.StreamReader) -> Peer:
     hello = from_worker.decode(await read_frame(reader))
     if not isinstance(hello, Hello):
         raise msgspec.DecodeError(f"{type(hello).__name__} before Hello")
-    return Peer(hello.pid, hello.name)
+    return Peer(hello.pid, hello.name, hello.id)
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

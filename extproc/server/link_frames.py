@@ -26,6 +26,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     pid: int
     name: str
+    id: str = ""
+    """No other worker's, on any node; by it the others are told of this one."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

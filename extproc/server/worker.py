@@ -30,6 +30,7 @@ import uvloop
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
+from extproc.server.fleet import Fleet, make_fleet
 from extproc.server.lean import LeanServer
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
@@ -48,9 +49,8 @@ FLUSH_SECONDS = 2.0
 """How long the last records may take to reach control."""
 
 
-def make_id_factory() -> Callable[[], str]:
-    """Return a maker of ids that no other worker makes: random once, then counted."""
-    prefix = os.urandom(8).hex()
+def make_id_factory(prefix: str) -> Callable[[], str]:
+    """Return a maker of ids that no other worker makes, for `prefix` is its own."""
     numbers = itertools.count(1)
     return lambda: f"gw-{prefix}-{next(numbers):x}"
 
@@ -63,13 +63,16 @@ class Worker:
         self._office: Office | None = None
         self._ready = asyncio.Event()
         self._draining = False
-        self._new_id = make_id_factory()
+        self._id = os.urandom(8).hex()
+        self._new_id = make_id_factory(self._id)
+        self._fleet: Fleet | None = None
         self._link = WorkerLink(
             options.control,
             self._apply,
             name=Path(options.socket or "tcp").stem,
+            id=self._id,
             live=self._live,
-            on_others=self._learn,
+            on_others=self._learn_near,
             on_balances=self._seed,
         )
         self._balances = (
@@ -113,7 +116,9 @@ class Worker:
         gc.freeze()
         till = self._till()
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(till.run())
+            running = [tasks.create_task(till.run())]
+            if self._fleet is not None:
+                running.append(tasks.create_task(self._fleet.run()))
             await stop.wait()
             self._draining = True
             await edge.drain(GRACE_SECONDS)
@@ -121,7 +126,8 @@ class Worker:
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await till.flushed()
                     await self._link.flushed()
-            running.cancel()
+            for task in running:
+                task.cancel()
 
     def _till(self) -> Till:
         assert self._office is not None, "serving began without a snapshot"  # noqa: S101
@@ -165,7 +171,7 @@ class Worker:
                 routing=RoutingState(
                     random.Random(),  # noqa: S311  spreads load
                     runtime.routing,
-                    on_change=self._link.tell,
+                    on_change=self._tell,
                 ),
                 till=make_till(
                     runtime.accounting,
@@ -173,6 +179,13 @@ class Worker:
                 ),
             )
             self._seed(self._balances)
+            self._fleet = make_fleet(
+                runtime.accounting.store,
+                id=self._id,
+                live=self._live,
+                learn=self._learn,
+                linked=lambda: self._link.connected,
+            )
         else:
             if runtime.accounting.store != self._office.runtime.accounting.store:
                 log.warning("the change of accounting.store waits for a restart")
@@ -198,10 +211,22 @@ class Worker:
         else:
             self._office.till.seed(balances)
 
-    def _learn(self, others: Others) -> None:
+    def _tell(self) -> None:
+        """Let all other workers know at once what has changed."""
+        self._link.tell()
+        if self._fleet is not None:
+            self._fleet.tell()
+
+    def _learn_near(self, others: Others) -> None:
+        """Take in what a worker of this node says."""
+        if self._fleet is not None:
+            self._fleet.near.add(others.peer)
+        self._learn(others.peer, others.live)
+
+    def _learn(self, peer: str, live: Live) -> None:
         if self._office is not None:
-            live, now = others.live, asyncio.get_running_loop().time()
-            self._office.routing.learn(others.peer, live.deployments, live.benches, now)
+            now = asyncio.get_running_loop().time()
+            self._office.routing.learn(peer, live.deployments, live.benches, now)
 
 
 def read_snapshot(path: Path | None) -> Snapshot | None:

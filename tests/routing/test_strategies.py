@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from extproc.deployment import STRATEGIES
 from extproc.identity import NANOS
 from extproc.pricing import Level, Price, PriceRow
+from extproc.routing.health import Load
 from extproc.routing.strategies import ORDERS
 from tests.routing.world import World, demand, target
 
@@ -105,7 +106,7 @@ def test_least_busy_takes_the_fewest_in_flight_at_all_workers():
     assert [len(world.health(n).in_flight) for n in "abc"] == [2, 2, 2]
     tickets[0].end(world.now)
     assert world.chain()[0] == tickets[0]._picks[0].candidate.target.spec.cluster
-    world.health("a").remote = world.health("b").remote = 5
+    world.health("a").remote = world.health("b").remote = Load(5)
     assert firsts(world, 3) == ["c"] * 3
 
 

@@ -43,7 +43,8 @@ def test_a_worker_loads_nothing_heavy():
 
 
 def test_ids_are_unique_across_workers():
-    ids = {make() for _ in range(3) for make in [worker.make_id_factory()] * 2}
+    makers = [worker.make_id_factory(prefix) for prefix in ("ab", "cd")]
+    ids = {make() for _ in range(3) for make in makers}
     assert len(ids) == 6
 
 
