@@ -386,6 +386,7 @@ def _compiled(
     """Compile a file or the environment, for an Envoy that finds things in `folder`."""
     from extproc.config.build import build  # noqa: PLC0415
     from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
+    from extproc.server.envoy_log import LOG_SOCKET  # noqa: PLC0415
     from extproc.server.keys import read_grants  # noqa: PLC0415
 
     config = _loaded(file)
@@ -394,6 +395,7 @@ def _compiled(
         admin=folder / "admin.sock",
         workers=tuple(folder / f"w{i}.sock" for i in range(config.workers)),
         ca_bundle=ca_bundle,
+        log_service=folder / LOG_SOCKET,
     )
     grants = read_grants(folder, os.environ)
     snapshot = build(config, grants=grants, generation=1, created=0)

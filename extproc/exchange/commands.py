@@ -43,6 +43,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """Seconds that each attempt has until its answer's headers; None: as the route says."""
     limits: Headers = ()
     """What the client is told of its limits; Envoy adds them to whatever is answered."""
+    slip: str = ""
+    """See `extproc.exchange.slip`."""
 
 
 class RequestChunk(msgspec.Struct, frozen=True, gc=False):

@@ -16,12 +16,18 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.tally import Tally
 
+LOCAL = "local_reply"
+"""The operation of an exchange that began with the answer. No request has come here, so
+Envoy's access log is what counts it: see `extproc.telemetry.confirm`."""
+
 
 class LocalReply:
     """Passes one of Envoy's own answers; has the face of a response half."""
 
     def __init__(self, event: events.ResponseHeaders, tally: Tally) -> None:
         tally.status = event.status
+        if tally.request_id is None:
+            tally.operation = LOCAL
         self.done = False
         self.error: GatewayError | None = ClientError(
             "Envoy answered before the request was whole.",

@@ -43,6 +43,7 @@ from extproc.exchange.operations import (
     unknown_url,
 )
 from extproc.exchange.render import Asked, Leg, render
+from extproc.exchange.slip import write_slip
 from extproc.exchange.tally import Tally
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, read_members
@@ -255,7 +256,9 @@ class RequestHalf:
         legs = self.legs
         self._dispatch.send(legs)
         first_byte = longest_first_byte(legs)
-        route = Route(self._tally.id, arm(legs), first_byte, self._account.headers)
+        slip = write_slip(self._tally, legs, self._account.admission)
+        told = self._account.headers
+        route = Route(self._tally.id, arm(legs), first_byte, told, slip)
         if self._form is not None:
             self.state = State.FORM
             return [route, self._form.release()]

@@ -63,8 +63,8 @@ class Tally:
         """Note by what the request is known elsewhere."""
         self.request_id = headers.get("x-request-id")
         if "traceparent" in headers:
-            self.traceparent = headers["traceparent"]
-            self.tracestate = headers.get("tracestate")
+            self.traceparent = _ascii(headers["traceparent"])
+            self.tracestate = _ascii(headers.get("tracestate"))
 
     def complete(
         self, *, duration: float, outcome: Outcome, error: str | None
@@ -72,3 +72,10 @@ class Tally:
         """Close the books."""
         said = {"operation": self.operation, "status": self.status, **vars(self)}
         return Completion(duration=duration, outcome=outcome, error=error, **said)
+
+
+def _ascii(value: str | None) -> str | None:
+    """Return a header's value if it is what the W3C lets it be, which bounds its length."""
+    if value is None or len(value) > 512 or not value.isascii():
+        return None
+    return value

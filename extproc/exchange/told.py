@@ -56,7 +56,11 @@ def read_end_user(asked: Asked) -> str:
             pass
         else:
             named = said.user_id
-    return (named or asked.headers.get(END_USER_HEADER, ""))[:256]
+    if named is None:
+        # Header values are any bytes, and what is kept of them must be text.
+        raw = asked.headers.get(END_USER_HEADER, "")
+        named = raw if raw.isascii() else raw.encode("utf-8", "replace").decode()
+    return named[:256]
 
 
 class _Metadata(msgspec.Struct, frozen=True):

@@ -94,13 +94,9 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
         attempts=attempts,
         failed=_failed_attempts(noted, attempts),
         attempts_at=tuple(
-            [_seconds(noted[f"t{n}"].string_value) for n in range(1, attempts + 1)]
+            [noted[f"t{n}"].number_value / 1000 for n in range(1, attempts + 1)]
         ),
     )
-
-
-def _seconds(milliseconds: str) -> float:
-    return int(milliseconds) / 1000 if milliseconds.isdecimal() else 0.0
 
 
 def _failed_attempts(
@@ -263,10 +259,8 @@ _PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2
 def _route(route: Route) -> bytes:
     """Write the headers reply that names the chain and carries each rendering."""
     chain = route.chain
-    told = route.id.encode()
     metadata = [
-        _id_head(len(told)),
-        told,
+        *_about(route),
         _priority_groups(tuple([attempt.cluster for attempt in chain])),
     ]
     if route.limits:
@@ -284,10 +278,18 @@ def _route(route: Route) -> bytes:
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _id_head(size: int) -> bytes:
-    """Write what stands before the id in the metadata ``gw``."""
-    return _around(size, (*_ENTRY_OF_ID, *_ENTRY_OF_GW))
+def _about(route: Route) -> tuple[bytes, ...]:
+    """Write the metadata ``gw``, in pieces."""
+    id_, slip = route.id.encode(), route.slip.encode()
+    before_id, before_slip = _head(b"id", len(id_)), _head(b"slip", len(slip))
+    size = len(before_id) + len(id_) + len(before_slip) + len(slip)
+    return _around(size, _ENTRY_OF_GW), before_id, id_, before_slip, slip
+
+
+@functools.lru_cache(maxsize=2048)
+def _head(name: bytes, size: int) -> bytes:
+    """Write what stands before a text of `size` bytes, an entry of a struct."""
+    return _around(size, ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, name))))
 
 
 @functools.lru_cache(maxsize=256)
@@ -320,7 +322,6 @@ def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
 # google.protobuf.Struct again, as `_around` has it: a string_value, in the value of an
 # entry, in the entry with this key; then that entry in a struct, in the next entry.
 _ENTRY_OF_BODY = ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"body")))
-_ENTRY_OF_ID = ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"id")))
 _ENTRY_OF_GW = ((b"\x2a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"gw")))
 _RENDERINGS = tuple(_field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
 """The metadata's keys, by attempt."""

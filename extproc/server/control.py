@@ -24,7 +24,6 @@ from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.identities import Identities
 from extproc.server.intake import Intake
 from extproc.server.keys import write_private
-from extproc.server.link import ControlLink
 from extproc.server.options import CannotStart, Options
 from extproc.server.registry import Registry, open_database
 from extproc.server.rollout import Envoy, Rollout
@@ -76,16 +75,14 @@ class Control:
         self.metrics.registry.register(DeploymentCollector(self._deployments))
         self._registry = Registry(open_database(options.state, environ), options.state)
         self.intake = Intake(
-            options.state,
+            state=options.state,
+            run=options.run,
             metrics=self.metrics,
             books=self._registry.books,
             wall_clock=wall_clock,
+            stats=envoy.stats,
         )
-        self.link = ControlLink(
-            options.run / "control.sock",
-            self.intake.take,
-            balances=lambda: self.intake.ledger.balances,
-        )
+        self.link = self.intake.link
         writing = asyncio.Lock()
         tokens = TokenMetrics(self.metrics.registry)
         self._identities = Identities(
@@ -144,6 +141,7 @@ class Control:
                 tasks.create_task(http.run(sock))
                 serving = [
                     tasks.create_task(self.link.run()),
+                    tasks.create_task(self.intake.envoy_log.run()),
                     tasks.create_task(self.intake.alerts.run()),
                     tasks.create_task(self._watch(seen)),
                     tasks.create_task(self._registry.run(self._entries_changed)),
@@ -169,7 +167,8 @@ class Control:
     def _publish(self) -> None:
         snapshot = self.serving.snapshot
         if snapshot is not None:
-            self.intake.configure(snapshot, self.serving.config)
+            serving = self.serving
+            self.intake.configure(snapshot, serving.runtime, serving.config)
             self.link.publish(snapshot)
 
     def _admin(self) -> ASGIApp:

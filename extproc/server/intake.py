@@ -1,46 +1,97 @@
-"""What becomes of the workers' completion records: metrics, the ledger, alerts, the books."""
+"""What control does with each record: counts it, charges it, files it, tells of it.
+
+Records come from the workers; what no worker lived or was asked to record comes from
+Envoy's access log (`extproc.telemetry.confirm`). Each counts once, by its id.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from extproc.config.schema import Config
 from extproc.exchange.completion import Completion
-from extproc.runtime import Snapshot
+from extproc.exchange.local_reply import LOCAL
+from extproc.pricing import cost
+from extproc.runtime import Runtime, Snapshot, TargetSpec
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
+from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
 from extproc.server.ledger import LEDGER_FILE, Ledger
+from extproc.server.link import ControlLink
+from extproc.telemetry.confirm import Confirmations
 from extproc.telemetry.metrics import Metrics
+from extproc.usage import Usage
 
 log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Takes each record once.
+    """Between the link to the workers and all that is made of records.
 
     Attributes:
-        ledger: what is charged to each budget; on disk.
-        alerts: what somebody asked to be told of.
+        alerts: what budgets have reached.
+        envoy_log: what Envoy says.
+        ledger: what is charged to each budget.
+        link: to the workers.
     """
 
     def __init__(
         self,
-        state: Path,
         *,
+        state: Path,
+        run: Path,
         metrics: Metrics,
         books: Books,
         wall_clock: Callable[[], float],
+        stats: Callable[[str], Awaitable[dict[str, int]]],
     ) -> None:
-        """Go on with the ledger in the folder `state`."""
-        self.ledger = Ledger(state / LEDGER_FILE, clock=wall_clock)
+        """`state` is the folder of what lasts, `run` that of the sockets."""
         self.alerts = Alerts()
+        self.ledger = Ledger(state / LEDGER_FILE, clock=wall_clock)
+        self.link = ControlLink(
+            run / "control.sock",
+            self._recorded,
+            balances=lambda: self.ledger.balances,
+        )
+        self.envoy_log = EnvoyLog(
+            run / LOG_SOCKET,
+            Confirmations(clock=wall_clock, alive=self.link.alive, price=self._price),
+            settle=self._settled,
+            stats=stats,
+        )
         self._metrics = metrics
         self._books = books
+        self._runtime: Runtime | None = None
+        self._specs: dict[str, TargetSpec] = {}
 
-    def take(self, completions: Sequence[Completion]) -> None:
-        """Keep what these records say."""
+    def configure(
+        self, snapshot: Snapshot, runtime: Runtime | None, config: Config | None
+    ) -> None:
+        """Count by what serves now; without `config` nobody has read its source yet."""
+        webhook = config.accounting.webhook if config is not None else None
+        url = webhook.get_secret_value() if webhook is not None else None
+        self._runtime = runtime
+        self._specs = {
+            spec.cluster: spec for model in snapshot.models for spec in model.targets
+        }
+        self._metrics.configure(snapshot)
+        self.alerts.configure(snapshot, url, self.ledger.balances)
+
+    def _recorded(self, completions: Sequence[Completion]) -> None:
+        # What Envoy answered itself its own log tells of, also where no worker heard.
+        ours = [one for one in completions if one.operation != LOCAL]
+        self.envoy_log.confirmations.recorded(ours)
+        self._keep(ours)
+
+    def _settled(self, completions: Sequence[Completion]) -> None:
+        new = self.link.unseen(completions)
+        self._keep(new)
+        if any(one.budgets for one in new):
+            self.link.rebalance()
+
+    def _keep(self, completions: Sequence[Completion]) -> None:
         self._metrics.record(completions)
         self._books.note(completions)
         try:
@@ -50,9 +101,9 @@ class Intake:
         charged = {meter for one in completions for meter, _ in one.budgets}
         self.alerts.look(charged, self.ledger.balances)
 
-    def configure(self, snapshot: Snapshot, config: Config | None) -> None:
-        """Count by what serves now; None: nobody has read its source yet."""
-        webhook = config.accounting.webhook if config is not None else None
-        url = webhook.get_secret_value() if webhook is not None else None
-        self._metrics.configure(snapshot)
-        self.alerts.configure(snapshot, url, self.ledger.balances)
+    def _price(self, cluster: str, model: str, usage: Usage) -> int | None:
+        spec = self._specs.get(cluster)
+        if spec is None or self._runtime is None:
+            return None
+        price = self._runtime.prices.find(spec.provider, spec.type, model)
+        return None if price is None else cost(price, usage)

@@ -84,8 +84,12 @@ class LeanServer:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def start(self, path: str, new_call: Callable[[], Call]) -> None:
+    async def start(
+        self, path: str, new_call: Callable[[], Call] | None = None
+    ) -> None:
         """Listen on the socket file `path`, which only our own user may use.
+
+        Without `new_call` there are only the unary methods.
 
         Raises:
             OSError: the path cannot be bound, or is a file that is no socket.
@@ -97,9 +101,12 @@ class LeanServer:
             return LeanConnection(self, self._accepted, loop, new_call)
 
         listener, self._bound = socket_file.bind(Path(path))
+        # Not yet serving: that takes a turn of the loop, in which a cancellation would
+        # lose the socket.
         self._server = await loop.create_unix_server(
-            accept, sock=listener, backlog=BACKLOG
+            accept, sock=listener, backlog=BACKLOG, start_serving=False
         )
+        await self._server.start_serving()
         self._sweeper = loop.call_later(SWEEP, self._sweep)
 
     async def drain(self, grace: float) -> None:
@@ -171,7 +178,7 @@ class LeanConnection(asyncio.Protocol):
         server: LeanServer,
         number: int,
         loop: asyncio.AbstractEventLoop,
-        new_call: Callable[[], Call],
+        new_call: Callable[[], Call] | None,
     ) -> None:
         self._server = server
         self._number = number
@@ -286,7 +293,7 @@ class LeanConnection(asyncio.Protocol):
             self._reply(stream_id, call, replies)
 
     def _start(self, stream_id: int, path: str) -> None:
-        if path == PROCESS:
+        if path == PROCESS and self._new_call is not None:
             self._calls[stream_id] = self._new_call()
         elif path in self._server.unary:
             self._unary[stream_id] = self._server.unary[path]

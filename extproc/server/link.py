@@ -244,6 +244,8 @@ class Peer:
     live: Live = field(default_factory=Live)
     others: dict[str, Others] = field(default_factory=dict)
     """By worker, the latest of what it has not been told."""
+    rebalance: bool = True
+    """Whether it is to be told again what is charged to each budget."""
 
 
 class ControlLink:
@@ -279,6 +281,16 @@ class ControlLink:
         self._snapshot = snapshot
         for peer in self.peers:
             peer.news.set()
+
+    def rebalance(self) -> None:
+        """Say to every worker what is charged to each budget now."""
+        for peer in self.peers:
+            peer.rebalance = True
+            peer.news.set()
+
+    def alive(self, id: str) -> bool:  # noqa: A002  gw.id
+        """Say whether the worker is connected whose exchange this is."""
+        return any(peer.id and id.startswith(f"gw-{peer.id}-") for peer in self.peers)
 
     async def applied(self, generation: int) -> None:
         """Wait until every connected worker serves `generation` or a later one."""
@@ -343,11 +355,13 @@ class ControlLink:
             await _closed(writer)
 
     async def _tell(self, peer: Peer, writer: asyncio.StreamWriter) -> None:
-        if balances := self._balances():
-            writer.write(frame(Balances(dict(balances))))
         # Only the latest matters: a worker that reads slowly skips generations.
         sent: Snapshot | None = None
         while True:
+            if peer.rebalance:
+                peer.rebalance = False
+                if balances := self._balances():
+                    writer.write(frame(Balances(dict(balances))))
             if self._snapshot is not None and self._snapshot is not sent:
                 sent = self._snapshot
                 writer.write(frame(SnapshotMessage(sent)))
@@ -373,7 +387,7 @@ class ControlLink:
                     log.warning("worker %s refused %s", peer.name, peer.refused)
                     self._pulse()
                 case Records(first, completions, lost):
-                    self._on_records(self._new(completions))
+                    self._on_records(self.unseen(completions))
                     if lost:
                         self._lost[peer.pid] = lost
                     writer.write(frame(RecordsKept(first + len(completions))))
@@ -382,7 +396,8 @@ class ControlLink:
                 case Hello():
                     raise msgspec.DecodeError("a second Hello")
 
-    def _new(self, completions: Sequence[Completion]) -> list[Completion]:
+    def unseen(self, completions: Sequence[Completion]) -> list[Completion]:
+        """Return those that have not come before, and remember them."""
         new = []
         for completion in completions:
             if completion.id not in self._seen:

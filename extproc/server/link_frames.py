@@ -27,7 +27,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     pid: int
     name: str
     id: str = ""
-    """No other worker's, on any node; by it the others are told of this one."""
+    """No other worker's, on any node; by it the others are told of this one, and every
+    ``gw.id`` of its has it: ``gw-<id>-…``."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

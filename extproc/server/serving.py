@@ -26,6 +26,7 @@ from extproc.config.load import (
 from extproc.config.schema import Config
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
+from extproc.server.envoy_log import LOG_SOCKET
 from extproc.server.identities import Identities
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.options import Options
@@ -130,6 +131,7 @@ class Serving:
             workers=tuple(options.run / f"w{i}.sock" for i in range(workers)),
             ca_bundle=options.ca_bundle or Path(certifi.where()),
             concurrency=options.concurrency,
+            log_service=options.run / LOG_SOCKET,
         )
         tokens = await self._identities.tokens(config)
         try:

@@ -59,7 +59,8 @@ def test_a_route_is_a_headers_reply_with_the_chain_and_a_placeholder_body(size, 
     body = ("ü" * (size // 2)).encode()
     chain = tuple(attempt(n, body) for n in range(1, length + 1))
     headers, placeholder = (
-        ProcessingResponse.FromString(m) for m in encode([Route("id-1", chain)])
+        ProcessingResponse.FromString(m)
+        for m in encode([Route("id-1", chain, slip="[1]")])
     )
 
     common = headers.request_headers.response
@@ -70,7 +71,7 @@ def test_a_route_is_a_headers_reply_with_the_chain_and_a_placeholder_body(size, 
     )
     metadata = json_format.MessageToDict(headers.dynamic_metadata)
     assert metadata == {
-        "gw": {"id": "id-1"},
+        "gw": {"id": "id-1", "slip": "[1]"},
         "gw.pg": {
             "priority_groups": [
                 {
@@ -184,7 +185,7 @@ def test_response_headers_say_who_answered_and_what_failed_before():
     )
     request.attributes["envoy.filters.http.ext_proc"].CopyFrom(attributes)
     noted = struct_pb2.Struct()
-    noted.update({"n": "3", "t1": "1500", "a2": "429 17", "t3": "2750"})
+    noted.update({"n": "3", "t1": 1500, "a2": "429 17", "t3": 2750})
     request.metadata_context.filter_metadata["gw.att"].CopyFrom(noted)
 
     assert decode(request.SerializeToString()) == events.ResponseHeaders(

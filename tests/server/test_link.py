@@ -207,9 +207,9 @@ def test_only_so_many_ids_are_remembered(
 ) -> None:
     monkeypatch.setattr(link, "REMEMBERED_IDS", 3)
     server = ControlLink(control.path, control.keep)
-    new = [server._new([completion(name)]) for name in "abcda"]
+    new = [server.unseen([completion(name)]) for name in "abcda"]
     assert [len(records) for records in new] == [1, 1, 1, 1, 1]
-    assert server._new([completion("d")]) == []
+    assert server.unseen([completion("d")]) == []
 
 
 def test_when_the_buffer_is_full_the_oldest_go_and_are_counted(

@@ -13,6 +13,7 @@ from envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap import (
 )
 
 from extproc.config.compile import wire
+from extproc.config.compile.access_log import log_cluster
 from extproc.config.compile.clusters import empty_cluster, sidecar_cluster
 from extproc.config.compile.jwt import token_clusters
 from extproc.config.compile.layout import Layout
@@ -39,6 +40,7 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
                 sidecar_cluster(layout),
                 empty_cluster(),
                 *token_clusters(config, layout),
+                *log_cluster(layout),
             ],
         ),
         dynamic_resources=bootstrap.BootstrapDynamicResources(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from envoy_data_plane.envoy.config.cluster import v3 as cluster
@@ -96,17 +97,22 @@ def sidecar_cluster(layout: Layout) -> cluster.Cluster:
                 grpc_health_check=core.HealthCheckGrpcHealthCheck(),
             )
         ],
-        load_assignment=endpoint.ClusterLoadAssignment(
-            cluster_name=SIDECAR,
-            endpoints=[
-                endpoint.LocalityLbEndpoints(
-                    lb_endpoints=[
-                        _at(core.Address(pipe=core.Pipe(path=str(path))))
-                        for path in layout.workers
-                    ]
-                )
-            ],
-        ),
+        load_assignment=endpoints_at(SIDECAR, layout.workers),
+    )
+
+
+def endpoints_at(name: str, sockets: Iterable[Path]) -> endpoint.ClusterLoadAssignment:
+    """Return the endpoints of a cluster of unix sockets."""
+    return endpoint.ClusterLoadAssignment(
+        cluster_name=name,
+        endpoints=[
+            endpoint.LocalityLbEndpoints(
+                lb_endpoints=[
+                    _at(core.Address(pipe=core.Pipe(path=str(path))))
+                    for path in sockets
+                ]
+            )
+        ],
     )
 
 

@@ -29,11 +29,14 @@ class Layout:
     """Names this Envoy in its own logs and statistics; SDS does not work without one."""
     access_log: Path | None = None
     """Where a JSON line is written for each request, such as ``/dev/stdout``."""
+    log_service: Path | None = None
+    """The unix socket at which control takes Envoy's access log; None: nobody does."""
 
     def __post_init__(self) -> None:
         if not self.workers:
             raise ValueError("a layout needs at least one worker socket")
-        for path in (self.admin, *self.workers):
+        logs = () if self.log_service is None else (self.log_service,)
+        for path in (self.admin, *self.workers, *logs):
             length = len(str(path).encode())
             if length > MAX_SOCKET_PATH:
                 raise ValueError(
@@ -50,6 +53,7 @@ class Layout:
         workers: int = 1,
         concurrency: int = 2,
         access_log: Path | None = None,
+        log_service: Path | None = None,
     ) -> Self:
         """Lay everything out in one state directory."""
         return cls(
@@ -59,4 +63,5 @@ class Layout:
             ca_bundle=ca_bundle,
             concurrency=concurrency,
             access_log=access_log,
+            log_service=log_service,
         )

@@ -34,6 +34,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Struct
 
 from extproc.config.compile import wire
+from extproc.config.compile.access_log import otlp_access_log
 from extproc.config.compile.attempt import drops
 from extproc.config.compile.clusters import BUFFER_BYTES, SIDECAR
 from extproc.config.compile.jwt import token_filter
@@ -301,10 +302,10 @@ def _downstream_tls(layout: Layout) -> core.TransportSocket:
 
 
 def _access_log(layout: Layout) -> list[accesslog.AccessLog]:
-    # Not the gRPC access log: that one ships all dynamic metadata, bodies included.
     if layout.access_log is None:
-        return []
+        return otlp_access_log(layout)
     return [
+        *otlp_access_log(layout),
         accesslog.AccessLog(
             name="envoy.access_loggers.file",
             typed_config=wire.pack(
@@ -315,5 +316,5 @@ def _access_log(layout: Layout) -> list[accesslog.AccessLog]:
                     ),
                 )
             ),
-        )
+        ),
     ]

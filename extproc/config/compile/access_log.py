@@ -1,0 +1,103 @@
+"""What Envoy tells control of every request that has ended: chosen fields, over OTLP.
+
+https://opentelemetry.io/docs/specs/otlp/. Not the gRPC access log of Envoy's own, which
+ships all dynamic metadata, rendered bodies with it. Every value is a string, ``-`` where
+there is none. What control is not there to take is lost, and counted by Envoy
+(``access_logs.open_telemetry_access_log.logs_dropped``): the workers' own records are the
+source of money and usage, and these confirm them.
+"""
+
+from __future__ import annotations
+
+from envoy_data_plane.envoy.config.accesslog import v3 as accesslog
+from envoy_data_plane.envoy.config.cluster import v3 as cluster
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.extensions.access_loggers.open_telemetry import v3 as otlp
+from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream
+from envoy_data_plane.opentelemetry.proto.common import v1 as common
+
+from extproc.config.compile import wire
+from extproc.config.compile.clusters import endpoints_at
+from extproc.config.compile.layout import Layout
+
+CLUSTER = "access_log"
+
+FIELDS = {
+    "id": "%DYNAMIC_METADATA(gw:id)%",
+    "slip": "%DYNAMIC_METADATA(gw:slip)%",
+    "request_id": "%STREAM_ID%",
+    "started": "%START_TIME(%s.%3f)%",
+    "method": "%REQ(:METHOD)%",
+    "route": "%ROUTE_NAME%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "cluster": "%UPSTREAM_CLUSTER%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "tried": "%DYNAMIC_METADATA(gw.att)%",
+    "milliseconds": "%DURATION%",
+    "first_byte_milliseconds": "%RESPONSE_DURATION%",
+    "request_bytes": "%BYTES_RECEIVED%",
+    "answer_bytes": "%BYTES_SENT%",
+}
+"""No path, no query, no header, no body, and of the metadata nothing of a prompt. Read by
+`extproc.telemetry.access`, field by field."""
+
+FLUSH_SECONDS = 0.5
+"""How late control learns of a quiet gateway's request; Envoy's default is 1 s."""
+BUFFER_BYTES = 64 << 10
+"""Some 100 requests: at 1,000 a second ten exports, and not forty."""
+
+
+def otlp_access_log(layout: Layout) -> list[accesslog.AccessLog]:
+    """Return the log, where somebody takes it."""
+    if layout.log_service is None:
+        return []
+    return [
+        accesslog.AccessLog(
+            name="envoy.access_loggers.open_telemetry",
+            typed_config=wire.pack(
+                otlp.OpenTelemetryAccessLogConfig(
+                    grpc_service=core.GrpcService(
+                        envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLUSTER),
+                        timeout=wire.seconds(5),
+                    ),
+                    log_name="gateway",
+                    buffer_flush_interval=wire.seconds(FLUSH_SECONDS),
+                    buffer_size_bytes=BUFFER_BYTES,
+                    disable_builtin_labels=True,
+                    attributes=common.KeyValueList(
+                        values=[
+                            common.KeyValue(
+                                key=key, value=common.AnyValue(string_value=value)
+                            )
+                            for key, value in FIELDS.items()
+                        ]
+                    ),
+                )
+            ),
+        )
+    ]
+
+
+def log_cluster(layout: Layout) -> list[cluster.Cluster]:
+    """Compile the cluster of control's end."""
+    if layout.log_service is None:
+        return []
+    return [
+        cluster.Cluster(
+            name=CLUSTER,
+            type=cluster.ClusterDiscoveryType.STATIC,
+            connect_timeout=wire.seconds(0.5),
+            typed_extension_protocol_options={
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": wire.pack(
+                    upstream.HttpProtocolOptions(
+                        explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
+                            http2_protocol_options=core.Http2ProtocolOptions()
+                        )
+                    )
+                )
+            },
+            load_assignment=endpoints_at(CLUSTER, [layout.log_service]),
+        )
+    ]

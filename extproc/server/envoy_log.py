@@ -1,0 +1,80 @@
+"""Where control takes Envoy's access log, and what comes of it.
+
+A unary method on a unix socket. Control being away costs confirmations and nothing else;
+how many is what Envoy itself counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from extproc.exchange.completion import Completion
+from extproc.server.lean import LeanServer
+from extproc.telemetry.access import ACCEPTED, EXPORT, read_entries
+from extproc.telemetry.confirm import Confirmations
+
+LOG_SOCKET: Final = "log.sock"
+"""Where Envoy says what it has served, in the folder of the sockets."""
+SWEEP_SECONDS: Final = 0.5
+STATS_SECONDS: Final = 5.0
+DROPPED: Final = r"^access_logs\.open_telemetry_access_log\.logs_dropped$"
+"""The counter of entries that Envoy could not deliver."""
+
+
+class EnvoyLog:
+    """One socket.
+
+    Attributes:
+        confirmations: the join with the workers' records.
+        dropped: entries that Envoy has given up since it began: its own count.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        confirmations: Confirmations,
+        *,
+        settle: Callable[[Sequence[Completion]], None],
+        stats: Callable[[str], Awaitable[dict[str, int]]],
+    ) -> None:
+        """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`."""
+        self.confirmations = confirmations
+        self.dropped = 0
+        self._path = path
+        self._settle = settle
+        self._stats = stats
+        self._server = LeanServer(unary={EXPORT: self._export})
+
+    async def run(self) -> None:
+        """Serve until canceled.
+
+        Raises:
+            OSError: the path cannot be bound.
+        """
+        try:
+            await self._server.start(str(self._path))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sweep())
+                tasks.create_task(self._count_dropped())
+        finally:
+            await self._server.stop()
+
+    def _export(self, request: bytes) -> bytes:
+        self.confirmations.logged(read_entries(request))
+        return ACCEPTED
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            if settled := self.confirmations.sweep():
+                self._settle(settled)
+
+    async def _count_dropped(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self.dropped = sum((await self._stats(DROPPED)).values())
+            await asyncio.sleep(STATS_SECONDS)

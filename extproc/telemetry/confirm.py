@@ -1,0 +1,250 @@
+"""Joins what workers record with what Envoy logs, and settles what only one of them says.
+
+A record is confirmed by the entry with its ``gw.id``; one that was answered before it was
+routed by Envoy's request id. An entry without a record is
+
+- of a worker that has died: its exchange is settled from the entry and its slip, with
+  estimated tokens and the money that was reserved;
+- of a request that never reached a worker (Envoy's own answer): it is counted as one;
+- of a worker that is there: its record has been counted by a control before this one.
+
+A record without an entry stays as it is: Envoy drops what control is not there to take.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from extproc.exchange.completion import Completion, Outcome
+from extproc.exchange.local_reply import LOCAL
+from extproc.exchange.slip import Slip, read_slip
+from extproc.policy.estimate import answer_tokens
+from extproc.telemetry.access import Entry
+from extproc.usage import Usage
+
+Result = Literal[
+    "confirmed", "differing", "settled", "local", "unmatched", "unconfirmed"
+]
+
+GRACE_SECONDS: Final = 3.0
+"""That an entry waits for its record, once no worker is there that would have it. A worker
+sends within a tenth of a second, and one that lost its link is back within a second."""
+PATIENCE_SECONDS: Final = 30.0
+"""That a record waits for its entry, and an entry for the record of a worker that is there:
+Envoy flushes every half second, and a batch may wait for another export's five."""
+MAX_HELD: Final = 100_000
+"""Of each, some 20 MB: 30 s at 3,000 requests/s. The oldest are given up first."""
+
+Price = Callable[[str, str, Usage], int | None]
+"""Nano-dollars for the usage of a model at a cluster; None: nobody knows."""
+
+
+class _Record(NamedTuple):
+    completion: Completion
+    at: float
+
+
+class _Entry(NamedTuple):
+    entry: Entry
+    at: float
+
+
+class Confirmations:
+    """The join; `clock` gives Unix seconds.
+
+    Attributes:
+        results: how many there were of each.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        price: Price = lambda *_: None,
+        alive: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`alive` says whether the worker is there whose ``gw.id`` this is."""
+        self.results: Counter[Result] = Counter()
+        self._clock = clock
+        self._began = clock()
+        self._price = price
+        self._alive = alive
+        self._records: dict[str, _Record] = {}
+        self._by_request: dict[str, str] = {}
+        self._entries: dict[str, _Entry] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Records and entries that have not met."""
+        return len(self._records) + len(self._entries)
+
+    def recorded(self, completions: Iterable[Completion]) -> None:
+        """Take records that are new."""
+        now = self._clock()
+        for one in completions:
+            found = self._entries.pop(one.id, None)
+            if found is None and one.request_id is not None:
+                found = self._entries.pop(one.request_id, None)
+            if found is not None:
+                self._meet(one, found.entry)
+                continue
+            self._records[one.id] = _Record(one, now)
+            if one.request_id is not None:
+                self._by_request[one.request_id] = one.id
+        while len(self._records) > MAX_HELD:
+            self._give_up(next(iter(self._records)))
+
+    def logged(self, entries: Iterable[Entry]) -> None:
+        """Take what Envoy says."""
+        now = self._clock()
+        for entry in entries:
+            key = entry.id or self._by_request.get(entry.request_id, "")
+            found = self._records.get(key)
+            if found is not None:
+                self._forget(key)
+                self._meet(found.completion, entry)
+            else:
+                self._entries[entry.id or entry.request_id] = _Entry(entry, now)
+        while len(self._entries) > MAX_HELD:
+            del self._entries[next(iter(self._entries))]
+            self.results["unmatched"] += 1
+
+    def sweep(self) -> list[Completion]:
+        """Return what has to be counted and charged on Envoy's word; the rest is let go."""
+        now = self._clock()
+        while self._records:
+            key, record = next(iter(self._records.items()))
+            if now - record.at < PATIENCE_SECONDS:
+                break
+            self._give_up(key)
+        due = [
+            (key, held.entry)
+            for key, held in self._entries.items()
+            if now - held.at >= self._patience(held.entry)
+        ]
+        for key, _ in due:
+            del self._entries[key]
+        return list(self._settle(entry for _, entry in due))
+
+    def _patience(self, entry: Entry) -> float:
+        there = entry.id and self._alive(entry.id)
+        return PATIENCE_SECONDS if there else GRACE_SECONDS
+
+    def _settle(self, entries: Iterable[Entry]) -> Iterator[Completion]:
+        for entry in entries:
+            ended = entry.started + entry.milliseconds / 1000
+            if not entry.id:
+                self.results["local"] += 1
+                yield local_reply(entry)
+            elif ended < self._began or self._alive(entry.id):
+                self.results["unmatched"] += 1
+            else:
+                self.results["settled"] += 1
+                yield settled(entry, self._price)
+
+    def _meet(self, completion: Completion, entry: Entry) -> None:
+        self.results["confirmed" if agree(completion, entry) else "differing"] += 1
+
+    def _give_up(self, key: str) -> None:
+        self._forget(key)
+        self.results["unconfirmed"] += 1
+
+    def _forget(self, key: str) -> None:
+        record = self._records.pop(key)
+        if record.completion.request_id is not None:
+            self._by_request.pop(record.completion.request_id, None)
+
+
+def agree(completion: Completion, entry: Entry) -> bool:
+    """Say whether both tell of the same end."""
+    if completion.outcome == "canceled":
+        return entry.flags != "" or entry.status == 0
+    return completion.status == entry.status and (
+        not completion.attempts or completion.attempts == entry.attempts
+    )
+
+
+def settled(entry: Entry, price: Price = lambda *_: None) -> Completion:
+    """Return the record that a worker did not live to make."""
+    try:
+        slip = read_slip(entry.slip)
+    except msgspec.DecodeError:
+        slip = Slip("unknown", None, ())
+    usage = cost = None
+    provider = cluster = model = None
+    if slip.legs and entry.attempts:
+        provider, cluster, model = slip.legs[min(entry.attempts, len(slip.legs)) - 1]
+        # What came of it is not known: all that was held for it is charged.
+        usage = Usage(entry.request_bytes // 4 + 1, answer_tokens(entry.answer_bytes))
+        cost = slip.reserved
+        if cost is None:
+            cost = price(cluster, model, usage)
+    return Completion(
+        id=entry.id,
+        request_id=entry.request_id or None,
+        operation=slip.operation,
+        started=entry.started,
+        duration=entry.milliseconds / 1000,
+        outcome=_outcome(entry),
+        status=entry.status,
+        error="worker_lost",
+        key=slip.key,
+        original_model=slip.original_model,
+        virtual_model=slip.virtual_model,
+        request_model=model,
+        provider=provider,
+        cluster=cluster,
+        attempts=entry.attempts,
+        streamed=slip.streamed,
+        usage=usage,
+        estimated=True,
+        request_bytes=entry.request_bytes,
+        answer_bytes=entry.answer_bytes,
+        admission="free" if slip.reserved is None else "admitted",
+        reserved=slip.reserved,
+        cost=cost,
+        budgets=slip.budgets if cost is not None else (),
+        organization=slip.organization,
+        team=slip.team,
+        user=slip.user,
+        end_user=slip.end_user,
+        tags=slip.tags,
+    )
+
+
+def local_reply(entry: Entry) -> Completion:
+    """Return the record of a request that Envoy answered before a worker saw it."""
+    word = _WORD.match(entry.details)
+    return Completion(
+        id=f"envoy-{entry.request_id}",
+        request_id=entry.request_id or None,
+        operation=LOCAL,
+        started=entry.started,
+        duration=entry.milliseconds / 1000,
+        outcome=_outcome(entry),
+        status=entry.status,
+        error=None if entry.status < 400 or word is None else word[0],
+        request_bytes=entry.request_bytes,
+        answer_bytes=entry.answer_bytes,
+    )
+
+
+_WORD: Final = re.compile(r"[a-zA-Z_.]{1,64}")
+"""How ``%RESPONSE_CODE_DETAILS%`` begins; what follows may be an address or a number."""
+
+_LEFT: Final = frozenset({"DC", "DR"})
+"""https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage:
+the client closed the connection, or reset the stream."""
+
+
+def _outcome(entry: Entry) -> Outcome:
+    if entry.status == 0 or _LEFT & set(entry.flags.split(",")):
+        return "canceled"
+    if entry.status >= 500:
+        return "gateway_error"
+    return "client_error" if entry.status >= 400 else "ok"

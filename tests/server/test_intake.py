@@ -1,0 +1,126 @@
+"""What control does with a record: each counts once, wherever it is from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from grpc import aio
+
+from extproc.exchange.completion import Completion
+from extproc.exchange.local_reply import LOCAL
+from extproc.exchange.slip import Slip
+from extproc.runtime import Runtime, Snapshot
+from extproc.server import envoy_log
+from extproc.server.envoy_log import LOG_SOCKET
+from extproc.server.intake import Intake
+from extproc.server.link import WorkerLink
+from extproc.telemetry import confirm
+from extproc.telemetry.access import EXPORT
+from extproc.telemetry.metrics import Metrics
+from tests.server.test_link import completion, until, working
+from tests.telemetry.slips import written
+from tests.telemetry.test_access import export
+
+METER = "key/app/total/UTC/0"
+
+
+class Books:
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def note(self, completions: Sequence[Completion]) -> None:
+        self.noted += [one.id for one in completions]
+
+
+async def no_stats(_: str) -> dict[str, int]:
+    raise ConnectionError
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+@pytest.fixture
+def intake(tmp_path: Path, books: Books, monkeypatch) -> Intake:
+    monkeypatch.setattr(envoy_log, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(confirm, "GRACE_SECONDS", 0.0)
+    made = Intake(
+        state=tmp_path,
+        run=tmp_path,
+        metrics=Metrics(workers_connected=lambda: 0, records_lost=lambda: 0),
+        books=books,  # type: ignore[arg-type]
+        wall_clock=lambda: 1_000.0,
+        stats=no_stats,
+    )
+    snapshot = Snapshot(generation=1, models=())
+    made.configure(snapshot, Runtime.of(snapshot), None)
+    return made
+
+
+def test_what_a_worker_did_not_live_to_record_is_counted_filed_and_charged(
+    intake: Intake, books: Books, tmp_path: Path
+) -> None:
+    """The worker that is there hears what is left of the budget."""
+    heard: list[dict[str, int]] = []
+    worker = WorkerLink(
+        tmp_path / "control.sock",
+        lambda _: None,
+        id="b",
+        on_balances=lambda told: heard.append({m: b.nanos for m, b in told.items()}),
+    )
+    slip = Slip("chat", "app", (("p", "c", "m"),), reserved=70, budgets=((METER, 9),))
+    batch = export(
+        {"id": "gw-a-1", "slip": written(slip), "status": "503", "attempts": "1",
+         "started": "1000", "request_id": "r-1"},
+    )  # fmt: skip
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(intake.link.run()),
+                tasks.create_task(intake.envoy_log.run()),
+            ]
+            async with working(worker):
+                await until(lambda: intake.link.peers)
+                async with aio.insecure_channel(
+                    f"unix:{tmp_path / LOG_SOCKET}"
+                ) as channel:
+                    await channel.unary_unary(EXPORT)(batch, wait_for_ready=True)
+                await until(lambda: heard)
+                # Should the worker have lived after all, its own word comes too late.
+                worker.record(completion("gw-a-1"))
+                worker.record(completion("gw-b-1"))
+                await worker.flushed()
+            for task in serving:
+                task.cancel()
+
+    asyncio.run(main())
+    assert books.noted == ["gw-a-1", "gw-b-1"]
+    assert intake.ledger.balances[METER].nanos == 70
+    assert heard == [{METER: 70}]
+    assert b"extproc_requests_total" in intake._metrics.render()
+
+
+def test_what_envoy_answered_is_not_counted_on_the_workers_word(
+    intake: Intake, books: Books, tmp_path: Path
+) -> None:
+    worker = WorkerLink(tmp_path / "control.sock", lambda _: None)
+    local = msgspec.structs.replace(completion("gw-a-1"), operation=LOCAL)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(intake.link.run())
+            async with working(worker):
+                worker.record(local)
+                worker.record(completion("gw-a-2"))
+                await worker.flushed()
+            serving.cancel()
+
+    asyncio.run(main())
+    assert books.noted == ["gw-a-2"]
+    assert intake.envoy_log.confirmations.waiting == 1

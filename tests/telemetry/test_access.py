@@ -1,0 +1,57 @@
+"""Envoy's access log, as its own batches come."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
+
+from extproc.config.compile.access_log import FIELDS
+from extproc.telemetry.access import Entry, read_entries
+from tests.otlp import pair
+
+
+def export(*entries: dict[str, str]) -> bytes:
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    for entry in entries:
+        scope.log_records.add().attributes.extend(
+            pair(key, text) for key, text in entry.items()
+        )
+    return request.SerializeToString()
+
+
+def test_what_is_logged_is_what_is_read() -> None:
+    assert tuple(FIELDS) == Entry.__struct_fields__
+
+
+def test_nothing_of_a_prompt_or_a_path_is_logged() -> None:
+    """The renderings are metadata too: of those only ours are named."""
+    for operator in FIELDS.values():
+        assert "gw.t" not in operator
+        assert "PATH" not in operator
+        assert "BODY" not in operator.removeprefix("%BODY")
+
+
+def test_every_value_is_a_string_and_a_dash_is_none() -> None:
+    said = dict.fromkeys(FIELDS, "-") | {
+        "id": "gw-1", "started": "1700000000.250", "status": "200", "attempts": "2",
+        "milliseconds": "12", "flags": "DC",
+    }  # fmt: skip
+    [entry] = read_entries(export(said))
+    assert entry == Entry(
+        id="gw-1", started=1700000000.25, status=200, attempts=2, milliseconds=12,
+        flags="DC",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "x", "12.5", "--"])
+def test_what_is_no_number_is_nought(text: str) -> None:
+    assert read_entries(export({"status": text, "attempts": text}, {})) == [Entry()] * 2
+
+
+def test_bytes_that_are_no_export_are_refused() -> None:
+    with pytest.raises(DecodeError):
+        read_entries(b"\xff\xff")

@@ -1,0 +1,258 @@
+"""Records and entries meet; what only Envoy tells of is settled, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from extproc.exchange.completion import Completion
+from extproc.exchange.local_reply import LOCAL
+from extproc.exchange.slip import Slip
+from extproc.telemetry import confirm
+from extproc.telemetry.access import Entry
+from extproc.telemetry.confirm import (
+    GRACE_SECONDS,
+    PATIENCE_SECONDS,
+    Confirmations,
+    agree,
+    local_reply,
+    settled,
+)
+from tests.telemetry.slips import written
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.workers = {"gw-a-"}
+        self.join = Confirmations(
+            clock=lambda: self.now,
+            alive=lambda id_: any(id_.startswith(one) for one in self.workers),
+            price=lambda _cluster, _model, usage: usage.total_tokens,
+        )
+
+    def later(self, seconds: float) -> list[Completion]:
+        self.now += seconds
+        return self.join.sweep()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def record(id_: str = "gw-a-1", **changes: Any) -> Completion:
+    values: dict[str, Any] = {
+        "id": id_, "request_id": f"r-{id_}", "operation": "chat", "started": 1.0,
+        "duration": 3.0, "outcome": "ok", "status": 200, "attempts": 1,
+    }  # fmt: skip
+    return Completion(**{**values, **changes})
+
+
+SLIP = Slip(
+    "chat", "app", (("openai", "eu", "gpt-4o"), ("anthropic", "a", "claude")),
+    "gpt", "gpt-4o", True, "org", "team", "ann", "end", ("blue",), 700, (("m", 9),),
+)  # fmt: skip
+
+
+def entry(id_: str = "gw-a-1", **changes: Any) -> Entry:
+    values: dict[str, Any] = {
+        "id": id_, "slip": written(SLIP), "request_id": f"r-{id_}", "started": 1_000.0,
+        "status": 200, "attempts": 1, "milliseconds": 500, "request_bytes": 40,
+        "answer_bytes": 100,
+    }  # fmt: skip
+    return Entry(**{**values, **changes})
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_a_record_is_confirmed_whichever_comes_first(
+    world: World, record_first: bool
+) -> None:
+    steps = [
+        lambda: world.join.recorded([record()]),
+        lambda: world.join.logged([entry()]),
+    ]
+    for step in steps if record_first else reversed(steps):
+        step()
+    assert world.join.results == {"confirmed": 1}
+    assert world.join.waiting == 0
+    assert world.later(PATIENCE_SECONDS) == []
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_what_was_refused_before_it_was_routed_is_known_by_envoys_id(
+    world: World, record_first: bool
+) -> None:
+    steps = [
+        lambda: world.join.recorded([record(attempts=0, status=401)]),
+        lambda: world.join.logged(
+            [entry("", request_id="r-gw-a-1", attempts=0, status=401)]
+        ),
+    ]
+    for step in steps if record_first else reversed(steps):
+        step()
+    assert world.join.results == {"confirmed": 1}
+
+
+@pytest.mark.parametrize(
+    ("completion", "log", "same"),
+    [
+        (record(), entry(), True),
+        (record(), entry(status=503), False),
+        (record(), entry(attempts=2), False),
+        (record(attempts=0, status=401), entry(status=401), True),
+        (record(outcome="canceled"), entry(flags="DC"), True),
+        (record(outcome="canceled", status=0), entry(status=0), True),
+        (record(outcome="canceled"), entry(), False),
+    ],
+)
+def test_both_must_tell_of_the_same_end(
+    completion: Completion, log: Entry, same: bool
+) -> None:
+    assert agree(completion, log) is same
+
+
+def test_the_exchange_of_a_worker_that_died_is_settled(world: World) -> None:
+    world.join.logged([entry("gw-dead-1", attempts=2, flags="UC", status=503)])
+    assert world.later(GRACE_SECONDS - 0.1) == []
+    [made] = world.later(0.2)
+    assert made.id == "gw-dead-1"
+    assert (made.outcome, made.status, made.error) == (
+        "gateway_error", 503, "worker_lost",
+    )  # fmt: skip
+    assert (made.provider, made.cluster, made.request_model) == (
+        "anthropic", "a", "claude",
+    )  # fmt: skip
+    assert (made.key, made.team, made.tags) == ("app", "team", ("blue",))
+    assert made.estimated
+    assert made.usage is not None
+    assert (made.usage.input_tokens, made.usage.output_tokens) == (11, 20)
+    # What was held for it, for what came of it is not known.
+    assert (made.cost, made.budgets) == (700, (("m", 9),))
+    assert world.join.results == {"settled": 1}
+    assert world.later(100) == []
+
+
+def test_without_a_budget_it_costs_what_its_bytes_would(world: World) -> None:
+    slip = Slip("chat", "app", (("openai", "eu", "gpt-4o"),))
+    world.join.logged([entry("gw-dead-1", slip=written(slip))])
+    [made] = world.later(GRACE_SECONDS)
+    assert made.usage is not None
+    assert made.cost == made.usage.total_tokens
+    assert made.budgets == ()
+
+
+def test_what_no_provider_was_asked_for_costs_nothing() -> None:
+    made = settled(entry("gw-dead-1", attempts=0, status=503))
+    assert (made.usage, made.cost, made.budgets) == (None, None, ())
+
+
+def test_a_slip_that_cannot_be_read_settles_all_the_same() -> None:
+    made = settled(entry("gw-dead-1", slip="{"))
+    assert (made.operation, made.key, made.cost) == ("unknown", None, None)
+
+
+def test_a_worker_that_is_there_is_waited_for(world: World) -> None:
+    world.join.logged([entry()])
+    assert world.later(PATIENCE_SECONDS - 1) == []
+    world.join.recorded([record()])
+    assert world.join.results == {"confirmed": 1}
+
+
+def test_what_a_control_before_this_one_counted_is_not_counted_again(
+    world: World,
+) -> None:
+    """Its worker lives and has no record of it left; or it ended before we began."""
+    world.join.logged([entry(), entry("gw-dead-1", started=990.0)])
+    assert world.later(PATIENCE_SECONDS) == []
+    assert world.join.results == {"unmatched": 2}
+
+
+def test_a_worker_that_loses_its_link_for_a_moment_is_not_dead(world: World) -> None:
+    world.workers.clear()
+    world.join.logged([entry()])
+    assert world.later(GRACE_SECONDS / 2) == []
+    world.workers.add("gw-a-")
+    assert world.later(GRACE_SECONDS) == []
+    world.join.recorded([record()])
+    assert world.join.results == {"confirmed": 1}
+
+
+def test_envoys_own_answers_are_counted_from_its_log(world: World) -> None:
+    world.join.logged(
+        [
+            entry("", slip="", request_id="q", status=413, attempts=0,
+                  details="request_payload_too_large", milliseconds=7),
+        ]
+    )  # fmt: skip
+    [made] = world.later(GRACE_SECONDS)
+    assert made == Completion(
+        id="envoy-q", request_id="q", operation=LOCAL, started=1_000.0, duration=0.007,
+        outcome="client_error", status=413, error="request_payload_too_large",
+        request_bytes=40, answer_bytes=100,
+    )  # fmt: skip
+    assert world.join.results == {"local": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "flags", "details", "outcome", "error"),
+    [
+        (200, "", "direct_response", "ok", None),
+        (405, "", "direct_response", "client_error", "direct_response"),
+        (503, "", "ext_proc_error_gRPC_error_14{x}", "gateway_error",
+         "ext_proc_error_gRPC_error_"),
+        (503, "OM", "overload", "gateway_error", "overload"),
+        (0, "DC", "downstream_remote_disconnect", "canceled", None),
+        (200, "UT,DC", "via_upstream", "canceled", None),
+        (400, "", "", "client_error", None),
+    ],
+)  # fmt: skip
+def test_a_local_reply_has_an_outcome_and_a_word(
+    status: int, flags: str, details: str, outcome: str, error: str | None
+) -> None:
+    made = local_reply(entry("", status=status, flags=flags, details=details))
+    assert (made.outcome, made.error) == (outcome, error)
+
+
+def test_a_record_that_nobody_confirms_stays_what_it_is(world: World) -> None:
+    world.join.recorded([record()])
+    assert world.later(PATIENCE_SECONDS) == []
+    assert world.join.results == {"unconfirmed": 1}
+    assert world.join.waiting == 0
+
+
+def test_what_is_held_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirm, "MAX_HELD", 3)
+    world.join.recorded(record(f"gw-a-{n}") for n in range(5))
+    world.join.logged(entry(f"gw-b-{n}") for n in range(5))
+    assert world.join.waiting == 6
+    assert world.join.results == {"unconfirmed": 2, "unmatched": 2}
+
+
+@given(st.data())
+def test_every_exchange_counts_once_whatever_comes_and_in_which_order(
+    data: st.DataObject,
+) -> None:
+    """Of each: a record that is lost with its worker, an entry that Envoy drops."""
+    world = World()
+    names = [
+        f"gw-{'a' if alive else 'dead'}-{n}"
+        for n, alive in enumerate([True] * 3 + [False] * 3)
+    ]
+    arrivals = []
+    counted: list[str] = []
+    for name in names:
+        recorded = name.startswith("gw-a") or data.draw(st.booleans())
+        logged = data.draw(st.booleans())
+        arrivals += [("record", name)] * recorded + [("entry", name)] * logged
+    for what, name in data.draw(st.permutations(arrivals)):
+        if what == "record":
+            world.join.recorded([record(name)])
+            counted.append(name)
+        else:
+            world.join.logged([entry(name)])
+    counted += [one.id for one in world.later(PATIENCE_SECONDS)]
+    heard = {name for _, name in arrivals}
+    assert sorted(counted) == sorted(heard)
