@@ -27,6 +27,10 @@ Strategy = Literal[
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
+SWITCHES = ("tools", "vision", "documents", "audio", "json_schema", "streaming")
+"""The `Abilities` that a model has or has not."""
+
+
 class Abilities(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model can do; None: not known, and then it is asked."""
 
@@ -39,6 +43,11 @@ class Abilities(msgspec.Struct, frozen=True, omit_defaults=True):
     audio: bool | None = None
     json_schema: bool | None = None
     streaming: bool | None = None
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What it is known not to be able to do."""
+        return tuple(name for name in SWITCHES if getattr(self, name) is False)
 
 
 class Edits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -117,6 +126,11 @@ class ModelRouting(msgspec.Struct, frozen=True, omit_defaults=True):
     content_fallbacks: tuple[str, ...] = ()
     """Those that are asked where a provider's filter refuses a prompt."""
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def turns(self) -> bool:
+        """Whether there is anything to turn to after its targets."""
+        return bool(self.fallbacks or self.context_fallbacks or self.content_fallbacks)
 
 
 class RoutingNumbers(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -189,6 +189,8 @@ class Subjects(msgspec.Struct, frozen=True):
 
     _exact: dict[tuple[Kind, str], Subject]
     _globs: dict[Kind, tuple[tuple[re.Pattern[str], Subject], ...]]
+    limited: bool
+    """Whether there is a limit on any."""
 
     @classmethod
     def of(cls, subjects: tuple[Subject, ...]) -> Self:
@@ -206,6 +208,7 @@ class Subjects(msgspec.Struct, frozen=True):
                 )
                 for kind, found in globs.items()
             },
+            any(subject.allowance for subject in subjects),
         )
 
     def find(self, kind: Kind, name: str) -> Subject | None:

@@ -142,6 +142,8 @@ class Target(msgspec.Struct, frozen=True):
     delete_headers: tuple[str, ...]
     """What other providers' attempts set, what belongs to formats that this is not, and
     what the client says of its own body and its own accounts elsewhere."""
+    lacks: tuple[str, ...]
+    """The `Abilities` that it is known not to have."""
 
     def dialect(self, client: AnyClientFormat, model: str) -> Dialect:
         """Return the API to speak for a client of the format `client`.
@@ -297,6 +299,11 @@ class Runtime(msgspec.Struct, frozen=True):
             return None
         return grant
 
+    @property
+    def limited(self) -> bool:
+        """Whether limits stand on anything but keys."""
+        return self._subjects.limited
+
     def subject(self, kind: Kind, name: str) -> Subject | None:
         """Return what stands on this subject; None: nothing does."""
         return self._subjects.find(kind, name)
@@ -354,4 +361,5 @@ def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
         provider,
         set_headers=tuple(headers.items()),
         delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - own)),
+        lacks=spec.placement.abilities.lacks,
     )

@@ -45,7 +45,7 @@ class Account:
 
     __slots__ = (
         "_asked", "_asking", "_books", "_covered", "_forecast", "_grant", "_meters",
-        "_model", "_more", "_runtime", "_tally", "admission", "cut", "headers",
+        "_model", "_more", "_priced", "_runtime", "_tally", "admission", "cut", "headers",
     )  # fmt: skip
 
     _forecast: Forecast
@@ -66,6 +66,7 @@ class Account:
         self._covered = 0
         """Output tokens that are reserved for; 0: as many as there can be."""
         self._meters: list[Meters] = []
+        self._priced: tuple[Usage | None, int | None] = (None, None)
 
     def open(self, asked: Asked, grant: Grant, model: VirtualModel) -> Asked:
         """Find the limits that `asked` is under; return it bounded if they need that."""
@@ -172,10 +173,14 @@ class Account:
 
     def cost(self, leg: Leg, usage: Usage | None) -> int | None:
         """Return what `usage` costs in nano-dollars; None: nobody knows."""
-        price = self._forecast.price(leg)
-        if price is None or usage is None:
+        if usage is None:
             return None
-        return self._forecast.cost(price, usage)
+        # Asked for the answer's header, and again for the bill.
+        if usage is not self._priced[0]:
+            price = self._forecast.price(leg)
+            nanos = None if price is None else self._forecast.cost(price, usage)
+            self._priced = usage, nanos
+        return self._priced[1]
 
     def report(self, leg: Leg, usage: Usage | None) -> Headers:
         """Return the header that tells what a whole answer costs."""

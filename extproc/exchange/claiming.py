@@ -17,6 +17,9 @@ def find_meters(
     runtime: Runtime, grant: Grant, *, end_user: str, model: str
 ) -> list[Meters]:
     """Return the limits that are known before a target is chosen, the widest first."""
+    if not runtime.limited:
+        of_key = grant.allowance
+        return [meters_of("key", grant.id, of_key)] if of_key else []
     out = meters_on(runtime, "global", "")
     if grant.organization is not None:
         out += meters_on(runtime, "organization", grant.organization)
@@ -33,7 +36,7 @@ def find_meters(
 
 def meters_on(runtime: Runtime, kind: Kind, name: str) -> list[Meters]:
     """Return the limits of one subject, if it has any."""
-    subject = runtime.subject(kind, name)
+    subject = runtime.subject(kind, name) if runtime.limited else None
     if subject is None or not subject.allowance:
         return []
     return [meters_of(kind, name, subject.allowance)]

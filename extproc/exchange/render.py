@@ -79,11 +79,11 @@ def render(
         try:
             dialect = target.dialect(client, target.request_model(asked.model))
             if dialect.format.name == client.name:
-                leg = _pass(asked, target, dialect)
+                leg = _pass(asked, pick, dialect)
             else:
                 if request is None:
                     request = client.read_request(asked.body, asked.members)
-                leg = _translate(asked, request, target, dialect)
+                leg = _translate(asked, request, pick, dialect)
         except ClientError as exc:
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
@@ -91,7 +91,6 @@ def render(
                 ordinary = sum(not one.conditional for one in picks)
                 picks.insert(ordinary, spare.pop(0))
             continue
-        leg = _placed(leg, pick)
         size += len(leg.attempt.body)
         if legs and size > max_bytes:
             tally.skipped += (f"{target.spec.provider}:size",)
@@ -104,18 +103,9 @@ def render(
     return tuple(legs)
 
 
-def _placed(leg: Leg, pick: Pick) -> Leg:
-    """Return `leg` with its place in the chain, and its target's own changes."""
-    edits = leg.target.spec.placement.edits
-    attempt = leg.attempt
-    if edits:
-        body = edit(attempt.body, edits)
-        attempt = msgspec.structs.replace(attempt, body=body)
-    return msgspec.structs.replace(leg, pick=pick, attempt=attempt)
-
-
-def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
+def _pass(asked: Asked, pick: Pick, dialect: Dialect) -> Leg:
     """Leave the client's bytes as they are, but for what must change."""
+    target = pick.candidate.target
     model = target.request_model(asked.model)
     changes: dict[str, bytes] = {}
     if model != asked.model:
@@ -142,6 +132,7 @@ def _pass(asked: Asked, target: Target, dialect: Dialect) -> Leg:
         show_usage=not asks,
         dropped=dropped,
         kept=None,
+        pick=pick,
         attempt=_attempt(
             asked, target, dialect, model=model, body=body, set_headers=headers
         ),
@@ -162,7 +153,8 @@ def _adapt(
     return remove(asked.body, asked.members, gone), left, adapted.dropped
 
 
-def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) -> Leg:
+def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
+    target = pick.candidate.target
     model = target.request_model(asked.model)
     rendered = dialect.format.write_request(
         request, model, target.spec.default_max_tokens
@@ -180,6 +172,7 @@ def _translate(asked: Asked, request: object, target: Target, dialect: Dialect) 
         show_usage=chat is not None and chat.include_usage,
         dropped=(*(chat.left_out if chat else ()), *rendered.dropped),
         kept=asked.operation.format.keep(request),
+        pick=pick,
         answer_tool=rendered.answer_tool,
         attempt=_attempt(
             asked, target, dialect, model=model, body=body, set_headers=headers
@@ -210,11 +203,12 @@ def _attempt(
     body: bytes,
     set_headers: Headers,
 ) -> Attempt:
+    edits = target.spec.placement.edits
     return Attempt(
         cluster=target.spec.cluster,
         path=target.path(dialect, model, stream=asked.stream),
         authority=target.spec.authority,
         set_headers=set_headers,
         delete_headers=target.delete_headers,
-        body=body,
+        body=edit(body, edits) if edits else body,
     )

@@ -15,9 +15,6 @@ from extproc.routing.health import BUCKET_SECONDS, Phase
 from extproc.routing.strategies import ORDERS, Candidate, Turn
 from extproc.runtime import Target, VirtualModel
 
-SWITCHES = ("tools", "vision", "documents", "audio", "json_schema", "streaming")
-"""The `Abilities` that a model has or has not."""
-
 KEYS_OF_ONE_PROVIDER = 2
 """Attempts with a provider's keys before another provider's turn: what ails a provider
 ails it under all of its keys."""
@@ -73,7 +70,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
         place = target.spec.placement
         health = state.health(deployment(target, asked))
         candidate = Candidate(target, health)
-        no = _unable(place, demand) or _unwanted(place, demand, tagged=tagged)
+        no = _unable(target, demand) or _unwanted(place, demand, tagged=tagged)
         if no is not None:
             passed.append(Passed(target, *no))
             continue
@@ -135,10 +132,10 @@ def _spread(ordered: Sequence[Candidate]) -> Iterator[Candidate]:
     yield from later
 
 
-def _unable(place: Placement, demand: Demand) -> tuple[Why, str] | None:
+def _unable(target: Target, demand: Demand) -> tuple[Why, str] | None:
     if not demand.chat:
         return None
-    abilities = place.abilities
+    abilities = target.spec.placement.abilities
     if abilities.context_tokens is not None and not demand.fits(
         abilities.context_tokens
     ):
@@ -148,8 +145,8 @@ def _unable(place: Placement, demand: Demand) -> tuple[Why, str] | None:
         and (demand.output_tokens or 0) > abilities.output_tokens
     ):
         return Why.UNABLE, "output_tokens"
-    for ability in SWITCHES:
-        if getattr(abilities, ability) is False and demand.needs(ability):
+    for ability in target.lacks:
+        if demand.needs(ability):
             return Why.UNABLE, ability
     return None
 

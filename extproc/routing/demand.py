@@ -67,17 +67,13 @@ class Demand:
         self.stream = stream
         self.grant = grant
         self.headers = headers or {}
+        self.input_tokens = size // BYTES_PER_TOKEN
+        """The prompt's tokens, estimated: rather too few than too many."""
         self._members = members or {}
-        self._size = size
 
     def needs(self, ability: str) -> bool:
         """Say whether only a model with this one of the `Abilities` can serve it."""
         return _NEEDS[ability](self)
-
-    @functools.cached_property
-    def input_tokens(self) -> int:
-        """The prompt's tokens, estimated: rather too few than too many."""
-        return self._size // BYTES_PER_TOKEN
 
     @functools.cached_property
     def least_input_tokens(self) -> int:

@@ -78,9 +78,11 @@ class Window:
 
     def _turn(self, now: float) -> None:
         bucket = int(now // BUCKET_SECONDS)
+        if bucket <= self._last:
+            return
         for gone in range(max(self._last + 1, bucket - BUCKETS + 1), bucket + 1):
             self._buckets[gone % BUCKETS] = 0
-        self._last = max(self._last, bucket)
+        self._last = bucket
 
 
 class Health:
@@ -257,10 +259,12 @@ class Health:
         self.measured_at = -math.inf
 
     def _decay(self, now: float, numbers: RoutingNumbers) -> None:
-        kept = 0.5 ** (max(0.0, now - self._counted_at) / numbers.half_life)
-        self._ok *= kept
-        self._failed *= kept
-        self._limited *= kept
+        age = now - self._counted_at
+        if age > 0:
+            kept = 0.5 ** (age / numbers.half_life)
+            self._ok *= kept
+            self._failed *= kept
+            self._limited *= kept
         self._counted_at = now
 
 

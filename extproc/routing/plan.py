@@ -80,6 +80,11 @@ def plan(
         ]
 
     first = choose(model, asked, turn)
+    if len(first.able) == len(model.targets) == 1 and not routing.turns:
+        # Most requests: there is one way, and it is open.
+        pick = Pick(first.able[0], model.name, routing.strategy)
+        return Plan(model, (pick,), (), (), demand)
+
     others = chosen(routing.fallbacks)
     longer = chosen(routing.context_fallbacks)
     refused = {TOO_LONG: longer, FORBIDDEN: chosen(routing.content_fallbacks)}

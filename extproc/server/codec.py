@@ -10,7 +10,8 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from google.protobuf.struct_pb2 import Value
 
@@ -124,23 +125,9 @@ def encode(commands: Iterable[Command]) -> list[bytes]:
     """Write the ``ProcessingResponse`` messages that `commands` amount to."""
     messages: list[bytes] = []
     for command in commands:
-        match command:
-            case AnswerBody(data, end):
-                messages.append(_answer_body(data, end=end))
-            case Route(chain=(Attempt(streams=True), *_)):
-                messages.append(_route(command))
-            case Route():
-                messages += (_route(command), _PLACEHOLDER)
-            case RequestChunk(data, end):
-                messages.append(_request_chunk(data, end=end))
-            case AnswerHeaders(status, set_headers, delete_headers):
-                messages.append(_answer_headers(status, set_headers, delete_headers))
-            case Respond():
-                messages.append(_respond(command))
-            case AnswerTrailers():
-                messages.append(_ANSWER_TRAILERS)
-            case _:
-                pass  # not for Envoy
+        write = _WRITERS.get(type(command))
+        if write is not None:
+            messages += write(command)
     return messages
 
 
@@ -195,18 +182,23 @@ def _mutation(set_headers: Headers, delete_headers: tuple[str, ...]) -> bytes:
     )
 
 
-def _respond(answer: Respond) -> bytes:
-    return _field(
+def _respond(answer: Respond) -> tuple[bytes, ...]:
+    said = _field(
         7,
         _field(1, _varint(1 << 3), _varint(answer.status)),
         _field(2, _mutation(answer.headers, ())),
         _field(3, answer.body),
         _field(5, answer.details.encode()),
     )
+    return (said,)
+
+
+def _answer_headers(answer: AnswerHeaders) -> tuple[bytes, ...]:
+    return (_header_reply(answer.status, answer.set_headers, answer.delete_headers),)
 
 
 @functools.lru_cache(maxsize=1024)
-def _answer_headers(
+def _header_reply(
     status: int | None, set_headers: Headers, delete_headers: tuple[str, ...]
 ) -> bytes:
     if status is not None:
@@ -214,12 +206,12 @@ def _answer_headers(
     return _field(2, _field(1, _field(2, _mutation(set_headers, delete_headers))))
 
 
-def _answer_body(data: bytes, *, end: bool) -> bytes:
-    return _chunk(b"\x22", data, end=end)  # response_body
+def _answer_body(answer: AnswerBody) -> tuple[bytes, ...]:
+    return (_chunk(b"\x22", answer.data, end=answer.end),)  # response_body
 
 
-def _request_chunk(data: bytes, *, end: bool) -> bytes:
-    return _chunk(b"\x1a", data, end=end)  # request_body
+def _request_chunk(chunk: RequestChunk) -> tuple[bytes, ...]:
+    return (_chunk(b"\x1a", chunk.data, end=chunk.end),)  # request_body
 
 
 _END = b"\x10\x01"  # end_of_stream
@@ -252,11 +244,16 @@ def _around(size: int, levels: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 _ANSWER_TRAILERS = _field(6)
 
+
+def _answer_trailers(_: AnswerTrailers) -> tuple[bytes, ...]:
+    return (_ANSWER_TRAILERS,)
+
+
 # The real body is put in by the upstream Lua; Envoy only needs to see the end of one.
 _PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2)))))
 
 
-def _route(route: Route) -> bytes:
+def _route(route: Route) -> tuple[bytes, ...]:
     """Write the headers reply that names the chain and carries each rendering."""
     chain = route.chain
     metadata = [
@@ -268,7 +265,7 @@ def _route(route: Route) -> bytes:
         metadata.append(_entry(LIMITS, _structure(*limits)))
     for key, attempt in zip(_RENDERINGS, chain, strict=False):
         metadata += _rendering(key, attempt)
-    return b"".join(
+    reply = b"".join(
         (
             _route_headers(len(chain) - 1, route.first_byte),
             b"\x42",  # dynamic_metadata
@@ -276,6 +273,7 @@ def _route(route: Route) -> bytes:
             *metadata,
         )
     )
+    return (reply,) if chain[0].streams else (reply, _PLACEHOLDER)
 
 
 def _about(route: Route) -> tuple[bytes, ...]:
@@ -392,3 +390,13 @@ def _list(values: Iterable[bytes]) -> bytes:
 
 
 _ONE = b"\x11\x00\x00\x00\x00\x00\x00\xf0\x3f"  # number_value: 1.0
+
+_WRITERS: Mapping[type, Callable[[Any], tuple[bytes, ...]]] = {
+    AnswerBody: _answer_body,
+    AnswerHeaders: _answer_headers,
+    AnswerTrailers: _answer_trailers,
+    RequestChunk: _request_chunk,
+    Respond: _respond,
+    Route: _route,
+}
+"""By command; the others are not for Envoy."""
