@@ -16,7 +16,7 @@ JSON that only travels (schemas, metadata, tool arguments) is kept as text or
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -178,12 +178,16 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class Search(msgspec.Struct, frozen=True, gc=False):
-    """The provider has searched the web for the model."""
+    """The provider has searched the web for the model, or read a page of it."""
 
     id: str
     queries: tuple[str, ...] = ()
     found: tuple[Found, ...] = ()
     """Empty where the provider does not say, too."""
+    page: str = ""
+    """The URL that was read; empty: it was a search."""
+    error: str = ""
+    """Why it failed, in the provider's word."""
 
 
 Part = (
@@ -234,11 +238,55 @@ class CustomTool(msgspec.Struct, frozen=True, gc=False):
     format: msgspec.Raw | None = None
 
 
+class Location(msgspec.Struct, frozen=True, gc=False):
+    """Where the user is, about."""
+
+    city: str | None = None
+    country: str | None = None
+    """Two letters of ISO 3166-1."""
+    region: str | None = None
+    timezone: str | None = None
+    """Of the IANA's names."""
+
+
+class WebSearch(msgspec.Struct, frozen=True, gc=False):
+    """The provider searches the web for the model."""
+
+    where: str
+    """How the client calls the tool, such as ``tools[0]`` or ``web_search_options``."""
+    allowed: tuple[str, ...] = ()
+    """The domains of the pages that may be found; empty: any."""
+    blocked: tuple[str, ...] = ()
+    max_uses: int | None = None
+    context_size: str | None = None
+    """``low medium high``: how much of what it finds the model is to read."""
+    location: Location | None = None
+    cache: CacheControl | None = None
+    name: ClassVar[str] = "web_search"
+
+
+class WebFetch(msgspec.Struct, frozen=True, gc=False):
+    """The provider reads pages of the web for the model."""
+
+    where: str
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    max_uses: int | None = None
+    max_content_tokens: int | None = None
+    citations: bool = False
+    """The model is to cite what it has read."""
+    cache: CacheControl | None = None
+    name: ClassVar[str] = "web_fetch"
+
+
 class BuiltinTool(msgspec.Struct, frozen=True, gc=False):
-    """A tool that the provider runs itself, in the client's own spelling."""
+    """Any other tool that the provider runs itself, in the client's own spelling."""
 
     kind: str
     config: msgspec.Raw
+
+
+AnyTool = Tool | CustomTool | WebSearch | WebFetch | BuiltinTool
 
 
 class ToolChoice(msgspec.Struct, frozen=True, gc=False):
@@ -283,7 +331,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """The original model: as the client named it."""
     messages: tuple[Message, ...]
-    tools: tuple[Tool | CustomTool | BuiltinTool, ...] = ()
+    tools: tuple[AnyTool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: int | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
 from typing import Self
 
 import msgspec
@@ -162,6 +163,14 @@ class Target(msgspec.Struct, frozen=True):
                 code="unsupported_operation",
             )
         return found
+
+    def alternatives(
+        self, dialect: Dialect, client: AnyClientFormat, original: str
+    ) -> Iterator[Dialect]:
+        """Yield the APIs that may say what `dialect` cannot, if others may be spoken."""
+        if not self.spec.only_main:
+            model = self.request_model(original)
+            yield from self.provider.alternatives(dialect, client.operation, model)
 
     def request_model(self, original: str) -> str:
         """Return the model to ask for where the client asked for `original`."""

@@ -255,6 +255,20 @@ def test_each_sdk_hears_what_the_case_says(case, provider):
             assert (heard.error is None) == ("error" not in wanted), (client, way)
 
 
+@over(telling("cites"))
+def test_sources_are_told_of_the_words_that_they_are_of(case, provider):
+    wanted = case.of("cites", provider)
+    for client in foreign(case, provider):
+        for way, heard in heard_by(case.name, provider, client).items():
+            sources = wanted["sources"]
+            if client == "anthropic" and way == "stream" and "late" in wanted:
+                # A block cannot be cut when its citations come behind it.
+                sources = [[heard.text, url] for _, url in sources]
+            assert heard.sources == sources, (client, way)
+            told = wanted["searches"] if client != "openai_chat" else []
+            assert heard.searches == told, (client, way)
+
+
 def says(heard: Heard, key: str, value: Any) -> bool:
     if key == "refusal":
         return value in {heard.refusal, heard.text}

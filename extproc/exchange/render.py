@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -12,7 +13,7 @@ from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.edit import edit
 from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
-from extproc.formats.base import Adapted, AnyProviderFormat
+from extproc.formats.base import Adapted, AnyProviderFormat, Unsupported
 from extproc.framing.members import Members, patch, read_members, remove
 from extproc.providers.base import Dialect
 from extproc.routing.plan import Pick, Plan
@@ -83,7 +84,7 @@ def render(
             else:
                 if request is None:
                     request = client.read_request(asked.body, asked.members)
-                leg = _translate(asked, request, pick, dialect)
+                leg = _translate_to_any(asked, request, pick, dialect)
         except ClientError as exc:
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
@@ -151,6 +152,24 @@ def _adapt(
             changes.pop(name, None)
     left = {name: raw for name, raw in asked.members.items() if name not in gone}
     return remove(asked.body, asked.members, gone), left, adapted.dropped
+
+
+def _translate_to_any(
+    asked: Asked, request: object, pick: Pick, dialect: Dialect
+) -> Leg:
+    """Translate to the provider's main API, or to another that can say what it cannot.
+
+    Raises:
+        ClientError: none can; the main one's reason.
+    """
+    try:
+        return _translate(asked, request, pick, dialect)
+    except Unsupported:
+        client, target = asked.operation.format, pick.candidate.target
+        for other in target.alternatives(dialect, client, asked.model):
+            with contextlib.suppress(ClientError):
+                return _translate(asked, request, pick, other)
+        raise
 
 
 def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:

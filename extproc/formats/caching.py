@@ -128,6 +128,8 @@ def bind(
 _TOOLS = -1
 """Stands for the message in the place of a tool."""
 
+_CACHED_TOOLS = (canonical.Tool, canonical.WebSearch, canonical.WebFetch)
+
 _Place = tuple[int, int] | tuple[int, int, int]
 """Message and part, and the part of a result; or `_TOOLS` and the tool."""
 
@@ -159,7 +161,7 @@ def _marks(request: canonical.Request) -> Iterator[_Mark]:
     """Yield the breakpoints of a request in the order of the prompt."""
     word = request.name_of("cache_control")
     for i, tool in enumerate(request.tools):
-        if isinstance(tool, canonical.Tool) and tool.cache is not None:
+        if isinstance(tool, _CACHED_TOOLS) and tool.cache is not None:
             where = f"{request.name_of('tools')}[{i}].{word}"
             yield _Mark((_TOOLS, i), where, tool.cache.ttl)
     for m, message in enumerate(request.messages):
@@ -263,7 +265,7 @@ def _with(
     replace = msgspec.structs.replace
     tools = tuple(
         replace(tool, cache=caches.get((_TOOLS, i)))
-        if isinstance(tool, canonical.Tool)
+        if isinstance(tool, _CACHED_TOOLS)
         else tool
         for i, tool in enumerate(request.tools)
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from extproc.formats.base import CHAT, AnyProviderFormat
+from extproc.formats.base import CHAT, AnyProviderFormat, no_stream_reader
 from extproc.framing.base import SSE, Framing
 
 
@@ -126,6 +126,23 @@ class Provider:
                 if main is None:
                     main = other
         return main
+
+    def alternatives(
+        self, dialect: Dialect, operation: str = CHAT, model: str = ""
+    ) -> Iterator[Dialect]:
+        """Yield the other APIs of the operation that clients are translated to.
+
+        What `dialect` has no word for one of them may say.
+        """
+        for other in self.others:
+            form = other.format
+            if (
+                form.operation == operation
+                and form.name != dialect.format.name
+                and form.stream_reader is not no_stream_reader
+                and other.serves(model)
+            ):
+                yield other
 
     def located(self, settings: Mapping[str, str]) -> Provider:
         """Return it with these settings in its addresses; those it lacks stay as they are."""

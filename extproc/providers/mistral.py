@@ -17,6 +17,7 @@ QUIRKS = (
     "document_url", "thinking_chunks", "no_developer_role", "no_names", "no_answer_members",
     "no_logit_bias", "no_user", "no_store", "no_service_tier", "no_verbosity",
     "no_prompt_cache_key",
+    "no_cache_breakpoints",
 )  # fmt: skip
 
 PROVIDER = Provider(

@@ -380,6 +380,25 @@ def test_a_target_that_cannot_say_the_request_is_left_out_of_the_chain():
     assert record.skipped == ("anthropic:n",)
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def test_what_one_api_of_a_provider_cannot_say_another_may():
+    said = {"max_tokens": 99, "tools": [SEARCH]}
+    _, commands = ask(chat("mapped", **said), path="/v1/messages")
+    (attempt,) = commands[0].chain
+    assert attempt.path == "/v1/responses"
+    assert json.loads(attempt.body)["tools"] == [{"type": "web_search"}]
+
+
+def test_what_no_api_of_a_provider_can_say_is_refused_for_the_main_ones_reason():
+    said = {"max_tokens": 99, "tools": [{**SEARCH, "blocked_domains": ["b.test"]}]}
+    _, commands = ask(chat("mapped", **said), path="/v1/messages")
+    refusal = commands[0]
+    assert refusal.status == 400
+    assert b"searches no web in chat completions" in refusal.body
+
+
 def test_a_chain_is_cut_where_its_bodies_are_over_the_limit_together():
     ex, (route,) = ask(chat("both", user="x" * 6000))
     assert len(route.chain) == 1

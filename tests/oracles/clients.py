@@ -16,7 +16,12 @@ import openai
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import (
+    Response,
+    ResponseOutputRefusal,
+    ResponseOutputText,
+    ResponseStreamEvent,
+)
 from pydantic import TypeAdapter
 
 from tests.oracles.events import Event, cut
@@ -41,6 +46,10 @@ class Heard:
     """Input (all of it), output, cached."""
     echo: list[Any] = field(default_factory=list)
     """What the client gives back in its next request."""
+    sources: list[list[str]] = field(default_factory=list)
+    """The words that are said to come from a page, and its URL."""
+    searches: list[str] = field(default_factory=list)
+    """What the provider has searched for, or the pages that it has read."""
     error: str | None = None
 
 
@@ -102,6 +111,9 @@ def _chat_heard(read: ChatCompletion) -> Heard:
         # An application copies the message, without what only the SDK adds.
         echo=[message.model_dump(mode="json", exclude_unset=True, exclude={"parsed"})],
     )
+    for note in message.annotations or ():
+        at = note.url_citation
+        heard.sources.append([heard.text[at.start_index : at.end_index], at.url])
     for call in message.tool_calls or ():
         assert call.type == "function"
         _call(call.id, call.function.name, call.function.arguments, heard)
@@ -219,14 +231,15 @@ def _response_heard(read: Response) -> Heard:
         match item.type:
             case "message":
                 for part in item.content:
-                    if part.type == "refusal":
-                        heard.refusal += part.refusal
-                    else:
-                        heard.text += part.text
+                    _part_heard(part, heard)
             case "reasoning":
                 heard.thinking += "".join(one.text for one in item.summary)
             case "function_call":
                 _call(item.call_id, item.name, item.arguments, heard)
+            case "web_search_call":
+                did = item.action
+                looked = did.queries if did.type == "search" else [did.url or ""]
+                heard.searches += looked or ()
             case _:
                 raise AssertionError(item.type)
     assert heard.text == read.output_text
@@ -250,6 +263,17 @@ def _response_heard(read: Response) -> Heard:
         )
         assert read.usage.total_tokens == sum(heard.counts[:2])
     return heard
+
+
+def _part_heard(part: ResponseOutputText | ResponseOutputRefusal, heard: Heard) -> None:
+    if part.type == "refusal":
+        heard.refusal += part.refusal
+        return
+    heard.text += part.text
+    for note in part.annotations:
+        assert note.type == "url_citation"
+        words = part.text[note.start_index : note.end_index]
+        heard.sources.append([words, note.url])
 
 
 def _responses_stream(body: bytes) -> Heard:
@@ -317,6 +341,13 @@ def _message_heard(read: Message) -> Heard:
         match block.type:
             case "text":
                 heard.text += block.text
+                for one in block.citations or ():
+                    assert one.type == "web_search_result_location"
+                    heard.sources.append([block.text, one.url])
+            case "server_tool_use":
+                heard.searches += map(str, block.input.values())
+            case "web_search_tool_result" | "web_fetch_tool_result":
+                pass
             case "thinking":
                 heard.thinking += block.thinking
             case "tool_use":

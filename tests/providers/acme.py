@@ -39,7 +39,11 @@ NOT_TAKEN = {
     "no_store": ("store",),
     "no_metadata": ("metadata",),
     "no_service_tier": ("service_tier",),
-    "no_prompt_cache_key": ("prompt_cache_key", "prompt_cache_retention"),
+    "no_prompt_cache_key": (
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+    ),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
     "no_prediction": ("prediction",),

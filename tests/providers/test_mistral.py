@@ -106,6 +106,9 @@ def outcome(dialect: Dialect, feature: Feature, *, stream: bool) -> str:
 
 OTHERWISE = {
     ("anthropic", "prompt caching"): "left out: system.content[0].cache_control",
+    ("openai_chat", "prompt caching"): (
+        "left out: messages[0].content[0].prompt_cache_breakpoint"
+    ),
     ("anthropic", "reasoning over two turns"): "left out: thinking",
     # The mock's model does not reason.
     ("openai_chat", "reasoning over two turns"): (

@@ -1,8 +1,8 @@
 """A whole answer of Anthropic's in the canonical form.
 
 Here too are the two things that a stream shares with it: stop reasons and usage.
-https://platform.claude.com/docs/en/api/messages. Blocks of server tools other than the
-search of the web are told by their names; the container and stop details are skipped.
+https://platform.claude.com/docs/en/api/messages. Blocks of server tools other than those
+of the web are told by their names; the container and stop details are skipped.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ SERVICE_TIERS: Mapping[str | None, str] = {
     "standard": "default",
     "priority": "priority",
 }
+
+WEB = (citations.SEARCH, citations.FETCH)
 
 _MESSAGE = msgspec.json.Decoder(wire.Message)
 
@@ -63,21 +65,21 @@ def _parts(
     """Return the parts, and the names of the blocks that are none."""
     parts: list[canonical.AnswerPart] = []
     unsaid: dict[str, None] = {}
-    asked: dict[str, bytes] = {}
-    """The searches whose results are still to come."""
+    asked: dict[str, tuple[str, bytes]] = {}
+    """The looks at the web whose results are still to come: the tool, and its input."""
     for raw in content:
         block = wire.read_server_block(raw)
         if block is None:
             parts.append(_part(raw))
-        elif block.type == "server_tool_use" and block.name == citations.SEARCH:
-            asked[block.id] = bytes(block.input)
-        elif block.type == "web_search_tool_result" and block.tool_use_id in asked:
-            query = asked.pop(block.tool_use_id)
+        elif block.type == "server_tool_use" and block.name in WEB:
+            asked[block.id] = block.name, bytes(block.input)
+        elif block.type in citations.RESULTS and block.tool_use_id in asked:
+            call = block.tool_use_id
             found = bytes(block.content)
-            parts.append(citations.read_search(block.tool_use_id, query, found))
+            parts.append(citations.read_search(call, *asked.pop(call), found))
         else:
             unsaid[block.type] = None
-    parts += [citations.read_search(call, query, b"") for call, query in asked.items()]
+    parts += [citations.read_search(call, *said, b"") for call, said in asked.items()]
     return tuple(parts), tuple(unsaid)
 
 

@@ -9,7 +9,8 @@ log probabilities, audio, the signature of a tool call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -50,7 +51,10 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
             ],
             stop_reason=STOP_REASONS[choice.finish],
             stop_sequence=choice.stop_sequence,
-            usage=usage_body(answer.usage or Usage()),
+            usage=usage_body(
+                answer.usage or Usage(),
+                [part for part in choice.parts if isinstance(part, canonical.Search)],
+            ),
         )
     )
 
@@ -59,12 +63,8 @@ def _blocks(
     part: canonical.AnswerPart, finish: canonical.Finish
 ) -> Iterator[wire.AnswerBlock | citations.Json]:
     match part:
-        case canonical.Text(text, citations=cited):
-            if text and cited:
-                said = [citations.write_citation(one) for one in cited]
-                yield wire.TextBlock(text, msgspec.Raw(msgspec.json.encode(said)))
-            elif text:
-                yield wire.TextBlock(text)
+        case canonical.Text():
+            yield from _text_blocks(part)
         case canonical.Refusal(text):
             if text:
                 yield wire.TextBlock(text)
@@ -80,6 +80,29 @@ def _blocks(
             pass
 
 
+def _text_blocks(part: canonical.Text) -> Iterator[wire.TextBlock]:
+    """Yield a text, cut where its citations begin and end: they are of whole blocks."""
+    if not part.text:
+        return
+    ends = {0, len(part.text)}
+    for one in part.citations:
+        ends |= {min(one.start or 0, len(part.text)), _end(one, part.text)}
+    for start, end in itertools.pairwise(sorted(ends)):
+        cited = [
+            citations.write_citation(one)
+            for one in part.citations
+            if (one.start or 0) <= start and end <= _end(one, part.text)
+        ]
+        block = wire.TextBlock(part.text[start:end])
+        if cited:
+            block.citations = msgspec.Raw(msgspec.json.encode(cited))
+        yield block
+
+
+def _end(cited: canonical.Citation, text: str) -> int:
+    return len(text) if cited.end is None else min(cited.end, len(text))
+
+
 def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:
     try:
         wire.decode(_OBJECT, arguments.encode())
@@ -92,7 +115,9 @@ def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:
     return msgspec.Raw(arguments)
 
 
-def usage_body(usage: Usage) -> client_wire.Usage:
+def usage_body(
+    usage: Usage, searches: Sequence[canonical.Search] = ()
+) -> client_wire.Usage:
     """Return the counts as Anthropic gives them: the input without the cache's."""
     written, hour = (
         usage.cache_creation_input_tokens,
@@ -107,4 +132,10 @@ def usage_body(usage: Usage) -> client_wire.Usage:
         usage.output_tokens,
         wire.OutputDetails(reasoning) if reasoning else None,
         wire.CacheCreation(hour, max(written - hour, 0)) if written else None,
+        _web_requests(searches) if searches else None,
     )
+
+
+def _web_requests(searches: Sequence[canonical.Search]) -> client_wire.ServerToolUsage:
+    read = sum(bool(one.page) for one in searches)
+    return client_wire.ServerToolUsage(len(searches) - read, read)

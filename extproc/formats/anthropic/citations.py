@@ -1,4 +1,4 @@
-"""Citations and searches of the web in Anthropic's words, there and back.
+"""Citations and looks at the web in Anthropic's words, there and back.
 
 https://platform.claude.com/docs/en/build-with-claude/citations and
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool. A citation is
@@ -103,8 +103,9 @@ def write_citation(said: canonical.Citation) -> msgspec.Raw:
 # ---------------------------------------------------------------- searches
 
 
-class _Query(msgspec.Struct, gc=False):
+class _Input(msgspec.Struct, gc=False):
     query: str = ""
+    url: str = ""
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -113,43 +114,98 @@ class _Result(msgspec.Struct, gc=False):
     encrypted_content: str = ""
 
 
-_QUERY = msgspec.json.Decoder(_Query)
+class _Document(msgspec.Struct, gc=False):
+    title: str | None = None
+
+
+class _Other(msgspec.Struct, gc=False):
+    """A page that was read, or an error in place of pages."""
+
+    url: str = ""
+    content: _Document | None = None
+    error_code: str = ""
+
+
+_INPUT = msgspec.json.Decoder(_Input)
 _RESULTS = msgspec.json.Decoder(list[_Result])
+_OTHER = msgspec.json.Decoder(_Other)
 
 SEARCH = "web_search"
+FETCH = "web_fetch"
+RESULTS = {"web_search_tool_result": SEARCH, "web_fetch_tool_result": FETCH}
+"""The types of the blocks that tell what came of it, and the tool of each."""
 
 
-def read_search(call: str, query: bytes, results: bytes) -> canonical.Search:
-    """Read a search from the input of its call and the content of its result.
+def read_search(call: str, tool: str, given: bytes, results: bytes) -> canonical.Search:
+    """Read a look at the web from the input of its call and the content of its result.
 
-    What cannot be read of either, such as an error in place of results, is empty.
+    What cannot be read of either is empty: the answer may have been cut off.
     """
-    queries: tuple[str, ...] = ()
+    said, other = _Input(), _Other()
     found: tuple[canonical.Found, ...] = ()
-    with contextlib.suppress(msgspec.MsgspecError):  # it was cut off in the middle
-        queries = (_QUERY.decode(query or b"{}").query,)
-    with contextlib.suppress(msgspec.MsgspecError):  # an error: nothing was found
-        found = tuple(
-            canonical.Found(one.url, one.title, one.encrypted_content)
-            for one in _RESULTS.decode(results or b"[]")
-        )
-    return canonical.Search(call, tuple(filter(None, queries)), found)
+    with contextlib.suppress(msgspec.MsgspecError):
+        said = _INPUT.decode(given or b"{}")
+    with contextlib.suppress(msgspec.MsgspecError):
+        if results[:1] == b"{":
+            other = _OTHER.decode(results)
+        else:
+            found = tuple(
+                canonical.Found(one.url, one.title, one.encrypted_content)
+                for one in _RESULTS.decode(results or b"[]")
+            )
+    if tool == SEARCH:
+        queries = (said.query,) if said.query else ()
+        return canonical.Search(call, queries, found, error=other.error_code)
+    page = said.url or other.url
+    if other.url:
+        title = other.content.title if other.content else None
+        found = (canonical.Found(other.url, title or ""),)
+    return canonical.Search(call, (), found, page, other.error_code)
 
 
 def write_search(search: canonical.Search) -> tuple[Json, Json]:
-    """Return the two blocks of a search: the call and its result."""
-    use = {
-        "type": "server_tool_use", "id": search.id, "name": SEARCH,
-        "input": {"query": "; ".join(search.queries)},
-    }  # fmt: skip
-    found = [
-        {
-            "type": "web_search_result", "url": one.url, "title": one.title,
-            "encrypted_content": one.proof, "page_age": None,
+    """Return the two blocks of a look at the web: the call and its result."""
+    tool = FETCH if search.page else SEARCH
+    given = (
+        {"url": search.page} if search.page else {"query": "; ".join(search.queries)}
+    )
+    use = {"type": "server_tool_use", "id": search.id, "name": tool, "input": given}
+    content: Json | list[Json]
+    if search.error:
+        known = search.error in _ERRORS
+        content = {
+            "type": f"{tool}_tool_result_error",
+            "error_code": search.error if known else "unavailable",
         }
-        for one in search.found
-    ]  # fmt: skip
+    elif search.page:
+        content = _page(search)
+    else:
+        content = [_found(one) for one in search.found]
     result = {
-        "type": "web_search_tool_result", "tool_use_id": search.id, "content": found,
+        "type": f"{tool}_tool_result", "tool_use_id": search.id, "content": content,
     }  # fmt: skip
     return use, result
+
+
+_ERRORS = frozenset({
+    "invalid_tool_input", "unavailable", "max_uses_exceeded", "too_many_requests",
+    "query_too_long", "request_too_large", "url_too_long", "url_not_allowed",
+    "url_not_accessible", "unsupported_content_type",
+})  # fmt: skip
+
+
+def _found(page: canonical.Found) -> Json:
+    return {
+        "type": "web_search_result", "url": page.url, "title": page.title,
+        "encrypted_content": page.proof, "page_age": None,
+    }  # fmt: skip
+
+
+def _page(search: canonical.Search) -> Json:
+    """Return a page that was read; nobody else tells what it says."""
+    title = next((one.title for one in search.found if one.title), None)
+    source = {"type": "text", "media_type": "text/plain", "data": ""}
+    return {
+        "type": "web_fetch_result", "url": search.page, "retrieved_at": None,
+        "content": {"type": "document", "source": source, "title": title},
+    }  # fmt: skip

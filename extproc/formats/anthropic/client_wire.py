@@ -127,10 +127,10 @@ class ToolResultBlock(
 
 
 class ServerToolUseBlock(Struct, tag="server_tool_use", tag_field="type", gc=False):
-    """A search of an earlier answer; other server tools only Anthropic has."""
+    """A look at the web of an earlier answer; other server tools only Anthropic has."""
 
     id: str
-    name: Literal["web_search"]
+    name: Literal["web_search", "web_fetch"]
     input: Raw = Raw(b"{}")
 
 
@@ -139,6 +139,11 @@ class SearchResultsBlock(
 ):
     tool_use_id: str
     content: Raw = Raw(b"[]")
+
+
+class FetchedBlock(Struct, tag="web_fetch_tool_result", tag_field="type", gc=False):
+    tool_use_id: str
+    content: Raw = Raw(b"{}")
 
 
 Block = (
@@ -151,6 +156,7 @@ Block = (
     | ToolResultBlock
     | ServerToolUseBlock
     | SearchResultsBlock
+    | FetchedBlock
 )
 
 
@@ -230,6 +236,11 @@ WORDS = frozenset(Request.__struct_fields__)
 # ---------------------------------------------------------------- the answer
 
 
+class ServerToolUsage(Struct, gc=False):
+    web_search_requests: int
+    web_fetch_requests: int
+
+
 class Usage(Struct, omit_defaults=True, gc=False):
     input_tokens: int
     cache_creation_input_tokens: int
@@ -237,6 +248,7 @@ class Usage(Struct, omit_defaults=True, gc=False):
     output_tokens: int
     output_tokens_details: OutputDetails | None
     cache_creation: CacheCreation | None = None
+    server_tool_use: ServerToolUsage | None = None
 
 
 class Answer(Struct, tag="message", tag_field="type", kw_only=True, gc=False):

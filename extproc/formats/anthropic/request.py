@@ -37,6 +37,7 @@ from extproc.formats.anthropic.conversation import (
 from extproc.formats.anthropic.models import Abilities, abilities
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import Offer, bind
+from extproc.formats.web_tools import drop_tuning, written_location
 
 DROPPED = frozenset({
     "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention",
@@ -50,6 +51,10 @@ where it would take effect."""
 
 SERVICE_TIERS: Mapping[str, str] = {
     "auto": "auto", "default": "standard_only", "standard_only": "standard_only",
+}  # fmt: skip
+
+WEB_TOOLS: Mapping[str, str] = {
+    "web_search": "web_search_20250305", "web_fetch": "web_fetch_20250910",
 }  # fmt: skip
 
 LEAST_TOP_P_THINKING = 0.95
@@ -234,19 +239,53 @@ def _output_config(
 # ---------------------------------------------------------------- tools
 
 
-def _tools(request: canonical.Request, able: Abilities, drop: Drop) -> list[wire.Tool]:
+def _web_tool(
+    tool: canonical.WebSearch | canonical.WebFetch, drop: Drop
+) -> wire.WebTool:
+    """Return a tool of the web, in the version that every host has."""
+    if tool.allowed and tool.blocked:
+        raise Unsupported(
+            "Anthropic's API is held to domains or kept from some, not both.",
+            param=f"{tool.where}.blocked_domains",
+        )
+    web = wire.WebTool(
+        type=WEB_TOOLS[tool.name],
+        name=tool.name,
+        max_uses=tool.max_uses,
+        allowed_domains=tool.allowed,
+        blocked_domains=tool.blocked,
+        cache_control=cache_control(tool.cache),
+    )
+    if isinstance(tool, canonical.WebSearch):
+        drop_tuning(tool, drop, "max_uses", "user_location")
+        if tool.location is not None:
+            known = written_location(tool.location)
+            web.user_location = {"type": "approximate", **known}
+    else:
+        web.max_content_tokens = tool.max_content_tokens
+        web.citations = wire.Citing(True) if tool.citations else None
+    return web
+
+
+def _tools(
+    request: canonical.Request, able: Abilities, drop: Drop
+) -> list[wire.Tool | wire.WebTool]:
     choice = request.tool_choice
     allowed = set(choice.names) if choice and choice.mode != "named" else set()
     name = request.name_of("tools")
-    tools = []
+    tools: list[wire.Tool | wire.WebTool] = []
     for i, tool in enumerate(request.tools):
         where = f"{name}[{i}]"
         function = f"{where}.function" if name == "tools" else where
-        if not isinstance(tool, canonical.Tool):
+        if isinstance(tool, canonical.CustomTool | canonical.BuiltinTool):
             raise Unsupported(
-                "Only function tools can be kept with Anthropic's API.", param=where
+                "Only functions and tools of the web can be kept with Anthropic's API.",
+                param=where,
             )
         if allowed and tool.name not in allowed:
+            continue
+        if not isinstance(tool, canonical.Tool):
+            tools.append(_web_tool(tool, drop))
             continue
         if tool.strict and not able.json_schema:
             drop(f"{function}.strict")
@@ -288,7 +327,7 @@ def _input_schema(parameters: msgspec.Raw | None, where: str) -> msgspec.Raw:
 
 def _tool_choice(
     request: canonical.Request,
-    tools: list[wire.Tool],
+    tools: list[wire.Tool | wire.WebTool],
     able: Abilities,
     *,
     thinks: bool,

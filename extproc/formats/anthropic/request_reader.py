@@ -14,10 +14,16 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.anthropic import client_wire as wire
-from extproc.formats.anthropic.citations import read_citations, read_search
+from extproc.formats.anthropic.citations import (
+    FETCH,
+    SEARCH,
+    read_citations,
+    read_search,
+)
 from extproc.formats.anthropic.validation import decode, invalid, spelling
 from extproc.formats.anthropic.wire import Named, present
 from extproc.formats.base import Members, Unsupported
+from extproc.formats.web_tools import is_web_tool, read_web_tool
 
 _REQUEST = msgspec.json.Decoder(wire.Request)
 _BLOCK: msgspec.json.Decoder[wire.Block] = msgspec.json.Decoder(wire.Block)
@@ -27,7 +33,7 @@ _NAMED = msgspec.json.Decoder(Named)
 
 _BLOCKS = frozenset({
     "text", "image", "document", "thinking", "redacted_thinking", "tool_use",
-    "tool_result", "server_tool_use", "web_search_tool_result",
+    "tool_result", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result",
 })  # fmt: skip
 
 NAMES: Mapping[str, str] = {
@@ -173,6 +179,7 @@ def _read_assistants(
         | wire.ToolUseBlock
         | wire.ServerToolUseBlock
         | wire.SearchResultsBlock
+        | wire.FetchedBlock
     ),
     raw: msgspec.Raw,
     where: str,
@@ -182,10 +189,12 @@ def _read_assistants(
             return canonical.Reasoning(thinking, signature or None)
         case wire.RedactedThinkingBlock(sealed):
             return canonical.Reasoning(encrypted=sealed)
-        case wire.ServerToolUseBlock(call, _, said):
-            return read_search(call, bytes(said), b"")
+        case wire.ServerToolUseBlock(call, name, said):
+            return read_search(call, name, bytes(said), b"")
         case wire.SearchResultsBlock(call, found):
-            return read_search(call, b"", bytes(found))
+            return read_search(call, SEARCH, b"", bytes(found))
+        case wire.FetchedBlock(call, found):
+            return read_search(call, FETCH, b"", bytes(found))
         case wire.ToolUseBlock(call, name, _, cache):
             arguments = spelling(_INPUT.decode(raw).input, f"{where}.input")
             return canonical.ToolCall(call, name, arguments, cache=_cache(cache))
@@ -233,13 +242,16 @@ def _cache(said: wire.CacheControl | None) -> canonical.CacheControl | None:
 
 def _read_tools(
     said: Sequence[msgspec.Raw], left_out: list[str]
-) -> Iterator[canonical.Tool | canonical.BuiltinTool]:
+) -> Iterator[canonical.AnyTool]:
     """Yield the tools; what need not be said of them goes to `left_out`."""
     for i, raw in enumerate(said):
         where = f"tools[{i}]"
         kind = decode(_NAMED, raw, where).type
         if kind.startswith(_SEARCH):
             left_out.append(where)
+            continue
+        if is_web_tool(kind):
+            yield read_web_tool(kind, raw, where, left_out.append)
             continue
         if kind not in {"", "custom"}:
             yield canonical.BuiltinTool(kind, raw)

@@ -1,6 +1,6 @@
 """Anthropic's message stream as canonical events.
 
-https://platform.claude.com/docs/en/build-with-claude/streaming. A search of the web is
+https://platform.claude.com/docs/en/build-with-claude/streaming. A look at the web is
 told when its results have come, or at the end. Blocks of other server tools are told by
 their names; they and their deltas, and deltas of unknown types, are counted in `skipped`. A
 stop reason that we do not know is a ``stop``, counted in `unknown`.
@@ -17,8 +17,8 @@ import msgspec
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.anthropic import wire
-from extproc.formats.anthropic.answer import FINISH, fold, usage_of
-from extproc.formats.anthropic.citations import SEARCH, read_citation, read_search
+from extproc.formats.anthropic.answer import FINISH, WEB, fold, usage_of
+from extproc.formats.anthropic.citations import RESULTS, read_citation, read_search
 from extproc.formats.anthropic.errors import error_of
 from extproc.formats.base import State, TableStream
 from extproc.framing.sse import Frame
@@ -35,14 +35,16 @@ FITS = frozenset({
 
 @dataclasses.dataclass(slots=True)
 class _Asked:
-    """A search whose results are still to come."""
+    """A look at the web whose results are still to come."""
 
     id: str
+    tool: str
     query: list[str]
     """The pieces of its input."""
 
     def search(self, found: bytes) -> canonical.Search:
-        return read_search(self.id, "".join(self.query).encode(), found)
+        given = "".join(self.query).encode()
+        return read_search(self.id, self.tool, given, found)
 
 
 class MessageStream(TableStream[wire.Event]):
@@ -144,12 +146,13 @@ class MessageStream(TableStream[wire.Event]):
     def _start_server_block(
         self, index: int, block: wire.ServerBlock
     ) -> Iterator[canonical.Event]:
-        if block.type == "server_tool_use" and block.name == SEARCH:
+        if block.type == "server_tool_use" and block.name in WEB:
             said = bytes(block.input).decode()
-            self._asked[index] = _Asked(block.id, [said] if said != "{}" else [])
+            given = [said] if said != "{}" else []
+            self._asked[index] = _Asked(block.id, block.name, given)
             return
         found = [i for i, one in self._asked.items() if one.id == block.tool_use_id]
-        if block.type == "web_search_tool_result" and found:
+        if block.type in RESULTS and found:
             asked = self._asked.pop(found[0])
             yield canonical.Searched(asked.search(bytes(block.content)))
             return

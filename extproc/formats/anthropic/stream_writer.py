@@ -43,6 +43,8 @@ class MessageWriter:
         self._kinds: dict[int, canonical.PartKind] = {}
         self._waiting: dict[int, list[PartEvent]] = {}
         self._searches: list[canonical.Search] = []
+        """Those that wait for an open block to end."""
+        self._searched: list[canonical.Search] = []
 
     def write(self, events: Iterable[canonical.Event]) -> bytes:
         """See `StreamWriter.write`."""
@@ -61,6 +63,7 @@ class MessageWriter:
                     yield from self._part(event)
             case canonical.Searched(search, 0):
                 self._searches.append(search)
+                self._searched.append(canonical.Search("", page=search.page))
                 yield from self._search()
             case canonical.Started():
                 self._usage = event.usage or self._usage
@@ -90,7 +93,8 @@ class MessageWriter:
         stop = wire.Stop(
             STOP_REASONS[self._finished.finish], self._finished.stop_sequence
         )
-        yield _frame(client_wire.MessageDelta(stop, usage_body(self._usage)))
+        usage = usage_body(self._usage, self._searched)
+        yield _frame(client_wire.MessageDelta(stop, usage))
         yield _frame(wire.MessageStop())
 
     def _part(self, event: PartEvent) -> Iterator[bytes]:

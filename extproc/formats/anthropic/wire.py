@@ -126,6 +126,24 @@ class Tool(Struct, omit_defaults=True, gc=False):
     cache_control: CacheControl | None = None
 
 
+class Citing(Struct, gc=False):
+    enabled: bool
+
+
+class WebTool(Struct, omit_defaults=True, kw_only=True, gc=False):
+    """The search of the web, or the reading of its pages."""
+
+    type: str
+    name: str
+    max_uses: int | None = None
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+    user_location: dict[str, str] | None = None
+    max_content_tokens: int | None = None
+    citations: Citing | None = None
+    cache_control: CacheControl | None = None
+
+
 class ToolChoice(Struct, omit_defaults=True, gc=False):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
@@ -156,7 +174,7 @@ class MessagesBody(Struct, omit_defaults=True, kw_only=True):
     max_tokens: int
     messages: list[Turn]
     system: list[TextBlock] | None = None
-    tools: list[Tool] | None = None
+    tools: list[Tool | WebTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None

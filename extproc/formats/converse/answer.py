@@ -9,7 +9,7 @@ are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.base import Overview
 from extproc.formats.converse import wire
-from extproc.formats.converse.citations import read_citations
+from extproc.formats.converse.citations import SEARCH, read_citations, read_search
 from extproc.usage import Usage
 
 FINISH: Mapping[str, canonical.Finish] = {
@@ -61,9 +61,20 @@ def read_answer(body: bytes) -> canonical.Answer:
             dict.fromkeys(
                 _name(block)
                 for block, part in zip(content, parts, strict=True)
-                if part is None
+                if part is None and not _found(block, parts)
             )
         ),
+    )
+
+
+def _found(
+    block: wire.AnswerBlock, parts: Sequence[canonical.AnswerPart | None]
+) -> bool:
+    """Say whether a block is the result of a search that is told."""
+    result = block.tool_result
+    return result is not None and any(
+        isinstance(part, canonical.Search) and part.id == result.tool_use_id
+        for part in parts
     )
 
 
@@ -74,9 +85,11 @@ def _name(block: wire.AnswerBlock) -> str:
 def _part(block: wire.AnswerBlock) -> canonical.AnswerPart | None:
     if block.text is not None:
         return canonical.Text(block.text)
-    if block.tool_use is not None and block.tool_use.type is None:
-        use = block.tool_use
+    use = block.tool_use
+    if use is not None and use.type is None:
         return canonical.ToolCall(use.tool_use_id, use.name, bytes(use.input).decode())
+    if use is not None and use.name == SEARCH:
+        return read_search(use.tool_use_id, bytes(use.input))
     if block.citations_content is not None:
         cited = block.citations_content
         said = "".join(piece.text for piece in cited.content)

@@ -1,4 +1,4 @@
-"""Converse's citations in the canonical form.
+"""Converse's citations, and its search of the web, in the canonical form.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Citation.html. A citation
 is of all of the text of its block.
@@ -6,6 +6,7 @@ is of all of the text of its block.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import msgspec
@@ -70,6 +71,24 @@ def read_citation(said: Citation) -> canonical.Citation:
         first=at.start,
         last=at.end,
     )
+
+
+class _Input(Struct, gc=False):
+    query: str = ""
+
+
+_INPUT = msgspec.json.Decoder(_Input)
+
+SEARCH = "nova_grounding"
+"""The system tool that searches the web. What it finds stands in the citations alone."""
+
+
+def read_search(call: str, given: bytes) -> canonical.Search:
+    """Read a search from the input of its call; one that cannot be read is empty."""
+    query = ""
+    with contextlib.suppress(msgspec.MsgspecError):
+        query = _INPUT.decode(given or b"{}").query
+    return canonical.Search(call, (query,) if query else ())
 
 
 _MANY = msgspec.json.Decoder(list[Citation])

@@ -4,7 +4,8 @@ Converse's own fields are the same for all; what it has no word for goes to the 
 ``additionalModelRequestFields``, in the spelling of its maker. Sources:
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html,
 …/prompt-caching.html, …/structured-output.html and
-https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html.
+https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html and
+…/web-grounding.html.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a model that can think may be told not to."""
     cache: Offer | None = None
     """What its prompt cache can be told; None is no cache points."""
+    search: str = ""
+    """The system tool that searches the web; empty: there is none."""
     structured: bool = True
     """JSON schemas for the answer, and strict tools."""
     forced: Literal["tool", "any", ""] = ""
@@ -52,7 +55,9 @@ _NOVA = Family(
     structured=False,
     forced="tool",
 )
+_NOVA_PREMIER = msgspec.structs.replace(_NOVA, search="nova_grounding")
 _NOVA_2 = Family(
+    search="nova_grounding",
     top_k=("inferenceConfig", "topK"),
     effort="nova",
     cache=_NOVA_CACHE,
@@ -73,6 +78,7 @@ FAMILIES: dict[str, Family] = {
     "anthropic.": CLAUDE,
     "claude": CLAUDE,
     "amazon.nova-2": _NOVA_2,
+    "amazon.nova-premier": _NOVA_PREMIER,
     "amazon.nova": _NOVA,
     "amazon.": _PLAIN,
     "ai21.": _PLAIN,

@@ -6,7 +6,7 @@ that ends without one was empty and is nothing. Usage comes behind the stop; a s
 ends without it has ended all the same. Sealed thoughts and signatures may come in pieces and
 are given out whole, when their block ends.
 
-The provider's own tools are told by their names; they, their results and pictures are
+The provider's own tools but its search are told by their names; they, their results and pictures are
 counted in `skipped`. A stop reason that we do not know is a ``stop``, counted in `unknown`.
 """
 
@@ -23,11 +23,15 @@ from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
 from extproc.formats.converse import wire
 from extproc.formats.converse.answer import FINISH, stop_sequence, usage_of
-from extproc.formats.converse.citations import read_citation
+from extproc.formats.converse.citations import SEARCH, read_citation, read_search
 from extproc.formats.converse.errors import error_of, read_body
 from extproc.framing.sse import Frame
 
-Kind = Literal["text", "reasoning", "sealed", "tool_call", "other"]
+Kind = Literal["text", "reasoning", "sealed", "tool_call", "search", "other"]
+
+
+_HELD = frozenset({"sealed", "search"})
+"""What is told when it is whole."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,7 +39,9 @@ class _Block:
     kind: Kind
     part: int
     held: list[str]
-    """The pieces of a signature or of a sealed thought."""
+    """The pieces of a signature, of a sealed thought, or of a search's input."""
+    id: str = ""
+    """A search's."""
 
 
 class ConverseStream(TableStream[wire.Event]):
@@ -59,6 +65,8 @@ class ConverseStream(TableStream[wire.Event]):
         self._closed = -1
         """The last block that has ended: they come in order."""
         self._parts = 0
+        self._searches: set[str] = set()
+        """The ids of searches of the web."""
 
     def parse(self, frame: Frame) -> wire.Event | None:
         """See `TableStream.parse`."""
@@ -79,7 +87,7 @@ class ConverseStream(TableStream[wire.Event]):
             case wire.BlockDelta(index, delta):
                 yield from self._delta(index, delta)
             case wire.BlockStart(index, start):
-                yield from self._start(index, start.tool_use)
+                yield from self._start(index, start)
             case wire.BlockStop(index):
                 yield from self._stop(index)
             case wire.MessageStart():
@@ -106,13 +114,19 @@ class ConverseStream(TableStream[wire.Event]):
             return [canonical.Ended()]
         return super().close()
 
-    def _start(
-        self, index: int, tool: wire.ToolUseStart | None
-    ) -> Iterator[canonical.Event]:
+    def _start(self, index: int, start: wire.Start) -> Iterator[canonical.Event]:
         if index in self._open or index <= self._closed:
             raise ProtocolViolation(f"block {index} starts twice")
+        tool, result = start.tool_use, start.tool_result
+        if result is not None and result.tool_use_id in self._searches:
+            self._open[index] = _Block("other", -1, [])
+            return
         if tool is None:
             # Of a text, or of what we cannot say: the first delta tells.
+            return
+        if tool.type is not None and tool.name == SEARCH:
+            self._searches.add(tool.tool_use_id)
+            self._open[index] = _Block("search", -1, [], tool.tool_use_id)
             return
         if tool.type is not None:
             self.skipped += 1
@@ -136,14 +150,14 @@ class ConverseStream(TableStream[wire.Event]):
             match kind:
                 case "text" | "reasoning":
                     yield canonical.PartStarted(block.part, kind)
-                case "sealed" | "other":
+                case "sealed" | "search" | "other":
                     pass
         if kind == "other" or block.kind == "other":
             self.skipped += 1
             return
-        if block.kind != kind:
+        if block.kind != kind and (block.kind, kind) != ("search", "tool_call"):
             raise ProtocolViolation(f"{kind} in block {index}, a {block.kind}")
-        if kind == "sealed":
+        if block.kind in _HELD:
             block.held.append(said)
         elif said:
             yield canonical.Delta(block.part, said)
@@ -164,6 +178,9 @@ class ConverseStream(TableStream[wire.Event]):
             sealed = _joined(block.held)
             yield canonical.PartStarted(part, "reasoning", encrypted=sealed)
             yield canonical.PartEnded(part)
+        elif block.kind == "search":
+            given = "".join(block.held).encode()
+            yield canonical.Searched(read_search(block.id, given))
         elif block.kind != "other":
             if block.held:
                 yield canonical.SignatureDelta(block.part, "".join(block.held))

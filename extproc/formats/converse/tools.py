@@ -27,6 +27,7 @@ from extproc.formats.base import Unsupported
 from extproc.formats.converse import claude, wire
 from extproc.formats.converse.content import TOOL_NAME, Draft, bad_name, cache_point
 from extproc.formats.converse.models import Family
+from extproc.formats.web_tools import drop_tuning, refuse_domains
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -61,7 +62,7 @@ def write_tools(
         BadRequest: one that makes no sense.
     """
     choice = request.tool_choice or canonical.ToolChoice("auto")
-    specs = _specs(request, draft, structured=structured)
+    specs = _specs(request, draft, structured=structured, search=family.search)
     _check(request, choice, [tool.tool_spec.name for tool in specs if tool.tool_spec])
     one_call = request.parallel_tool_calls is False
     if not specs:
@@ -132,7 +133,7 @@ def _check_forced(
 
 
 def _specs(
-    request: canonical.Request, draft: Draft, *, structured: bool
+    request: canonical.Request, draft: Draft, *, structured: bool, search: str
 ) -> list[wire.Tool]:
     choice = request.tool_choice
     allowed = set(choice.names) if choice and choice.mode != "named" else set()
@@ -141,9 +142,14 @@ def _specs(
     for i, tool in enumerate(request.tools):
         where = f"{name}[{i}]"
         function = f"{where}.function" if name == "tools" else where
+        if isinstance(tool, canonical.WebSearch) and search:
+            refuse_domains(tool, "The search of Bedrock's models")
+            drop_tuning(tool, draft.drop)
+            specs.append(wire.Tool(system_tool=wire.SystemTool(search)))
+            continue
         if not isinstance(tool, canonical.Tool):
             raise Unsupported(
-                "Only function tools can be kept with Bedrock.", param=where
+                "This model of Bedrock's cannot be given this tool.", param=where
             )
         if allowed and tool.name not in allowed:
             continue

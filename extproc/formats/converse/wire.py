@@ -114,10 +114,17 @@ class ToolSpec(Struct, omit_defaults=True, rename="camel", gc=False):
     strict: bool | None = None
 
 
+class SystemTool(Struct, gc=False):
+    """A tool that the model's provider runs."""
+
+    name: str
+
+
 class Tool(Struct, omit_defaults=True, rename="camel", gc=False):
     """One of these."""
 
     tool_spec: ToolSpec | None = None
+    system_tool: SystemTool | None = None
     cache_point: CachePoint | None = None
 
 
@@ -220,6 +227,12 @@ class AnswerReasoning(Struct, rename="camel", gc=False):
     redacted_content: str | None = None
 
 
+class AnswerToolResult(Struct, rename="camel", gc=False):
+    """What a tool gave that the provider has run; there is nothing for clients in it."""
+
+    tool_use_id: str = ""
+
+
 class CitedText(Struct, gc=False):
     text: str = ""
 
@@ -234,6 +247,7 @@ class AnswerBlock(Struct, rename="camel", gc=False):
 
     text: str | None = None
     tool_use: AnswerToolUse | None = None
+    tool_result: AnswerToolResult | None = None
     reasoning_content: AnswerReasoning | None = None
     citations_content: CitationsContent | None = None
 
@@ -286,6 +300,7 @@ class Start(Struct, frozen=True, rename="camel", gc=False):
     """Tool calls announce themselves; text and reasoning just begin."""
 
     tool_use: ToolUseStart | None = None
+    tool_result: AnswerToolResult | None = None
 
 
 class BlockStart(Struct, rename="camel", gc=False):

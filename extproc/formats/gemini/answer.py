@@ -1,8 +1,7 @@
 """A whole answer of Gemini's in the canonical form, and what a stream shares with it.
 
 https://ai.google.dev/api/generate-content#generatecontentresponse. The parts are read by
-the stream's own `ChoiceReader`, so that both say the same. Skipped: safety ratings and citation
-metadata.
+the stream's own `ChoiceReader`, so that both say the same. Skipped: safety ratings.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _choice(
     said: wire.Candidate, index: int, answer_id: str, unsaid: dict[str, None]
 ) -> canonical.Choice:
     reader = ChoiceReader(index, answer_id)
-    reader.grounding = said.grounding_metadata
+    reader.note(said)
     parts = said.content.parts if said.content else None
     events = [*reader.read(parts or ()), *reader.finish(said.finish_reason or "STOP")]
     choice = _fold(events, unsaid)
@@ -71,22 +70,23 @@ class _Open(msgspec.Struct):
     """A part that has begun."""
 
     start: canonical.PartStarted
-    text: str = ""
+    texts: list[str]
+    citations: list[canonical.Citation]
     signature: str | None = None
-    citations: tuple[canonical.Citation, ...] = ()
 
     def part(self) -> canonical.AnswerPart:
+        text = "".join(self.texts)
         match self.start.kind:
             case "text":
-                return canonical.Text(self.text, citations=self.citations)
+                return canonical.Text(text, citations=tuple(self.citations))
             case "reasoning":
-                return canonical.Reasoning(self.text, self.signature)
+                return canonical.Reasoning(text, self.signature)
             case "refusal":
-                return canonical.Refusal(self.text)
+                return canonical.Refusal(text)
             case "tool_call":
                 start = self.start
                 return canonical.ToolCall(
-                    start.id, start.name, self.text, signature=self.signature
+                    start.id, start.name, text, signature=self.signature
                 )
 
 
@@ -100,13 +100,13 @@ def _fold(
     for event in events:
         match event:
             case canonical.PartStarted():
-                parts.append(_Open(event))
+                parts.append(_Open(event, [], []))
             case canonical.Delta(text=text):
-                parts[-1].text += text
+                parts[-1].texts.append(text)
             case canonical.SignatureDelta(signature=signature):
                 parts[-1].signature = signature
             case canonical.Cited(citation=citation):
-                parts[-1].citations += (citation,)
+                parts[-1].citations.append(citation)
             case canonical.Searched(search):
                 searches.append(search)
             case canonical.Unsaid(what):

@@ -18,10 +18,15 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.gemini import wire
 from extproc.formats.gemini.grounding import (
+    CitationSource,
     GroundingMetadata,
+    UrlContextMetadata,
     read_citations,
+    read_pages,
+    read_recited,
     read_search,
 )
+from extproc.formats.gemini.ruler import Ruler
 from extproc.formats.gemini.signatures import tagged
 
 FINISH: Mapping[str, canonical.Finish] = {
@@ -58,8 +63,8 @@ class ChoiceReader:
     """See the module's docstring."""
 
     __slots__ = (
-        "_answer_id", "_ascii", "_calls", "_index", "_kind", "_parts", "finished",
-        "grounding", "skipped",
+        "_answer_id", "_calls", "_index", "_kind", "_parts", "_ruler", "finished",
+        "grounding", "pages", "recited", "skipped",
     )  # fmt: skip
 
     def __init__(self, index: int, answer_id: str) -> None:
@@ -69,12 +74,23 @@ class ChoiceReader:
         self._calls = 0
         self._kind: canonical.PartKind | None = None
         """The part that is open: the one that began last."""
-        self._ascii = True
-        """The open text has a byte for each of its characters."""
+        self._ruler = Ruler()
+        """Measures the open text."""
         self.finished = False
         self.skipped = 0
         self.grounding: GroundingMetadata | None = None
         """The latest."""
+        self.pages: UrlContextMetadata | None = None
+        """The latest."""
+        self.recited: list[CitationSource] = []
+
+    def note(self, said: wire.Candidate) -> None:
+        """Keep what a piece of the candidate says of where it has its words from."""
+        self.grounding = said.grounding_metadata or self.grounding
+        self.pages = said.url_context_metadata or self.pages
+        recited = said.citation_metadata
+        if recited is not None:
+            self.recited += recited.citations or recited.citation_sources or ()
 
     def read(
         self,
@@ -126,17 +142,22 @@ class ChoiceReader:
 
     def _ground(self) -> Iterator[canonical.Event]:
         """Yield what the answer is grounded on, while its last text is open."""
-        said = self.grounding
-        if said is None:
-            return
+        said = self.grounding or GroundingMetadata()
+        citations = [
+            *read_citations(said, self._ruler),
+            *read_recited(self.recited, self._ruler),
+        ]
         if self._kind == "text":
-            for citation in read_citations(said, ascii_only=self._ascii):
+            for citation in citations:
                 yield canonical.Cited(self._parts - 1, citation, self._index)
-        elif said.grounding_supports:
+        elif citations:
             yield canonical.Unsaid("groundingSupports")
-        search = read_search(said, f"search_{self._answer_id}_{self._index}")
+        id_ = f"{self._answer_id}_{self._index}"
+        search = read_search(said, f"search_{id_}")
         if search is not None:
             yield canonical.Searched(search, self._index)
+        for look in read_pages(self.pages or UrlContextMetadata(), f"fetch_{id_}"):
+            yield canonical.Searched(look, self._index)
 
     def _text(
         self,
@@ -147,8 +168,8 @@ class ChoiceReader:
         if self._kind != kind:
             yield from self._end()
             yield self._begin(kind)
-            self._ascii = True
-        self._ascii = self._ascii and text.isascii()
+            self._ruler = Ruler()
+        self._ruler.feed(text)
         yield canonical.Delta(self._parts - 1, text, self._index, logprobs)
 
     def _begin(

@@ -33,6 +33,7 @@ from extproc.formats.gemini.tools import (
     write_output_format,
     write_tool_choice,
     write_tools,
+    write_web_tools,
 )
 
 DROPPED = frozenset({
@@ -81,12 +82,13 @@ def _body(request: canonical.Request, able: Abilities, drop: Drop) -> wire.Reque
     system, contents = write_conversation(request.messages, able, drop)
     functions = write_tools(request, able, drop)
     config = _config(request, able, drop)
-    write_output_format(request, config, able, drop, functions=bool(functions))
+    web = write_web_tools(request, drop)
+    write_output_format(request, config, able, drop, tools=bool(functions or web))
     config.thinking_config = thinking.plan(request, able, drop)
     return wire.Request(
         contents=contents,
         system_instruction=wire.Content(system) if system else None,
-        tools=[wire.Tool(functions)] if functions else None,
+        tools=[wire.Tool(functions)] if functions else web or None,
         tool_config=write_tool_choice(request, functions),
         generation_config=None if config == wire.GenerationConfig() else config,
         safety_settings=_safety_settings(request),

@@ -96,7 +96,7 @@ class ChunkStream(TableStream[wire.Event]):
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = ChoiceReader(index, self._id or "")
-        choice.grounding = said.grounding_metadata or choice.grounding
+        choice.note(said)
         scores = said.logprobs_result
         tokens = None if scores is None else write_tokens(scores)
         if said.content is not None and said.content.parts:

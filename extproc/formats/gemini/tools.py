@@ -21,6 +21,7 @@ from extproc.formats.gemini import wire
 from extproc.formats.gemini.conversation import Drop
 from extproc.formats.gemini.models import Abilities
 from extproc.formats.gemini.schema import convert, convert_object
+from extproc.formats.web_tools import drop_tuning, refuse_domains
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -28,6 +29,28 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MODES: Mapping[str, Literal["AUTO", "ANY", "NONE"]] = {
     "auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY",
 }  # fmt: skip
+
+
+def write_web_tools(request: canonical.Request, drop: Drop) -> list[wire.Tool]:
+    """Return the tools that search and read the web.
+
+    Raises:
+        Unsupported: domains that Google's search cannot be told.
+    """
+    tools = []
+    for tool in request.tools:
+        match tool:
+            case canonical.WebSearch():
+                refuse_domains(tool, "Google's search", blocked=True)
+                search = wire.GoogleSearch(tool.blocked)
+                tools.append(wire.Tool(google_search=search))
+            case canonical.WebFetch():
+                refuse_domains(tool, "Gemini's reading of pages")
+                tools.append(wire.Tool(url_context=wire.UrlContext()))
+            case _:
+                continue
+        drop_tuning(tool, drop)
+    return tools
 
 
 def write_tools(
@@ -43,13 +66,25 @@ def write_tools(
     allowed = set(choice.names) if choice and choice.mode == "auto" else set()
     demanded = choice is not None and choice.mode in {"required", "named"}
     name = request.name_of("tools")
+    web = any(
+        isinstance(tool, canonical.WebSearch | canonical.WebFetch)
+        for tool in request.tools
+    )
     functions = []
     for i, tool in enumerate(request.tools):
         where = f"{name}[{i}]"
         function = f"{where}.function" if name == "tools" else where
+        if isinstance(tool, canonical.WebSearch | canonical.WebFetch):
+            continue
         if not isinstance(tool, canonical.Tool):
             raise Unsupported(
-                "Only function tools can be kept with Gemini's API.", param=where
+                "Only functions and tools of the web can be kept with Gemini's API.",
+                param=where,
+            )
+        if web:
+            raise Unsupported(
+                "Gemini's API searches the web or calls functions, not both.",
+                param=where,
             )
         if allowed and tool.name not in allowed:
             continue
@@ -134,19 +169,19 @@ def write_output_format(
     model: Abilities,
     drop: Drop,
     *,
-    functions: bool,
+    tools: bool,
 ) -> None:
     """Bind the answer's text to the shape that is asked for.
 
     Raises:
-        Unsupported: the model has no such answers where there are functions.
+        Unsupported: the model has no such answers where there are tools.
         BadRequest: the shape lacks its schema, or that is none.
     """
     shape = request.output_format
     if shape is None or shape.kind == "text":
         return
     name = request.name_of("output_format")
-    if functions and not model.json_with_tools:
+    if tools and not model.json_with_tools:
         raise Unsupported(
             "This Gemini model answers in JSON or calls tools, not both.", param=name
         )

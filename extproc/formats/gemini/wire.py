@@ -11,7 +11,11 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from extproc.formats.gemini.grounding import GroundingMetadata
+from extproc.formats.gemini.grounding import (
+    CitationMetadata,
+    GroundingMetadata,
+    UrlContextMetadata,
+)
 
 T = TypeVar("T")
 
@@ -77,8 +81,20 @@ class FunctionDeclaration(Struct, rename="camel", omit_defaults=True, gc=False):
     parameters_json_schema: Raw | None = None
 
 
-class Tool(Struct, rename="camel", gc=False):
-    function_declarations: list[FunctionDeclaration]
+class GoogleSearch(Struct, rename="camel", omit_defaults=True, gc=False):
+    exclude_domains: tuple[str, ...] = ()
+
+
+class UrlContext(Struct, gc=False):
+    pass
+
+
+class Tool(Struct, rename="camel", omit_defaults=True, gc=False):
+    """One of these."""
+
+    function_declarations: list[FunctionDeclaration] | None = None
+    google_search: GoogleSearch | None = None
+    url_context: UrlContext | None = None
 
 
 class FunctionCallingConfig(Struct, rename="camel", omit_defaults=True, gc=False):
@@ -167,6 +183,8 @@ class Candidate(Struct, rename="camel", gc=False):
     index: int | None = None
     logprobs_result: LogprobsResult | None = None
     grounding_metadata: GroundingMetadata | None = None
+    url_context_metadata: UrlContextMetadata | None = None
+    citation_metadata: CitationMetadata | None = None
 
 
 class PromptFeedback(Struct, rename="camel", gc=False):

@@ -29,7 +29,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
-from extproc.formats.openai_annotations import nest, write_annotations
+from extproc.formats.openai_annotations import Json, nest, write_annotations
 from extproc.formats.openai_chat.errors import write_error_event
 from extproc.formats.openai_chat.finish import write_finish
 from extproc.formats.openai_usage import write_usage
@@ -84,7 +84,7 @@ class _Part:
 class _Choice:
     """What is known of one choice so far."""
 
-    __slots__ = ("blocks", "calls", "head", "refused", "said")
+    __slots__ = ("blocks", "calls", "cited", "head", "refused", "said")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
@@ -94,6 +94,8 @@ class _Choice:
         self.refused = False
         self.said = 0
         """How many characters its content has in parts that are over."""
+        self.cited: list[Json] = []
+        """The annotations of those parts."""
 
 
 class ChunkWriter:
@@ -248,13 +250,10 @@ class ChunkWriter:
         return _Part(before, after, end_empty=empty, place=place)
 
     def _end_part(self, index: int, part: _Part, out: list[bytes]) -> None:
-        """End a part; what it cites is told behind it, as OpenAI's searches do."""
+        """End a part; what it cites is told when the choice is whole."""
         out.append(part.end_empty)
         choice = self._choices[index]
-        cited = write_annotations(part.cited, part.said, choice.said)
-        if cited:
-            delta = b'{"annotations":%b}' % _encode(nest(cited))
-            out += (choice.head, delta, self._tail)
+        choice.cited += write_annotations(part.cited, part.said, choice.said)
         if part.is_text:
             choice.said += part.said
 
@@ -291,6 +290,10 @@ class ChunkWriter:
     def _finish(
         self, finish: canonical.Finish, choice: _Choice, out: list[bytes]
     ) -> None:
+        if choice.cited:
+            # All at once: openai-python's accumulator takes no second list.
+            delta = b'{"annotations":%b}' % _encode(nest(choice.cited))
+            out += (choice.head, delta, self._tail)
         reason = write_finish(finish, refused=choice.refused).encode()
         out += (
             choice.head,

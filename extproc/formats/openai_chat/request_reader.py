@@ -69,10 +69,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
             code="empty_array",
         )
     options = said.stream_options or wire.StreamOptions()
+    left_out: list[str] = []
     return canonical.Request(
         model=said.model,
         messages=tuple(_read_messages(said.messages)),
-        tools=read_tools(said),
+        tools=read_tools(said, left_out),
         tool_choice=read_tool_choice(said),
         parallel_tool_calls=said.parallel_tool_calls,
         max_output_tokens=_first(said.max_completion_tokens, said.max_tokens),
@@ -94,6 +95,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         caching=read_options(said.prompt_cache_options),
         stream=bool(said.stream),
         include_usage=bool(options.include_usage),
+        left_out=tuple(left_out),
         extras=_read_extras(members, options),
         names=_read_names(said, body),
     )

@@ -11,6 +11,7 @@ not), and ``top_k``. All else that cannot be said is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
 from extproc.formats.openai_caching import OPTIONS, offer, write_options
 from extproc.formats.openai_chat.message_writer import MessageWriter
+from extproc.formats.web_tools import drop_tuning, refuse_domains, written_location
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,10 +31,14 @@ EXTRAS = frozenset(
     {
         "audio", "metadata", "modalities", "moderation", "prediction",
         "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "store",
-        "verbosity", "web_search_options",
+        "verbosity",
     }
 )  # fmt: skip
 """Members of this format that the canonical request has no word for."""
+
+_SEARCHES = re.compile(r"search|sonar|:online")
+"""The names of models that search the web in chat completions: OpenAI's, Perplexity's,
+and what OpenRouter makes of any."""
 
 _SERVICE_TIERS = {
     "standard_only": "default",  # Anthropic's word
@@ -40,7 +46,7 @@ _SERVICE_TIERS = {
 }
 
 _SAME = (
-    "parallel_tool_calls", "temperature", "top_p", "seed", "n", "presence_penalty",
+    "temperature", "top_p", "seed", "n", "presence_penalty",
     "frequency_penalty", "logit_bias", "logprobs", "top_logprobs",
 )  # fmt: skip
 """Members that are called here as in the canonical request."""
@@ -64,10 +70,7 @@ def write_request(
         messages.write(message)
     dropped = [*left_out, *messages.dropped]
     body: dict[str, Any] = {"model": model, "messages": messages.written}
-    if request.tools:
-        body["tools"] = list(_write_tools(request))
-    if request.tool_choice is not None:
-        body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
+    _write_all_tools(request, model, body, dropped)
     if request.max_output_tokens is not None:
         body["max_completion_tokens"] = request.max_output_tokens
     for name in _SAME:
@@ -79,16 +82,13 @@ def write_request(
         body["response_format"] = _write_output_format(request.output_format)
     if request.end_user is not None:
         body["user"] = request.end_user
-    options = write_options(request, ("30m",), dropped.append)
-    if options is not None:
-        body[OPTIONS] = options
     if request.stream:
         body["stream"] = True
         # We meter by it; the client sees it only if it asked.
         body["stream_options"] = {"include_usage": True}
     _write_service_tier(request, body)
     _write_thinking(request, model, body, dropped)
-    _write_extras(request, body)
+    _write_extras(request, body, dropped)
     return Rendered(_encode(body), tuple(dropped))
 
 
@@ -120,7 +120,12 @@ def _write_thinking(
         dropped.append(request.name_of("top_k"))
 
 
-def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
+def _write_extras(
+    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+) -> None:
+    options = write_options(request, ("30m",), dropped.append)
+    if options is not None:
+        body[OPTIONS] = options
     for name, raw in request.extras.items():
         if name == "stream_options" and request.stream:
             body[name] |= {"include_obfuscation": True}
@@ -152,11 +157,58 @@ def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any]]:
                     "format": tool.format,
                 }
                 yield {"type": "custom", "custom": _given(custom)}
+            case canonical.WebSearch():
+                pass  # no tool here: see `_write_search`
+            case canonical.WebFetch():
+                raise Unsupported(
+                    "This provider reads no pages of the web.", param=tool.where
+                )
             case canonical.BuiltinTool():
                 raise Unsupported(
                     f"The tool type {tool.kind!r} is not known to this provider.",
                     param=where,
                 )
+
+
+def _write_all_tools(
+    request: canonical.Request, model: str, body: dict[str, Any], dropped: list[str]
+) -> None:
+    tools = list(_write_tools(request))
+    if tools:
+        body["tools"] = tools
+    for tool in request.tools:
+        if isinstance(tool, canonical.WebSearch):
+            body["web_search_options"] = _write_search(tool, model, dropped)
+    if "web_search_options" in body and not tools:
+        return  # what is said of tools would be refused without them
+    if request.tool_choice is not None:
+        body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
+    if request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _write_search(
+    tool: canonical.WebSearch, model: str, dropped: list[str]
+) -> dict[str, Any]:
+    """Return ``web_search_options``, which only models made to search take.
+
+    Raises:
+        Unsupported: this one is not, or it cannot be told a domain.
+    """
+    if _SEARCHES.search(model.lower()) is None:
+        raise Unsupported(
+            f"The model {model[:200]!r} searches no web in chat completions.",
+            param=tool.where,
+        )
+    refuse_domains(tool, "This provider's search")
+    drop_tuning(tool, dropped.append, "search_context_size", "user_location")
+    options: dict[str, Any] = {}
+    if tool.context_size is not None:
+        options["search_context_size"] = tool.context_size
+    if tool.location is not None:
+        place = written_location(tool.location)
+        options["user_location"] = {"type": "approximate", "approximate": place}
+    return options
 
 
 def _write_tool_choice(

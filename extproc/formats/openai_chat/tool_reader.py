@@ -12,27 +12,61 @@ from extproc.formats.openai_chat import wire
 from extproc.formats.openai_chat.validation import decode
 from extproc.formats.openai_chat.wire import present
 from extproc.formats.openai_validation import wrong_type
+from extproc.formats.web_tools import is_web_tool, read_web_tool
 
 _BRACE = ord("{")
 
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KIND = msgspec.json.Decoder(wire.ToolKind)
 _FUNCTION = msgspec.json.Decoder(wire.FunctionTool)
 _CUSTOM = msgspec.json.Decoder(wire.CustomTool)
 _ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-AnyTool = canonical.Tool | canonical.CustomTool | canonical.BuiltinTool
+WEB_SEARCH = canonical.WebSearch.name
 
 
-def read_tools(said: wire.Request) -> tuple[AnyTool, ...]:
-    """Read ``tools`` and the deprecated ``functions``."""
-    return (*_read_tools(said.tools or ()), *_read_functions(said.functions or ()))
+def read_tools(
+    said: wire.Request, left_out: list[str]
+) -> tuple[canonical.AnyTool, ...]:
+    """Read ``tools``, the deprecated ``functions`` and ``web_search_options``.
+
+    What need not be said of a tool goes to `left_out`.
+    """
+    options = present(said.web_search_options)
+    searches = (
+        (read_web_tool(WEB_SEARCH, options, "web_search_options", left_out.append),)
+        if options is not None
+        else ()
+    )
+    return (
+        *_read_tools(said.tools or (), left_out),
+        *_read_functions(said.functions or ()),
+        *searches,
+    )
 
 
-def _read_tools(said: list[msgspec.Raw] | tuple[()]) -> Iterator[AnyTool]:
+def _kind(raw: msgspec.Raw, where: str) -> tuple[str, msgspec.Raw]:
+    """Return the type of a tool and what it says.
+
+    Clients of Gemini name its tools by a member, ``{"googleSearch": {}}``, and no type.
+    """
+    members = decode(_MEMBERS, raw, where)
+    if len(members) == 1 and "type" not in members:
+        ((name, config),) = members.items()
+        if is_web_tool(name):
+            return name, config
+    return decode(_KIND, raw, where).type, raw
+
+
+def _read_tools(
+    said: list[msgspec.Raw] | tuple[()], left_out: list[str]
+) -> Iterator[canonical.AnyTool]:
     for i, raw in enumerate(said):
         where = f"tools[{i}]"
-        kind = decode(_KIND, raw, where).type
-        if kind == "function":
+        kind, config = _kind(raw, where)
+        if is_web_tool(kind):
+            yield read_web_tool(kind, config, where, left_out.append)
+        elif kind == "function":
             tool = decode(_FUNCTION, raw, where)
             yield _read_function(
                 tool.function, tool.cache_control, f"{where}.function.parameters"

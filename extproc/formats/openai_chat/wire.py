@@ -340,5 +340,6 @@ class Request(Struct, frozen=True, kw_only=True):
     user: str | None = None
     service_tier: str | None = None
     prompt_cache_options: Options | None = None
+    web_search_options: Raw = ABSENT
     stream: bool | None = None
     stream_options: StreamOptions | None = None

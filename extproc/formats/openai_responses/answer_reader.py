@@ -134,12 +134,17 @@ def _read_message(item: answer_wire.Item) -> Iterator[canonical.AnswerPart]:
 
 
 def read_search(item: answer_wire.Item) -> canonical.Search:
-    """Read a search of the web; a page that was opened is one that was found."""
+    """Read a search of the web, or a look at one of its pages."""
     did = item.action or answer_wire.SearchAction()
     queries = did.queries or ([did.query] if did.query else [])
-    urls = [source.url for source in did.sources or ()] + ([did.url] if did.url else [])
-    found = tuple(canonical.Found(url) for url in urls if url)
-    return canonical.Search(item.id or "", tuple(queries), found)
+    found = tuple(canonical.Found(one.url) for one in did.sources or () if one.url)
+    return canonical.Search(
+        item.id or "",
+        tuple(queries),
+        found,
+        (did.url or "") if did.type != "search" else "",
+        "unavailable" if item.status == "failed" else "",
+    )
 
 
 def read_call(item: answer_wire.Item) -> canonical.ToolCall:

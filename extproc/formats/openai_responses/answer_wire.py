@@ -61,8 +61,9 @@ class SearchSource(Struct, frozen=True):
 
 
 class SearchAction(Struct, frozen=True):
-    """What a search of the web did: searched, or looked at a page."""
+    """What a search of the web did: searched, or looked at a page or in it."""
 
+    type: str = "search"
     query: str | None = None
     queries: list[str] | None = None
     url: str | None = None
@@ -82,6 +83,7 @@ class Item(Struct, frozen=True):
     arguments: Raw = ABSENT
     input: str | None = None
     action: SearchAction | None = None
+    status: str | None = None
 
 
 ITEMS = frozenset({

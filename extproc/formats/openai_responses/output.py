@@ -173,7 +173,19 @@ def message_item(id_: str, status: str, content: list[Any]) -> Json:
 
 
 def search_item(id_: str, search: canonical.Search) -> Json:
-    """Return a search of the web."""
+    """Return a search of the web, or a look at one of its pages."""
+    action: Json = {"type": "open_page", "url": search.page}
+    if not search.page:
+        action = _searching(search)
+    return {
+        "id": id_,
+        "type": "web_search_call",
+        "status": "failed" if search.error else "completed",
+        "action": action,
+    }
+
+
+def _searching(search: canonical.Search) -> Json:
     action: Json = {
         "type": "search",
         "query": "; ".join(search.queries),
@@ -181,12 +193,7 @@ def search_item(id_: str, search: canonical.Search) -> Json:
     }
     if search.found:
         action["sources"] = [{"type": "url", "url": one.url} for one in search.found]
-    return {
-        "id": id_,
-        "type": "web_search_call",
-        "status": "completed",
-        "action": action,
-    }
+    return action
 
 
 def reasoning_item(id_: str, text: str, proof: str | None) -> Json:

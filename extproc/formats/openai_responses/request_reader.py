@@ -7,7 +7,8 @@ keep, the tools that they run) comes there too, and is refused by whoever is not
 What is not taken for a wish, because it asks for what happens anyway: ``store``,
 ``background`` and ``include_obfuscation`` that are false, a ``truncation`` that is
 ``disabled``, ``reasoning.encrypted_content`` in ``include`` (a proof of reasoning is
-always given; see `envelope`).
+always given; see `envelope`), and there ``web_search_call.action.sources``, which are told
+where the provider tells them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from extproc.formats.openai_responses.item_reader import Conversation
 from extproc.formats.openai_responses.tool_reader import read_tool_choice, read_tools
 from extproc.formats.openai_responses.validation import decode
 from extproc.formats.openai_responses.wire import present
-from extproc.formats.openai_validation import missing
+from extproc.formats.openai_validation import missing, wrong_type
 
 _DECODER = msgspec.json.Decoder(wire.Request)
 
@@ -44,7 +45,9 @@ NAMES: Mapping[str, str] = {
 }
 """Ours to the canonical names."""
 
+MOST_CALLS = "max_tool_calls"
 LOGPROBS = "message.output_text.logprobs"
+SEARCH_SOURCES = "web_search_call.action.sources"
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 _INSTEAD_OF_INPUT = ("previous_response_id", "conversation", "prompt")
@@ -84,14 +87,19 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         )
     conversation.read(said.input or ())
     extras = _read_extras(said, members)
+    left_out: list[str] = []
+    tools = _hold_to(tuple(read_tools(said.tools or (), extras, left_out)), extras)
     shape, thinking = said.text or wire.TextConfig(), said.reasoning
     logprobs = LOGPROBS in (said.include or ()) or bool(said.top_logprobs)
     return canonical.Request(
         model=said.model,
         messages=tuple(conversation.messages),
-        tools=tuple(read_tools(said.tools or (), extras)),
+        tools=tools,
         tool_choice=read_tool_choice(
-            said.tool_choice, members.get("tool_choice", wire.ABSENT), extras
+            said.tool_choice,
+            members.get("tool_choice", wire.ABSENT),
+            extras,
+            searching=any(isinstance(tool, canonical.WebSearch) for tool in tools),
         ),
         parallel_tool_calls=said.parallel_tool_calls,
         max_output_tokens=said.max_output_tokens,
@@ -106,7 +114,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         caching=read_options(said.prompt_cache_options),
         stream=bool(said.stream),
         include_usage=True,
-        left_out=(*(name for name in extras if name in LEFT_OUT), *_diagnostics(said)),
+        left_out=(
+            *(name for name in extras if name in LEFT_OUT),
+            *_diagnostics(said),
+            *left_out,
+        ),
         extras={
             **{name: raw for name, raw in extras.items() if name not in LEFT_OUT},
             **conversation.unsaid,
@@ -132,7 +144,7 @@ def _read_extras(said: wire.Request, members: Members) -> dict[str, msgspec.Raw]
     if said.stream_options is not None and said.stream_options.include_obfuscation:
         # Padding against eavesdroppers who measure lengths: off is what we do anyway.
         extras["stream_options"] = members["stream_options"]
-    others = set(said.include or ()) - {LOGPROBS, ENCRYPTED_REASONING}
+    others = set(said.include or ()) - {LOGPROBS, ENCRYPTED_REASONING, SEARCH_SOURCES}
     if others:
         extras["include"] = members["include"]
     options = said.prompt_cache_options
@@ -144,6 +156,27 @@ def _read_extras(said: wire.Request, members: Members) -> dict[str, msgspec.Raw]
         if said.reasoning.mode not in (None, "standard"):
             extras["reasoning.mode"] = wire.raw(said.reasoning.mode)
     return extras
+
+
+def _hold_to(
+    tools: tuple[canonical.AnyTool, ...], extras: dict[str, msgspec.Raw]
+) -> tuple[canonical.AnyTool, ...]:
+    """Hold the only built-in tool to ``max_tool_calls``, which is of all of them."""
+    if MOST_CALLS not in extras:
+        return tools
+    (*others,) = (
+        tool
+        for tool in tools
+        if not isinstance(tool, canonical.Tool | canonical.CustomTool)
+    )
+    if len(others) != 1 or isinstance(others[0], canonical.BuiltinTool):
+        return tools
+    try:
+        most = msgspec.json.decode(extras.pop(MOST_CALLS), type=int)
+    except msgspec.ValidationError:
+        raise wrong_type(MOST_CALLS, ["int"], None) from None
+    held = msgspec.structs.replace(others[0], max_uses=most)
+    return tuple(held if tool is others[0] else tool for tool in tools)
 
 
 def _diagnostics(said: wire.Request) -> Iterator[str]:

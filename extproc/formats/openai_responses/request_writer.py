@@ -29,7 +29,10 @@ from extproc.formats.openai_responses.item_writer import ItemWriter
 from extproc.formats.openai_responses.request_reader import (
     ENCRYPTED_REASONING,
     LOGPROBS,
+    MOST_CALLS,
+    SEARCH_SOURCES,
 )
+from extproc.formats.web_tools import drop_tuning, refuse_domains, written_location
 
 _encode = msgspec.json.Encoder().encode
 
@@ -72,6 +75,8 @@ _SAME = ("parallel_tool_calls", "temperature", "top_p", "max_output_tokens")
 _TUNING = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k")
 """What only tunes, and cannot be said here."""
 
+_SEARCH_TUNING = ("search_context_size", "user_location")
+
 _SUMMARIES = {
     "summarized": "auto", "auto": "auto", "concise": "concise", "detailed": "detailed",
 }  # fmt: skip
@@ -98,7 +103,8 @@ def write_request(
     dropped = [*left_out, *items.dropped]
     body: dict[str, Any] = {"model": model, "input": items.written, "store": False}
     if request.tools:
-        body["tools"] = list(_write_tools(request))
+        body["tools"] = list(_write_tools(request, dropped))
+        _write_most_calls(request, body, dropped)
     if request.tool_choice is not None:
         body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
     for name in _SAME:
@@ -181,6 +187,8 @@ def _write_include(
     effort = body.get("reasoning", {}).get("effort", "none")
     if effort != "none" or reasoning.openai_efforts(model) or _proven(request):
         include.append(ENCRYPTED_REASONING)
+    if any(isinstance(tool, canonical.WebSearch) for tool in request.tools):
+        include.append(SEARCH_SOURCES)
     if request.logprobs:
         include.append(LOGPROBS)
         if request.top_logprobs is not None:
@@ -229,7 +237,9 @@ def _write_extras(request: canonical.Request, body: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- tools and shapes
 
 
-def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any] | msgspec.Raw]:
+def _write_tools(
+    request: canonical.Request, dropped: list[str]
+) -> Iterator[dict[str, Any] | msgspec.Raw]:
     for i, tool in enumerate(request.tools):
         where = f"{request.name_of('tools')}[{i}]"
         match tool:
@@ -252,6 +262,13 @@ def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any] | msgspe
                 if tool.format is not None:
                     custom["format"] = _write_format(tool.format)
                 yield custom
+            case canonical.WebSearch():
+                yield _write_search(tool, dropped)
+            case canonical.WebFetch():
+                raise Unsupported(
+                    "OpenAI's models read only pages that they have searched for.",
+                    param=tool.where,
+                )
             case canonical.BuiltinTool(kind, config):
                 if kind not in BUILTINS:
                     raise Unsupported(
@@ -259,6 +276,37 @@ def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any] | msgspe
                         param=where,
                     )
                 yield config
+
+
+def _write_search(tool: canonical.WebSearch, dropped: list[str]) -> dict[str, Any]:
+    refuse_domains(tool, "OpenAI's search", allowed=True)
+    drop_tuning(tool, dropped.append, "max_uses", *_SEARCH_TUNING)
+    search: dict[str, Any] = {"type": "web_search"}
+    if tool.allowed:
+        search["filters"] = {"allowed_domains": tool.allowed}
+    if tool.context_size is not None:
+        search["search_context_size"] = tool.context_size
+    if tool.location is not None:
+        place = written_location(tool.location)
+        search["user_location"] = {"type": "approximate", **place}
+    return search
+
+
+def _write_most_calls(
+    request: canonical.Request, body: dict[str, Any], dropped: list[str]
+) -> None:
+    """Write how often the only built-in tool may be used: the limit is of all of them."""
+    builtins = [
+        tool
+        for tool in request.tools
+        if not isinstance(tool, canonical.Tool | canonical.CustomTool)
+    ]
+    for tool in builtins:
+        if isinstance(tool, canonical.WebSearch) and tool.max_uses is not None:
+            if len(builtins) == 1:
+                body[MOST_CALLS] = tool.max_uses
+            else:
+                dropped.append(f"{tool.where}.max_uses")
 
 
 class _Grammar(msgspec.Struct, frozen=True):
@@ -280,10 +328,16 @@ def _write_tool_choice(
     customs = {
         tool.name for tool in request.tools if isinstance(tool, canonical.CustomTool)
     }
+    searches = any(isinstance(tool, canonical.WebSearch) for tool in request.tools)
     named = [
-        {"type": "custom" if name in customs else "function", "name": name}
+        {"type": name}
+        if searches and name == canonical.WebSearch.name
+        else {"type": "custom" if name in customs else "function", "name": name}
         for name in choice.names
     ]
+    if choice.mode == "named" and named[0].keys() == {"type"}:
+        # A tool of OpenAI's own is demanded by allowing no other.
+        return {"type": "allowed_tools", "mode": "required", "tools": named}
     if choice.mode == "named":
         return named[0]
     if named and choice.mode != "none":

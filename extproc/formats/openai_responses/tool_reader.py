@@ -11,8 +11,7 @@ from extproc.formats.openai_responses import wire
 from extproc.formats.openai_responses.validation import decode
 from extproc.formats.openai_responses.wire import present
 from extproc.formats.openai_validation import missing, wrong_type
-
-AnyTool = canonical.Tool | canonical.CustomTool | canonical.BuiltinTool
+from extproc.formats.web_tools import is_web_tool, read_web_tool
 
 _KIND = msgspec.json.Decoder(wire.Kind)
 _FUNCTION = msgspec.json.Decoder(wire.FunctionTool)
@@ -24,9 +23,11 @@ _BRACE = ord("{")
 
 
 def read_tools(
-    said: Sequence[msgspec.Raw], unsaid: dict[str, msgspec.Raw]
-) -> Iterator[AnyTool]:
+    said: Sequence[msgspec.Raw], unsaid: dict[str, msgspec.Raw], left_out: list[str]
+) -> Iterator[canonical.AnyTool]:
     """Yield the tools; what of them has no canonical word goes to `unsaid`.
+
+    What need not be said of them goes to `left_out`.
 
     Raises:
         BadRequest: one that is none.
@@ -50,6 +51,8 @@ def read_tools(
             yield canonical.CustomTool(custom.name, custom.description, shape)
         elif kind is None:
             raise missing(f"{where}.type")
+        elif is_web_tool(kind):
+            yield read_web_tool(kind, raw, where, left_out.append)
         else:
             # A provider's own tool, asked for in that provider's words. Whoever cannot
             # run it has to refuse it by name.
@@ -91,9 +94,16 @@ def _read_format(said: msgspec.Raw, where: str) -> msgspec.Raw | None:
 
 
 def read_tool_choice(
-    said: str | wire.Choice | None, raw: msgspec.Raw, unsaid: dict[str, msgspec.Raw]
+    said: str | wire.Choice | None,
+    raw: msgspec.Raw,
+    unsaid: dict[str, msgspec.Raw],
+    *,
+    searching: bool,
 ) -> canonical.ToolChoice | None:
-    """Read ``tool_choice``; a choice of a built-in tool goes to `unsaid`."""
+    """Read ``tool_choice``; a choice of a built-in tool goes to `unsaid`.
+
+    But for the search of the web, if the tools have it, which is `searching`.
+    """
     match said:
         case None:
             return None
@@ -109,7 +119,11 @@ def read_tool_choice(
             names = tuple(tool.name for tool in tools if tool.name is not None)
             if len(names) == len(tools):
                 return canonical.ToolChoice(mode, names)
+        case wire.Choice(kind, mode=None, tools=None) if (
+            is_web_tool(kind) and searching
+        ):
+            return canonical.ToolChoice("named", (canonical.WebSearch.name,))
         case _:
-            pass  # a built-in tool
+            pass  # another built-in tool
     unsaid["tool_choice"] = raw
     return None

@@ -202,10 +202,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {
             "tools": (
-                c.BuiltinTool(
-                    "web_search_20250305",
-                    raw({"type": "web_search_20250305", "name": "web_search"}),
-                ),
+                c.WebSearch("tools[0]"),
             )
         },
     ),
@@ -299,7 +296,7 @@ def test_what_only_anthropics_servers_need_is_left_out_and_told():
     }  # fmt: skip
     # What may change an answer is for the provider's format to judge.
     assert list(request.extras) == ["container"]
-    assert [type(tool) for tool in request.tools] == [c.Tool, c.Tool, c.BuiltinTool]
+    assert [type(tool) for tool in request.tools] == [c.Tool, c.Tool, c.WebSearch]
 
 
 def test_errors_will_name_the_clients_own_fields():
@@ -387,7 +384,7 @@ def test_what_is_not_utf8_is_a_bad_request(members, param):
 
 def test_blocks_of_anthropics_own_have_their_own_code():
     with pytest.raises(Unsupported):
-        read(**content({"type": "web_fetch_tool_result"}))
+        read(**content({"type": "code_execution_tool_result"}))
 
 
 # ---------------------------------------------------------------- whole answers

@@ -363,11 +363,12 @@ MEMBERS = {
         (canonical.CustomTool("g", format=msgspec.Raw(b'{"type": "text"}')),),
     ),
     "a provider's own tool": (
-        {"tools": [{"type": "web_search", "max": 1}]},
+        {"tools": [{"type": "code_interpreter", "max": 1}]},
         "tools",
         (
             canonical.BuiltinTool(
-                "web_search", msgspec.Raw(b'{"type": "web_search", "max": 1}')
+                "code_interpreter",
+                msgspec.Raw(b'{"type": "code_interpreter", "max": 1}'),
             ),
         ),
     ),

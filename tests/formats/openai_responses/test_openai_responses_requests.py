@@ -320,7 +320,7 @@ def test_a_field_has_its_canonical_word(members, field, value):
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
-        ({"include": ["web_search_call.action.sources"]}, "include"),
+        ({"include": ["web_search_call.results"]}, "include"),
         ({"max_tool_calls": 3}, "max_tool_calls"),
         ({"brand_new": 1}, "brand_new"),
         ({"tools": [{"type": "function", "name": "f", "defer_loading": True}]}, "tools[0].defer_loading"),
@@ -415,7 +415,7 @@ def test_tools_are_read():
         c.Tool("g"),
         c.CustomTool("h", None, raw({"type": "grammar", "grammar": {"definition": "x", "syntax": "lark"}})),
         c.CustomTool("i", None, msgspec.Raw(b'{"type": "text"}')),
-        c.BuiltinTool("web_search", msgspec.Raw(b'{"type": "web_search"}')),
+        c.WebSearch("tools[4]"),
     )  # fmt: skip
 
 
@@ -576,7 +576,7 @@ def test_a_part_is_written(part, written):
             {"tools": (c.CustomTool("g", "d", raw({"type": "grammar", "grammar": {"syntax": "regex", "definition": "x"}})),)},
             {"tools": [{"type": "custom", "name": "g", "description": "d", "format": {"type": "grammar", "syntax": "regex", "definition": "x"}}]},
         ),
-        ({"tools": (c.BuiltinTool("web_search", raw({"type": "web_search"})),)}, {"tools": [{"type": "web_search"}]}),
+        ({"tools": (c.BuiltinTool("shell", raw({"type": "shell"})),)}, {"tools": [{"type": "shell"}]}),
         ({"output_format": c.OutputFormat("text")}, {"text": {"format": {"type": "text"}}}),
         (
             {"output_format": c.OutputFormat("json_schema", schema=raw({}), strict=True), "extras": {"verbosity": raw("low")}},

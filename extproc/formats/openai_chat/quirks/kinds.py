@@ -47,7 +47,11 @@ _WITHOUT = {
     "no_store": ("store",),
     "no_metadata": ("metadata",),
     "no_service_tier": ("service_tier",),
-    "no_prompt_cache_key": ("prompt_cache_key", "prompt_cache_retention"),
+    "no_prompt_cache_key": (
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+    ),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
     "no_prediction": ("prediction",),
@@ -80,6 +84,9 @@ KINDS: Mapping[str, Kind] = {
         name: Kind(f"does not take {_names(gone)}", tuple(map(without, gone)))
         for name, gone in _WITHOUT.items()
     },
+    "no_cache_breakpoints": Kind(
+        "takes no breakpoints for its prompt cache", (messages.no_cache_breakpoints,)
+    ),
     "tool_choice_auto": Kind(
         "knows no `tool_choice` but `auto`", (members.tool_choice_auto,)
     ),

@@ -29,6 +29,29 @@ def no_names(draft: Draft) -> None:
             draft.report(f"{path}.name")
 
 
+_BREAKPOINTS = ("cache_control", "prompt_cache_breakpoint")
+
+
+def no_cache_breakpoints(draft: Draft) -> None:
+    """Leave breakpoints for the prompt cache out of messages and their parts."""
+    for path, message in draft.messages():
+        parts = read_objects(message.get("content")) or []
+        places = {path: message}
+        places |= {f"{path}.content[{i}]": part for i, part in enumerate(parts)}
+        gone = [
+            f"{place}.{name}"
+            for place, members in places.items()
+            for name in _BREAKPOINTS
+            if members.pop(name, None) is not None
+        ]
+        if gone:
+            if parts:
+                message["content"] = raw(parts)
+            draft.touch("messages")
+            for one in gone:
+                draft.report(one)
+
+
 _ANSWER_MEMBERS = ("refusal", "annotations", "audio", "function_call")
 _NOTHING = frozenset({b"null", b"[]"})
 

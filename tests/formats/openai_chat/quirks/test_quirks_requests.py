@@ -72,6 +72,35 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
     ("no_service_tier", {"service_tier": "auto"}, {}, ()),
     ("no_service_tier", {"service_tier": "flex"}, {}, ("service_tier",)),
     ("no_prompt_cache_key", {"prompt_cache_key": "k"}, {}, ("prompt_cache_key",)),
+    (
+        "no_cache_breakpoints",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "text",
+                            "text": "a",
+                            "prompt_cache_breakpoint": {"mode": "explicit"},
+                        }
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": "b",
+                    "cache_control": {"type": "ephemeral"},
+                },
+            ]
+        },
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "a"}]},
+                {"role": "user", "content": "b"},
+            ]
+        },
+        ("messages[0].content[0].prompt_cache_breakpoint", "messages[1].cache_control"),
+    ),
     ("no_reasoning_effort", {"reasoning_effort": "low"}, {}, ("reasoning_effort",)),
     ("no_verbosity", {"verbosity": "low"}, {}, ("verbosity",)),
     (
