@@ -6,6 +6,7 @@ and a source of randomness once; the same calls give the same answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -94,6 +95,8 @@ class RoutingState:
         """Exchanges that this worker serves now."""
         self.on_change = on_change
         """Called when a cooldown has begun: the other workers should know."""
+        self.cooldowns: Counter[tuple[str, str]] = Counter()
+        """Those that began here, by cluster and reason, until somebody takes them."""
         self._deployments: dict[str, Health] = {}
         self._benches: dict[str, Bench] = {}
         self._told: dict[str, dict[str, Load]] = {}
@@ -118,6 +121,11 @@ class RoutingState:
         """Leave the key of `cluster` alone for a while."""
         until = now + self.numbers.credential_cooldown
         self._benches[cluster] = Bench(until, credential)
+        self.on_change()
+
+    def cooled(self, health: Health) -> None:
+        """Note that a cooldown of a deployment has begun."""
+        self.cooldowns[health.id.partition("/")[0], health.reason] += 1
         self.on_change()
 
     def has_room(self, priority: int) -> bool:

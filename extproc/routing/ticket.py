@@ -70,7 +70,10 @@ class Ticket:
     def broke(self, now: float) -> None:
         """Note that the answer, well begun, did not come to its end."""
         if self._at is not None:
+            until = self._at.cooling_until
             self._at.failed(now, self._state.numbers, reason="broken stream")
+            if self._at.cooling_until != until:
+                self._state.cooled(self._at)
 
     def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
         """Give everything back; `whole` is whether an unstreamed answer came."""
@@ -101,7 +104,7 @@ class Ticket:
             # Whatever it says of the request, it is there.
             health.succeeded(now, numbers)
         if health.cooling_until != until:
-            state.on_change()
+            state.cooled(health)
 
     def _move(self, health: Health, now: float) -> None:
         self._at = health

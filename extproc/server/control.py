@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from extproc.admin.api import make_app as make_admin
 from extproc.server import compiled
 from extproc.server.control_http import HttpServer, listening, make_app
+from extproc.server.control_metrics import watch_control
 from extproc.server.identities import Identities
 from extproc.server.intake import Intake
 from extproc.server.keys import write_private
@@ -68,11 +69,9 @@ class Control:
         self.rollout = Rollout(
             options.state / compiled.XDS_FOLDER, envoy, clock=monotonic
         )
-        self.metrics = Metrics(
-            workers_connected=lambda: len(self.link.peers),
-            records_lost=lambda: self.link.lost,
-        )
-        self.metrics.registry.register(DeploymentCollector(self._deployments))
+        self.metrics = Metrics()
+        prometheus = self.metrics.registry.prometheus
+        prometheus.register(DeploymentCollector(self._deployments))
         self._registry = Registry(open_database(options.state, environ), options.state)
         self.intake = Intake(
             state=options.state,
@@ -84,7 +83,7 @@ class Control:
         )
         self.link = self.intake.link
         writing = asyncio.Lock()
-        tokens = TokenMetrics(self.metrics.registry)
+        tokens = TokenMetrics(prometheus)
         self._identities = Identities(
             self.rollout,
             environ=environ,
@@ -103,6 +102,13 @@ class Control:
             environ=environ,
             wall_clock=wall_clock,
             lock=writing,
+        )
+        watch_control(
+            self.metrics.registry,
+            intake=self.intake,
+            database=self._registry,
+            snapshot=lambda: self.serving.snapshot,
+            wall_clock=wall_clock,
         )
 
     @property

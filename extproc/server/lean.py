@@ -77,12 +77,20 @@ class LeanServer:
         self.connections: dict[int, LeanConnection] = {}
         """The open ones, by number."""
         self._accepted = 0
+        self._frames = 0  # of connections that are gone
         self._draining = False
         self._server: asyncio.Server | None = None
         self._bound: socket_file.Bound | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def frames(self) -> int:
+        """How many frames came on all connections."""
+        return self._frames + sum(
+            connection.frames for connection in self.connections.values()
+        )
 
     async def start(
         self, path: str, new_call: Callable[[], Call] | None = None
@@ -147,7 +155,8 @@ class LeanServer:
 
     def left(self, number: int) -> None:
         """Note a connection that is closed."""
-        self.connections.pop(number, None)
+        gone = self.connections.pop(number, None)
+        self._frames += 0 if gone is None else gone.frames
         if not self.connections:
             self._empty.set()
 
@@ -243,6 +252,11 @@ class LeanConnection(asyncio.Protocol):
         self._h2.abandon()
         self._over = True
         self._flush()
+
+    @property
+    def frames(self) -> int:
+        """How many frames came."""
+        return self._h2.frames
 
     def abort(self) -> None:
         """Close without waiting for the peer to read."""

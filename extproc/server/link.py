@@ -46,6 +46,7 @@ from extproc.server.link_frames import (
     from_worker,
     read_frame,
 )
+from extproc.server.pulse import BEAT_SECONDS, Beat, BeatKept, Counts, Pulse, Times
 from extproc.state.base import Balance
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,9 @@ REMEMBERED_IDS: Final = 64 * MAX_BATCH
 """Ids that control remembers to know a repeated record: one batch of each of 64 workers,
 since a worker resends no more than the batch that was under way."""
 
+MAX_BEATS: Final = 1_000
+"""Workers whose last beat is remembered, so that it counts once if it comes twice."""
+
 
 class WorkerLink:
     """The worker's end: it connects for as long as it lives, and forgets nothing.
@@ -86,9 +90,11 @@ class WorkerLink:
         live: Callable[[], Live] = Live,
         on_others: Callable[[Others], None] = lambda _: None,
         on_balances: Callable[[Mapping[str, Balance]], None] = lambda _: None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.lost = 0
         self._on_balances = on_balances
+        self._pulse = pulse
         self._live = live
         self._on_others = on_others
         self._news = asyncio.Event()
@@ -140,6 +146,8 @@ class WorkerLink:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_batches())
             tasks.create_task(self._tell_live())
+            if self._pulse is not None:
+                tasks.create_task(self._beat(self._pulse))
             shortest, longest = BACKOFF_SECONDS
             pause = shortest
             while True:
@@ -186,6 +194,9 @@ class WorkerLink:
                     self._on_others(others)
                 case Balances(balances):
                     self._on_balances(balances)
+                case BeatKept(number):
+                    if self._pulse is not None:
+                        self._pulse.kept(number)
 
     async def _tell_live(self) -> None:
         told, to = Live(), self._writer
@@ -201,6 +212,12 @@ class WorkerLink:
             if writer.transport.get_write_buffer_size() == 0:
                 writer.write(frame(now))
                 told, to = now, writer
+
+    async def _beat(self, pulse: Pulse) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            if (writer := self._writer) is not None:
+                writer.write(frame(pulse.beat()))
 
     async def _send_batches(self) -> None:
         while True:
@@ -242,6 +259,8 @@ class Peer:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there is something that it has not been sent."""
     live: Live = field(default_factory=Live)
+    levels: dict[str, float] = field(default_factory=dict)
+    """Of its last beat."""
     others: dict[str, Others] = field(default_factory=dict)
     """By worker, the latest of what it has not been told."""
     rebalance: bool = True
@@ -264,6 +283,9 @@ class ControlLink:
     ) -> None:
         self._balances = balances
         self.peers: list[Peer] = []
+        self.on_beat: Callable[[Counts, Times], None] = lambda _counts, _times: None
+        """Told of each worker's second, once."""
+        self._beats: dict[str, int] = {}
         self._path = path
         self._on_records = on_records
         self._snapshot: Snapshot | None = None
@@ -393,8 +415,20 @@ class ControlLink:
                     writer.write(frame(RecordsKept(first + len(completions))))
                 case Live() as live:
                     self._pass_on(peer, live)
+                case Beat() as beat:
+                    self._hear(peer, beat)
+                    writer.write(frame(BeatKept(beat.number)))
                 case Hello():
                     raise msgspec.DecodeError("a second Hello")
+
+    def _hear(self, peer: Peer, beat: Beat) -> None:
+        peer.levels = beat.levels
+        if beat.number != self._beats.get(peer.id):
+            self.on_beat(beat.counts, beat.times)
+        self._beats.pop(peer.id, None)
+        self._beats[peer.id] = beat.number
+        while len(self._beats) > MAX_BEATS:
+            del self._beats[next(iter(self._beats))]
 
     def unseen(self, completions: Sequence[Completion]) -> list[Completion]:
         """Return those that have not come before, and remember them."""

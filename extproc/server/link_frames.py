@@ -14,6 +14,7 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import Snapshot
+from extproc.server.pulse import Beat, BeatKept
 from extproc.state.base import Balance
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
@@ -97,8 +98,8 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
     up_to: int
 
 
-FromWorker = Hello | Applied | Refused | Records | Live
-FromControl = SnapshotMessage | RecordsKept | Others | Balances
+FromWorker = Hello | Applied | Refused | Records | Live | Beat
+FromControl = SnapshotMessage | RecordsKept | Others | Balances | BeatKept
 
 encoder = msgspec.msgpack.Encoder()
 from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

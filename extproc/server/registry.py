@@ -59,6 +59,7 @@ class Registry:
         books: where completion records go.
         entries: the last ones that were read.
         problem: why the database cannot be used now; None when it can.
+        looked_at: when the entries were last those of the database, by the loop's clock.
     """
 
     def __init__(self, database: Database, state: Path) -> None:
@@ -66,6 +67,7 @@ class Registry:
         self.books = Books(database, state)
         self.entries = Entries()
         self.problem: str | None = None
+        self.looked_at: float | None = None
         self._file = state / ENTRIES_FILE
         self._migrated = False
         self._changed = asyncio.Event()
@@ -139,6 +141,7 @@ class Registry:
         if self.problem is not None:
             log.info("the database can be used again")
         self.problem = None
+        self.looked_at = asyncio.get_running_loop().time()
         if new is None:
             return False
         self.entries = new

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
@@ -31,6 +32,7 @@ from extproc.policy.claims import (
     Denied,
     Verdict,
 )
+from extproc.server.pulse import Pulse
 from extproc.state.base import Balance, Store
 from extproc.state.memory import MemoryStore
 
@@ -77,6 +79,9 @@ class Till(Protocol):
     async def flushed(self) -> None:
         """Wait until every settlement has arrived."""
 
+    def levels(self) -> dict[str, float]:
+        """Return how things stand, for `extproc.server.pulse`."""
+
 
 class _Open:
     """The holds that are open, and which of them have to be kept alive."""
@@ -112,9 +117,11 @@ class MemoryTill:
         *,
         clock: Callable[[], float],
         accounting: Accounting,
+        pulse: Pulse | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds; `pulse` is told how long each verb takes."""
         self.books = Books()
+        self._pulse = pulse or Pulse()
         self._store = store
         self._clock = clock
         self._open = _Open()
@@ -125,7 +132,8 @@ class MemoryTill:
         now = self._clock()
         expires = now + self.accounting.hold_seconds
         self._open.add(admission, expires)
-        verdict = self._store.admit(admission, now=now, expires=expires)
+        with _Timed(self._pulse, "admit"):
+            verdict = self._store.admit(admission, now=now, expires=expires)
         if type(verdict) is Denied:
             self._open.discard(admission)
         return verdict
@@ -133,7 +141,10 @@ class MemoryTill:
     def settle(self, settlement: Settlement) -> None:
         """See `Till.settle`."""
         self._open.discard(settlement.admission)
-        self._store.settle(settlement.admission, settlement.spent, now=self._clock())
+        with _Timed(self._pulse, "settle"):
+            self._store.settle(
+                settlement.admission, settlement.spent, now=self._clock()
+            )
 
     def top_up(self, admission: Admission, nanos: int) -> bool:
         """See `Till.top_up`."""
@@ -163,6 +174,10 @@ class MemoryTill:
     async def flushed(self) -> None:
         """See `Till.flushed`: everything is settled at once."""
 
+    def levels(self) -> dict[str, float]:
+        """See `Till.levels`."""
+        return {"extproc_worker_unsettled": 0, "extproc_worker_store_away": 0}
+
 
 class NetworkTill:
     """The till in front of a store that can be slow, or away.
@@ -179,8 +194,10 @@ class NetworkTill:
         clock: Callable[[], float],
         accounting: Accounting,
         error: type[Exception],
+        pulse: Pulse | None = None,
     ) -> None:
         """`error` is what the store raises when it cannot be asked."""
+        self._pulse = pulse or Pulse()
         self.books = Books()
         self.away = False
         self.lost = 0
@@ -268,6 +285,13 @@ class NetworkTill:
             self._sent.clear()
             await self._sent.wait()
 
+    def levels(self) -> dict[str, float]:
+        """See `Till.levels`."""
+        return {
+            "extproc_worker_unsettled": len(self._unsent),
+            "extproc_worker_store_away": self.away,
+        }
+
     async def _ask(
         self,
         admission: Admission,
@@ -276,8 +300,8 @@ class NetworkTill:
         expires: float,
     ) -> None:
         try:
-            said: Verdict = await _awaited(
-                self._store.admit(admission, now=now, expires=expires)
+            said: Verdict = await self._asked(
+                "admit", self._store.admit(admission, now=now, expires=expires)
             )
         except self._error as error:
             self._lose(error)
@@ -303,8 +327,8 @@ class NetworkTill:
         expires: float,
     ) -> None:
         try:
-            said: bool = await _awaited(
-                self._store.top_up(admission, nanos, now=now, expires=expires)
+            said: bool = await self._asked(
+                "top_up", self._store.top_up(admission, nanos, now=now, expires=expires)
             )
         except self._error as error:
             self._lose(error)
@@ -369,27 +393,36 @@ class NetworkTill:
     async def _find(self) -> None:
         """Bring the store up to date that is back; it may have lost everything."""
         now = self._clock()
-        await _awaited(self._store.seed(self._balances, now=now))
+        await self._asked("seed", self._store.seed(self._balances, now=now))
         self.away = False
         log.warning("the store is back")
 
     async def _tick(self) -> None:
         now = self._clock()
         try:
-            await _awaited(self._store.expire(now=now))
+            await self._asked("expire", self._store.expire(now=now))
             if self.away:
                 await self._find()
             elif self._untold:
-                await _awaited(self._store.seed(self._balances, now=now))
+                await self._asked("seed", self._store.seed(self._balances, now=now))
                 self._untold = False
             for admission, expires in self._open.aging(
                 now, self.accounting.hold_seconds
             ):
-                await _awaited(
-                    self._store.top_up(admission, 0, now=now, expires=expires)
+                await self._asked(
+                    "top_up", self._store.top_up(admission, 0, now=now, expires=expires)
                 )
         except self._error as error:
             self._lose(error)
+
+    async def _asked(self, verb: str, reply: T | Awaitable[T]) -> T:
+        """Return what the store replies, and note how long that took."""
+        try:
+            with _Timed(self._pulse, verb):
+                return await _awaited(reply)
+        except self._error:
+            self._pulse.count("extproc_store_failures", verb)
+            raise
 
     async def _send(self) -> None:
         while True:
@@ -398,7 +431,9 @@ class NetworkTill:
             now = self._clock()
             replies = await asyncio.gather(
                 *(
-                    _awaited(self._store.settle(one.admission, one.spent, now=now))
+                    self._asked(
+                        "settle", self._store.settle(one.admission, one.spent, now=now)
+                    )
                     for one in batch
                 ),
                 return_exceptions=True,
@@ -425,23 +460,48 @@ class NetworkTill:
                 await asyncio.sleep(PROBE_SECONDS)
 
 
+class _Timed:
+    """Tells the pulse how long a verb took."""
+
+    __slots__ = ("_began", "_pulse", "_verb")
+
+    def __init__(self, pulse: Pulse, verb: str) -> None:
+        self._pulse, self._verb = pulse, verb
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.perf_counter() - self._began
+        self._pulse.time("extproc_store_seconds", self._verb, seconds=seconds)
+
+
 async def _awaited(reply: T | Awaitable[T]) -> T:
     return await reply if inspect.isawaitable(reply) else reply
 
 
-def make_till(accounting: Accounting, *, clock: Callable[[], float]) -> Till:
+def make_till(
+    accounting: Accounting, *, clock: Callable[[], float], pulse: Pulse | None = None
+) -> Till:
     """Return the till for `accounting`; `clock` gives Unix seconds.
 
     Raises:
         ValueError: the store's address is none.
     """
     if accounting.store is None:
-        return MemoryTill(MemoryStore(), clock=clock, accounting=accounting)
+        return MemoryTill(
+            MemoryStore(), clock=clock, accounting=accounting, pulse=pulse
+        )
     from extproc.state.redis import RedisError, RedisStore, connect  # noqa: PLC0415
 
     client = connect(accounting.store, timeout=STORE_SECONDS)
     return NetworkTill(
-        RedisStore(client), clock=clock, accounting=accounting, error=RedisError
+        RedisStore(client),
+        clock=clock,
+        accounting=accounting,
+        error=RedisError,
+        pulse=pulse,
     )
 
 

@@ -20,7 +20,8 @@ import random  # noqa: TID251  the edge owns chance
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ from extproc.server.lean import LeanServer
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
+from extproc.server.pulse import Pulse, watch_lag
 from extproc.server.till import Till, make_till
 from extproc.state.base import Balance
 
@@ -66,6 +68,9 @@ class Worker:
         self._id = os.urandom(8).hex()
         self._new_id = make_id_factory(self._id)
         self._fleet: Fleet | None = None
+        self._edge: LeanServer | GrpcServer | None = None
+        self._frames = 0
+        self._pulse = Pulse(self._levels, self._counts)
         self._link = WorkerLink(
             options.control,
             self._apply,
@@ -74,6 +79,7 @@ class Worker:
             live=self._live,
             on_others=self._learn_near,
             on_balances=self._seed,
+            pulse=self._pulse,
         )
         self._balances = (
             read_balances(options.snapshot.with_name(LEDGER_FILE))
@@ -105,7 +111,7 @@ class Worker:
             link.cancel()
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        edge = self._make_edge()
+        edge = self._edge = self._make_edge()
         if isinstance(edge, LeanServer):
             await edge.start(self._options.socket, self._new_call)
         else:
@@ -116,7 +122,10 @@ class Worker:
         gc.freeze()
         till = self._till()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(till.run())]
+            running = [
+                tasks.create_task(till.run()),
+                tasks.create_task(watch_lag(self._pulse)),
+            ]
             if self._fleet is not None:
                 running.append(tasks.create_task(self._fleet.run()))
             await stop.wait()
@@ -176,6 +185,7 @@ class Worker:
                 till=make_till(
                     runtime.accounting,
                     clock=time.time,  # noqa: TID251
+                    pulse=self._pulse,
                 ),
             )
             self._seed(self._balances)
@@ -203,6 +213,31 @@ class Worker:
         return Live(
             tuple(deployments), tuple(benches), len(routing.open), routing.retries.left
         )
+
+    def _counts(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield what was counted elsewhere since the last time."""
+        if isinstance(self._edge, LeanServer):
+            frames, before = self._edge.frames, self._frames
+            self._frames = frames
+            yield ("extproc_edge_frames",), frames - before
+        if self._office is not None:
+            routing = self._office.routing
+            cooldowns, routing.cooldowns = routing.cooldowns, Counter()
+            for (cluster, reason), number in cooldowns.items():
+                yield ("extproc_cooldowns", cluster, reason), number
+
+    def _levels(self) -> dict[str, float]:
+        """Return how things stand."""
+        levels: dict[str, float] = {
+            "extproc_worker_unacknowledged_records": self._link.unacknowledged
+        }
+        if self._office is not None:
+            routing = self._office.routing
+            levels["extproc_worker_open_exchanges"] = len(routing.open)
+            levels |= self._office.till.levels()
+        if isinstance(self._edge, LeanServer):
+            levels["extproc_worker_connections"] = len(self._edge.connections)
+        return levels
 
     def _seed(self, balances: Mapping[str, Balance]) -> None:
         """Let no restart make a budget whole again."""

@@ -133,6 +133,16 @@ class DeploymentCollector(Collector):
                     (one.provider, one.model, one.key), getattr(one, field)
                 )
             yield gauge
+        state = GaugeMetricFamily(
+            "extproc_deployment_state",
+            "1 for the state of a deployment's breaker: closed, trial, cooling or limited.",
+            labels=(*labels, "state"),
+        )
+        for one in known:
+            for phase in PHASES:
+                labeled = (one.provider, one.model, one.key, phase)
+                state.add_metric(labeled, float(one.phase == phase))
+        yield state
 
 
 def configured(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]:

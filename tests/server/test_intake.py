@@ -52,7 +52,7 @@ def intake(tmp_path: Path, books: Books, monkeypatch) -> Intake:
     made = Intake(
         state=tmp_path,
         run=tmp_path,
-        metrics=Metrics(workers_connected=lambda: 0, records_lost=lambda: 0),
+        metrics=Metrics(),
         books=books,  # type: ignore[arg-type]
         wall_clock=lambda: 1_000.0,
         stats=no_stats,

@@ -109,6 +109,11 @@ class ServerConnection:
         events, self._calls.events = self._calls.events, []
         return events
 
+    @property
+    def frames(self) -> int:
+        """How many the peer has sent."""
+        return self._reader.frames
+
     def data_to_send(self) -> bytes:
         """Return what can be sent now, and forget it; empty when there is nothing."""
         return self._out.take()

@@ -51,9 +51,12 @@ class FrameReader:
         "_preface_left",
         "_settled",
         "_size",
+        "frames",
     )
 
     def __init__(self, limits: Limits, on_data: OnData, on_frame: OnFrame) -> None:
+        self.frames = 0
+        """Whole ones, so far."""
         self._limits = limits
         self._on_data = on_data
         self._on_frame = on_frame
@@ -104,6 +107,7 @@ class FrameReader:
             if stop > end:
                 self._needed = stop - position
                 break
+            self.frames += 1
             start, position = stop - size, stop
             stream_id &= MAX_STREAM_ID
             if not self._settled:
