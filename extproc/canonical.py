@@ -87,6 +87,8 @@ class Citation(msgspec.Struct, frozen=True, gc=False):
     end: int | None = None
     document: int = 0
     """Which document of the request, counted from 0."""
+    file: str = ""
+    """The document's id, where it was uploaded before."""
     unit: Literal["char", "page", "block"] = "char"
     """In what the place in the document is counted."""
     first: int = 0
@@ -120,6 +122,10 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     source: Source
     filename: str | None = None
     cache: CacheControl | None = None
+    citations: bool = False
+    """The answer is to cite it."""
+    context: str | None = None
+    """What is to be known of it, and not cited."""
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):

@@ -261,6 +261,8 @@ def test_sources_are_told_of_the_words_that_they_are_of(case, provider):
     for client in foreign(case, provider):
         for way, heard in heard_by(case.name, provider, client).items():
             sources = wanted["sources"]
+            if wanted.get("documents") and client != "anthropic":
+                sources = []  # only pages of the web have a word there
             if client == "anthropic" and way == "stream" and "late" in wanted:
                 # A block cannot be cut when its citations come behind it.
                 sources = [[heard.text, url] for _, url in sources]

@@ -1,8 +1,8 @@
 """Citations as OpenAI's APIs annotate a text with them: a URL and a span of characters.
 
 https://platform.openai.com/docs/guides/tools-web-search. Chat nests what Responses has
-flat. Only pages of the web can be cited so; the documents of a request cannot. Where the
-citation is of all of a text, its span is all of it.
+flat. Only pages of the web can be cited so, and in Responses uploaded files; the documents of a
+request cannot. Where the citation is of all of a text, its span is all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from extproc import canonical
 Json = dict[str, Any]
 
 URL_CITATION = "url_citation"
+FILE_CITATION = "file_citation"
 
 
 class _Flat(msgspec.Struct, frozen=True):
@@ -31,6 +32,9 @@ class _Said(_Flat, frozen=True, kw_only=True):
 
     type: str = ""
     url_citation: _Flat | None = None
+    file_id: str = ""
+    filename: str | None = None
+    index: int | None = None
 
 
 _ONE = msgspec.json.Decoder(_Said)
@@ -39,11 +43,16 @@ _NOTHING = (msgspec.Raw(), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 
 
 def read_annotation(said: msgspec.Raw) -> canonical.Citation | None:
-    """Read an annotation; None is one that is no citation of a page."""
+    """Read an annotation; None is one that is no citation of a page or file."""
     try:
         one = _ONE.decode(said)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    if one.type == FILE_CITATION:
+        at = one.index
+        return canonical.Citation(
+            title=one.filename, file=one.file_id, start=at and 0, end=at
+        )
     cited = one.url_citation or one
     if one.type != URL_CITATION or not cited.url:
         return None
@@ -77,6 +86,20 @@ def write_annotations(
         }
         for one in citations
         if one.url
+    ]
+
+
+def write_files(citations: Iterable[canonical.Citation], length: int) -> list[Json]:
+    """Return the annotations of uploaded files for a text of `length`."""
+    return [
+        {
+            "type": FILE_CITATION,
+            "file_id": one.file,
+            "filename": one.title or "",
+            "index": length if one.end is None else one.end,
+        }
+        for one in citations
+        if one.file and not one.url
     ]
 
 

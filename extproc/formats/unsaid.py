@@ -14,6 +14,7 @@ from extproc.formats.base import AnyClientFormat
 SEARCH = "web_search"
 PAGES = "citations"
 DOCUMENTS = "document_citations"
+FILES = "file_citations"
 REASONING = "reasoning"
 CALLS = "tool_calls"
 AUDIO = "audio"
@@ -40,7 +41,7 @@ def of_event(event: canonical.Event, client: AnyClientFormat) -> str | None:
         case canonical.Searched():
             word = SEARCH
         case canonical.Cited(citation=citation):
-            word = PAGES if citation.url else DOCUMENTS
+            word = _source(citation)
         case canonical.PartStarted(kind="reasoning"):
             word = REASONING
         case canonical.PartStarted(kind="tool_call"):
@@ -50,10 +51,16 @@ def of_event(event: canonical.Event, client: AnyClientFormat) -> str | None:
     return f"answer.{word}" if word in client.mute else None
 
 
+def _source(cited: canonical.Citation) -> str:
+    if cited.url:
+        return PAGES
+    return FILES if cited.file else DOCUMENTS
+
+
 def _words(part: canonical.AnswerPart) -> Iterator[str] | Iterable[str]:
     match part:
         case canonical.Text(citations=cited):
-            return {PAGES if one.url else DOCUMENTS for one in cited}
+            return {_source(one) for one in cited}
         case canonical.Search():
             return (SEARCH,)
         case canonical.Reasoning():

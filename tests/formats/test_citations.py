@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from extproc import canonical as c
 from extproc.formats import unsaid
 from extproc.formats.base import WriterContext
+from extproc.formats.openai_annotations import read_annotation
 from tests.formats.relay import CLIENTS, PLACES, read_stream, translate
 from tests.oracles.events import aws_messages
 
@@ -264,6 +265,27 @@ def test_a_whole_message_has_blocks_of_both():
     assert [[one["type"] for one in b.get("citations") or ()] for b in texts] == [
         [], [web, page], [web, web, page], [web, page],
     ]  # fmt: skip
+
+
+FILE = {"type": "file_citation", "file_id": "file_1", "filename": "a.pdf", "index": 2}
+
+
+def test_a_citation_of_an_uploaded_file_is_told_to_who_has_a_word_for_it():
+    cited = read_annotation(msgspec.Raw(msgspec.json.encode(FILE)))
+    assert cited == c.Citation(title="a.pdf", file="file_1", start=0, end=2)
+    text = c.Text("Sunny", citations=(cited,))
+    answer = c.Answer("a", "m", (c.Choice((text,), "stop"),))
+    said = json.loads(CLIENTS["openai_responses"].write_answer(answer, CONTEXT))
+    Response.model_validate(said, strict=True)
+    assert said["output"][0]["content"][0]["annotations"] == [FILE]
+    said = json.loads(CLIENTS["anthropic"].write_answer(answer, CONTEXT))
+    Message.model_validate(said, strict=True)
+    told = [(b["text"], b["citations"][0]["file_id"]) for b in said["content"][:1]]
+    assert told == [("Su", "file_1")]
+    assert unsaid.of_answer(answer, CLIENTS["openai_chat"]) == (
+        "answer.file_citations",
+    )
+    assert unsaid.of_answer(answer, CLIENTS["openai_responses"]) == ()
 
 
 def test_in_a_text_that_is_not_ascii_bytes_become_characters():

@@ -13,7 +13,11 @@ from typing import Any
 import anthropic
 import httpx2
 import openai
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types import (
+    CitationsWebSearchResultLocation,
+    Message,
+    RawMessageStreamEvent,
+)
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import (
@@ -271,6 +275,9 @@ def _part_heard(part: ResponseOutputText | ResponseOutputRefusal, heard: Heard) 
         return
     heard.text += part.text
     for note in part.annotations:
+        if note.type == "file_citation":
+            heard.sources.append([part.text[: note.index], note.filename])
+            continue
         assert note.type == "url_citation"
         words = part.text[note.start_index : note.end_index]
         heard.sources.append([words, note.url])
@@ -342,8 +349,9 @@ def _message_heard(read: Message) -> Heard:
             case "text":
                 heard.text += block.text
                 for one in block.citations or ():
-                    assert one.type == "web_search_result_location"
-                    heard.sources.append([block.text, one.url])
+                    page = isinstance(one, CitationsWebSearchResultLocation)
+                    name = getattr(one, "url" if page else "document_title", "")
+                    heard.sources.append([block.text, name])
             case "server_tool_use":
                 heard.searches += map(str, block.input.values())
             case "web_search_tool_result" | "web_fetch_tool_result":

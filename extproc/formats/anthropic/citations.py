@@ -30,6 +30,7 @@ class _Said(msgspec.Struct, gc=False):
     document_index: int | None = None
     search_result_index: int | None = None
     encrypted_index: str | None = None
+    file_id: str | None = None
     start_char_index: int | None = None
     end_char_index: int | None = None
     start_page_number: int | None = None
@@ -72,6 +73,7 @@ def _read(said: _Said) -> canonical.Citation:
         title=said.title or said.document_title,
         quote=said.cited_text,
         document=said.document_index or said.search_result_index or 0,
+        file=said.file_id or "",
         unit=unit,
         first=first or 0,
         last=last or 0,
@@ -95,7 +97,7 @@ def write_citation(said: canonical.Citation) -> msgspec.Raw:
     place = {
         "type": kind, "cited_text": said.quote, "document_index": said.document,
         "document_title": said.title, first: said.first, last: said.last,
-        "file_id": None,
+        "file_id": said.file or None,
     }  # fmt: skip
     return msgspec.Raw(msgspec.json.encode(place))
 

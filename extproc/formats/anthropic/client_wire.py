@@ -73,8 +73,7 @@ class ImageBlock(
 
 
 class Citations(Struct, forbid_unknown_fields=True, gc=False):
-    enabled: Literal[False] = False
-    """Only Anthropic's models cite."""
+    enabled: bool = False
 
 
 class DocumentBlock(
@@ -82,8 +81,7 @@ class DocumentBlock(
 ):
     source: Base64Source | PlainTextSource | UrlSource | FileSource
     title: str | None = None
-    context: None = None
-    """Words beside the document, for which others have no place."""
+    context: str | None = None
     citations: Citations | None = None
     cache_control: CacheControl | None = None
 

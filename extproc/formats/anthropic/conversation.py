@@ -234,7 +234,16 @@ def _image(
     return wire.ImageBlock(source, cache)
 
 
-def _document(part: canonical.Document, where: str, _: Drop) -> wire.DocumentBlock:
+def _document(part: canonical.Document, where: str, drop: Drop) -> wire.DocumentBlock:
+    block = _plain_document(part, where, drop)
+    block.context = part.context
+    block.citations = wire.Citing(True) if part.citations else None
+    return block
+
+
+def _plain_document(
+    part: canonical.Document, where: str, _: Drop
+) -> wire.DocumentBlock:
     cache = cache_control(part.cache)
     source: wire.DocumentSource
     match part.source:

@@ -150,8 +150,14 @@ def _read_block(raw: msgspec.Raw, where: str) -> canonical.Part:
             return canonical.Text(text, _cache(cache), _read_cited(citations, where))
         case wire.ImageBlock(source, cache):
             return canonical.Image(_read_source(source), cache=_cache(cache))
-        case wire.DocumentBlock(source, title, cache_control=cache):
-            return canonical.Document(_read_source(source), title, _cache(cache))
+        case wire.DocumentBlock(source, title, context, citing, cache):
+            return canonical.Document(
+                _read_source(source),
+                title,
+                _cache(cache),
+                citing is not None and citing.enabled,
+                context,
+            )
         case wire.ToolResultBlock(call, content, is_error, cache):
             parts = _read_result(content, where)
             return canonical.ToolResult(call, parts, is_error, _cache(cache))

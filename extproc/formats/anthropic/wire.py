@@ -59,12 +59,18 @@ class ImageBlock(Struct, tag="image", tag_field="type", omit_defaults=True, gc=F
     cache_control: CacheControl | None = None
 
 
+class Citing(Struct, gc=False):
+    enabled: bool
+
+
 class DocumentBlock(
     Struct, tag="document", tag_field="type", omit_defaults=True, gc=False
 ):
     source: DocumentSource
     title: str | None = None
     cache_control: CacheControl | None = None
+    context: str | None = None
+    citations: Citing | None = None
 
 
 class ThinkingBlock(Struct, tag="thinking", tag_field="type", gc=False):
@@ -124,10 +130,6 @@ class Tool(Struct, omit_defaults=True, gc=False):
     description: str | None = None
     strict: bool | None = None
     cache_control: CacheControl | None = None
-
-
-class Citing(Struct, gc=False):
-    enabled: bool
 
 
 class WebTool(Struct, omit_defaults=True, kw_only=True, gc=False):

@@ -27,6 +27,9 @@ FINISH: Mapping[str, canonical.Finish] = {
 }
 """``ERROR`` and ``TIMEOUT`` are no ends but failures: `FAILED`."""
 
+PLAN = -1
+"""Stands for a block's place where the plan is cited."""
+
 FAILED = frozenset({"ERROR", "TIMEOUT"})
 
 
@@ -51,16 +54,19 @@ def read_answer(body: bytes) -> canonical.Answer:
 
 
 def _parts(said: wire.AnsweredMessage) -> Iterator[canonical.AnswerPart]:
-    cited = tuple(_cited(one) for one in said.citations or ())
-    for block in said.content or ():
+    blocks = said.content or []
+    first = next((i for i, b in enumerate(blocks) if b.text is not None), 0)
+    cited: dict[int, list[canonical.Citation]] = {}
+    for one in said.citations or ():
+        place = first if one.content_index is None else one.content_index
+        cited.setdefault(PLAN if one.type == "PLAN" else place, []).extend(cite(one))
+    for i, block in enumerate(blocks):
         if block.thinking is not None:
             yield canonical.Reasoning(block.thinking)
         elif block.text is not None:
-            # They are all of one text: the index in them says which, where there are two.
-            yield canonical.Text(block.text, citations=cited)
-            cited = ()
+            yield canonical.Text(block.text, citations=tuple(cited.get(i, ())))
     if said.tool_plan:
-        yield canonical.Text(said.tool_plan)
+        yield canonical.Text(said.tool_plan, citations=tuple(cited.get(PLAN, ())))
     for call in said.tool_calls or ():
         if not call.function.name:
             raise ProtocolViolation("a tool call of the provider's answer has no name")
@@ -95,7 +101,15 @@ def usage_of(said: wire.WireUsage | None) -> Usage | None:
     )
 
 
-def _cited(said: wire.Citation) -> canonical.Citation:
-    """Read a citation: of the request's documents, which have ids of their own."""
-    title = ", ".join(source.id for source in said.sources or ()) or None
-    return canonical.Citation(title=title, start=said.start, end=said.end)
+def cite(said: wire.Citation) -> Iterator[canonical.Citation]:
+    """Yield a citation for each page, or one for all of the request's documents."""
+    sources = said.sources or ()
+    pages = [one.document for one in sources if one.document and one.document.url]
+    for page in pages:
+        yield canonical.Citation(
+            page.url or "", page.title, start=said.start, end=said.end
+        )
+    if not pages:
+        titles = [(one.document and one.document.title) or one.id for one in sources]
+        title = ", ".join(filter(None, titles)) or None
+        yield canonical.Citation(title=title, start=said.start, end=said.end)

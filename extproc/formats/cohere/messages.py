@@ -15,6 +15,7 @@ from typing import Any
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
+from extproc.formats.citing import refuse_citing
 
 Drop = Callable[[str], None]
 Json = dict[str, Any]
@@ -160,6 +161,7 @@ def _url(source: canonical.Source, where: str) -> str:
 
 
 def _text_of(document: canonical.Document, where: str) -> str:
+    refuse_citing(document, where)
     source = document.source
     if not isinstance(source, canonical.Inline) or not source.media_type.startswith(
         "text/"

@@ -1,8 +1,8 @@
 """Cohere's events as canonical events: https://docs.cohere.com/v2/docs/streaming.
 
 Each block and call begins and ends by name; a plan for calls only has deltas, and ends
-where a call begins. Citations are skipped, and counted in `skipped`: the canonical stream
-has none yet.
+where a call begins. Citations of a text may come behind its end, so a text is over only
+when something else comes. Those of thoughts are counted in `skipped`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
 from extproc.formats.cohere import wire
-from extproc.formats.cohere.answer import FAILED, FINISH, usage_of
+from extproc.formats.cohere.answer import FAILED, FINISH, cite, usage_of
 from extproc.formats.cohere.errors import failure
 from extproc.framing.sse import Frame
 
@@ -45,7 +45,11 @@ class EventStream(TableStream[wire.AnyEvent]):
         """The part that the open plan is."""
         self._blocks: dict[int, int] = {}
         """Open blocks by Cohere's index: the part of each."""
+        self._texts: set[int] = set()
+        """The parts that are texts."""
         self._calls: dict[int, int] = {}
+        self._ended: tuple[int, int] | None = None
+        """The text that citations may still come of: its block, and its part."""
         self._bare: set[int] = set()
         """Calls without arguments so far."""
 
@@ -59,6 +63,8 @@ class EventStream(TableStream[wire.AnyEvent]):
 
     def translate(self, event: wire.AnyEvent) -> Iterator[canonical.Event]:
         """See `TableStream.translate`."""
+        if not isinstance(event, wire.CitationStart | wire.CitationEnd | wire.Debug):
+            yield from self._end_text()
         match event:
             case wire.ContentDelta(index, delta):
                 part = _known(self._blocks, index)
@@ -72,9 +78,8 @@ class EventStream(TableStream[wire.AnyEvent]):
                 yield canonical.Started(id_, "")
             case wire.MessageEnd(_, end):
                 yield from self._end(end)
-            case wire.CitationStart():
-                self.skipped += 1
-                yield canonical.Unsaid("citations")
+            case wire.CitationStart(_, delta):
+                yield from self._cite(delta.message.citations)
             case wire.CitationEnd() | wire.Debug():
                 self.skipped += 1
 
@@ -89,12 +94,17 @@ class EventStream(TableStream[wire.AnyEvent]):
                 thinks = content.type == "thinking"
                 self._blocks[index] = part = self._begin()
                 kind: canonical.PartKind = "reasoning" if thinks else "text"
+                if not thinks:
+                    self._texts.add(part)
                 yield canonical.PartStarted(part, kind)
                 yield from _delta(part, content.text or content.thinking or "")
             case wire.ContentEnd(index):
                 part = _known(self._blocks, index)
                 del self._blocks[index]
-                yield canonical.PartEnded(part)
+                if part in self._texts:
+                    self._ended = index, part
+                else:
+                    yield canonical.PartEnded(part)
             case wire.ToolPlanDelta(delta):
                 if self._plan is None:
                     self._plan = self._begin()
@@ -130,6 +140,28 @@ class EventStream(TableStream[wire.AnyEvent]):
                     # Clients parse the arguments, and "" is not JSON.
                     yield canonical.Delta(part, "{}")
                 yield canonical.PartEnded(part)
+
+    def _cite(self, said: wire.Citation) -> Iterator[canonical.Event]:
+        ended = dict([self._ended] if self._ended else [])
+        texts = {i: p for i, p in {**self._blocks, **ended}.items() if p in self._texts}
+        part: int | None = None
+        if said.type == "PLAN":
+            part = self._plan
+        elif said.content_index is not None:
+            part = texts.get(said.content_index)
+        elif texts:
+            part = texts[max(texts)]
+        if part is None:
+            self.skipped += 1
+            yield canonical.Unsaid("citations")
+            return
+        for citation in cite(said):
+            yield canonical.Cited(part, citation)
+
+    def _end_text(self) -> Iterator[canonical.Event]:
+        if self._ended is not None:
+            yield canonical.PartEnded(self._ended[1])
+            self._ended = None
 
     def _arguments(self, part: int, text: str | None) -> Iterator[canonical.Event]:
         if text:

@@ -40,8 +40,16 @@ class Content(Struct, frozen=True):
     thinking: str | None = None
 
 
+class CitedDocument(Struct, frozen=True):
+    """What a document of the request, which may have any members, says of itself."""
+
+    url: str | None = None
+    title: str | None = None
+
+
 class Source(Struct, frozen=True):
     id: str = ""
+    document: CitedDocument | None = None
 
 
 class Citation(Struct, frozen=True):
@@ -49,6 +57,9 @@ class Citation(Struct, frozen=True):
     end: int | None = None
     text: str = ""
     sources: list[Source] | None = None
+    content_index: int | None = None
+    type: str | None = None
+    """``TEXT_CONTENT``, ``THINKING_CONTENT`` or ``PLAN``; None is the first."""
 
 
 class AnsweredMessage(Struct, frozen=True):
@@ -74,6 +85,7 @@ class Piece(Struct, frozen=True):
     content: Content = field(default_factory=Content)
     tool_calls: ToolCall = field(default_factory=ToolCall)
     tool_plan: str = ""
+    citations: Citation = field(default_factory=Citation)
 
 
 class Delta(Struct, frozen=True):
@@ -122,6 +134,7 @@ class ToolCallEnd(Event, tag="tool-call-end", frozen=True):
 
 class CitationStart(Event, tag="citation-start", frozen=True):
     index: int = 0
+    delta: Delta = field(default_factory=Delta)
 
 
 class CitationEnd(Event, tag="citation-end", frozen=True):

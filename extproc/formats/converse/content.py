@@ -30,6 +30,7 @@ from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats import proofs
 from extproc.formats.base import Unsupported
+from extproc.formats.citing import refuse_citing
 from extproc.formats.converse import wire
 
 Drop = Callable[[str], None]
@@ -82,6 +83,8 @@ class Draft:
     """What the blocks of one request share."""
 
     drop: Drop
+    cites: bool = True
+    """The model cites documents."""
     names: set[str] = dataclasses.field(default_factory=set)
     """The documents' names so far."""
 
@@ -142,7 +145,11 @@ def _document(part: canonical.Document, where: str, draft: Draft) -> wire.Block:
             param=where,
         )
     name = _document_name(part.filename, where, draft)
-    return wire.Block(document=wire.Document(form, name, source))
+    if not draft.cites:
+        refuse_citing(part, where)
+    cites = wire.Citing(True) if part.citations else None
+    document = wire.Document(form, name, source, part.context or None, cites)
+    return wire.Block(document=document)
 
 
 def _audio(part: canonical.Audio, where: str, _: Draft) -> wire.Block:

@@ -90,7 +90,7 @@ def _body(
 ) -> wire.ConverseBody:
     _refuse(request)
     _drop_tuning(request, drop)
-    draft = Draft(drop)
+    draft = Draft(drop, family.claude)
     system, turns = write_conversation(
         request.messages,
         draft,

@@ -35,10 +35,16 @@ class Media(Struct, gc=False):
     source: Source
 
 
-class Document(Struct, gc=False):
+class Citing(Struct, gc=False):
+    enabled: bool
+
+
+class Document(Struct, omit_defaults=True, gc=False):
     format: str
     name: str
     source: Source
+    context: str | None = None
+    citations: Citing | None = None
 
 
 class CachePoint(Struct, omit_defaults=True, gc=False):

@@ -25,6 +25,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base import Unsupported
+from extproc.formats.citing import refuse_citing
 from extproc.formats.gemini import signatures, wire
 from extproc.formats.gemini.media import PICTURES, SOUNDS, write_source
 from extproc.formats.gemini.models import Abilities
@@ -149,6 +150,7 @@ class _MessageWriter:
     def _document(
         self, part: canonical.Document, where: str, _: str | None
     ) -> wire.Part:
+        refuse_citing(part, where)
         if part.filename is not None:
             self._drop(f"{where}.filename")
         return write_source(part.source, _DOCUMENTS, self._model, where)

@@ -9,6 +9,7 @@ from typing import Any
 
 from extproc import canonical
 from extproc.formats.base import Unsupported
+from extproc.formats.citing import refuse_citing
 from extproc.formats.openai_caching import with_breakpoint
 
 _AUDIO_FORMATS = {
@@ -130,6 +131,7 @@ class MessageWriter:
                     image["detail"] = detail
                 written = {"type": "image_url", "image_url": image}
             case canonical.Document(source, filename, cache):
+                refuse_citing(part, where)
                 file = _write_file(source, where)
                 if filename is None and isinstance(source, canonical.Inline):
                     # What comes with the request has to have a name.

@@ -35,6 +35,7 @@ CLIENT = ClientFormat(
             "web_search",
             "citations",
             "document_citations",
+            "file_citations",
             "reasoning",
             "tool_calls",
             "audio",

@@ -13,7 +13,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.formats.base import WriterContext
-from extproc.formats.openai_annotations import write_annotations
+from extproc.formats.openai_annotations import write_annotations, write_files
 from extproc.formats.openai_responses import output, wire
 from extproc.formats.openai_responses.logprobs import Token, read_tokens
 from extproc.formats.openai_responses.wire import present
@@ -66,6 +66,7 @@ def _write_items(
                     content.append(output.refusal_part(part.text))
                 else:
                     cited = write_annotations(part.citations, len(part.text))
+                    cited += write_files(part.citations, len(part.text))
                     content.append(output.text_part(part.text, logprobs, cited))
                     logprobs = None
                 continue

@@ -13,6 +13,7 @@ from typing import Any
 from extproc import canonical
 from extproc.formats import proofs
 from extproc.formats.base import Unsupported
+from extproc.formats.citing import refuse_citing
 from extproc.formats.openai_caching import with_breakpoint
 
 Json = dict[str, Any]
@@ -187,6 +188,7 @@ class ItemWriter:
                     **_picture(source),
                 }
             case canonical.Document(source, filename, cache):
+                refuse_citing(part, where)
                 written = {"type": "input_file", **_file(source, filename)}
             case canonical.Audio():
                 raise Unsupported("OpenAI's Responses take no sound.", param=where)

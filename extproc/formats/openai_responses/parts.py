@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from extproc import canonical
-from extproc.formats.openai_annotations import write_annotations
+from extproc.formats.openai_annotations import write_annotations, write_files
 from extproc.formats.openai_responses import output
 from extproc.formats.openai_responses.logprobs import Token
 from extproc.formats.openai_responses.output import Json, OpenItem
@@ -73,6 +73,7 @@ def endings(part: OpenPart, text: str) -> Iterator[tuple[str, Json]]:
         yield "refusal.done", {**at, "refusal": text}
     else:
         cited = write_annotations(part.cited, len(text))
+        cited += write_files(part.cited, len(text))
         for nth, one in enumerate(cited):
             added = {"annotation_index": nth, "annotation": one}
             yield "output_text.annotation.added", {**at, **added}

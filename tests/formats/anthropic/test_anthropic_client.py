@@ -330,7 +330,7 @@ def test_errors_will_name_the_clients_own_fields():
         (content({"type": "image", "source": {"type": "ftp"}}),
          "messages[0].content[0].source.type"),
         (content({"type": "document", "source": {"type": "url", "url": "x"},
-                  "citations": {"enabled": True}}),
+                  "citations": {"enabled": 1}}),
          "messages[0].content[0].citations.enabled"),
         (content({"type": "tool_result", "tool_use_id": "t", "content": [USE]}),
          "messages[0].content[0].content[0]"),
