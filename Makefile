@@ -93,7 +93,7 @@ bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
 	@$(BIN)/python bench/gateway.py $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: 20 s)
+chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: half a minute)
 	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short)
 
 .PHONY: golden

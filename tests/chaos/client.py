@@ -20,10 +20,16 @@ class Result:
     seconds: float
     failure: str = ""
     """Empty: a whole answer."""
+    provider: str = ""
+    """Who answered."""
 
 
-async def ask(port: int, model: str, *, stream: bool) -> str:
-    """Ask once, on a connection of its own; return what was wrong, or nothing."""
+async def ask(port: int, model: str, *, stream: bool) -> tuple[str, str]:
+    """Ask once, on a connection of its own.
+
+    Returns:
+        what was wrong, or nothing; and which provider answered.
+    """
     body = json.dumps(
         {
             "model": model,
@@ -43,9 +49,10 @@ async def ask(port: int, model: str, *, stream: bool) -> str:
         writer.close()
     status = answer.split(" ", 2)[1] if answer.startswith("HTTP/1.1 ") else "nothing"
     if status != "200":
-        return f"{status}: {answer[-200:]}"
+        return f"{status}: {answer[-200:]}", ""
     whole = "data: [DONE]" if stream else '"finish_reason"'
-    return "" if whole in answer else f"cut: {answer[-200:]}"
+    provider = answer.partition("x-extproc-provider: ")[2].partition("\r\n")[0]
+    return "" if whole in answer else f"cut: {answer[-200:]}", provider
 
 
 async def load(port: int, model: str, *, rate: float, seconds: float) -> list[Result]:
@@ -57,12 +64,13 @@ async def load(port: int, model: str, *, rate: float, seconds: float) -> list[Re
     async def one(number: int) -> None:
         due = start + number / rate
         await asyncio.sleep(max(0.0, due - loop.time()))
+        provider = ""
         try:
             async with asyncio.timeout(PATIENCE):
-                failure = await ask(port, model, stream=number % 2 == 1)
+                failure, provider = await ask(port, model, stream=number % 2 == 1)
         except (OSError, TimeoutError) as error:
             failure = type(error).__name__
-        results.append(Result(due - start, loop.time() - due, failure))
+        results.append(Result(due - start, loop.time() - due, failure, provider))
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(rate * seconds)):

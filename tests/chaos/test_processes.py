@@ -40,33 +40,19 @@ def load(url, seconds, meanwhile):
     return json.loads(out)
 
 
-@pytest.mark.parametrize(("number", "most"), [(signal.SIGKILL, 8), (signal.SIGTERM, 0)])
-def test_a_worker_that_dies_is_replaced_by_another(number, most):
-    """What it had not answered is replayed; what it was answering breaks (published)."""
+def test_a_worker_that_is_told_to_end_ends_what_it_has_begun():
+    """Those that are killed or hang are faults of ``make chaos``."""
     with running(workers=2) as (gateway, _):
 
-        def kill():
-            gateway.workers[0].send(number)
+        def end():
+            gateway.workers[0].send(signal.SIGTERM)
             gateway.workers[0].wait()
             time.sleep(0.5)
             gateway.workers[0] = gateway.start_worker(0)
 
-        seen = load(gateway.url, 3, kill)
+        seen = load(gateway.url, 3, end)
         assert seen["requests"] > 300
-        assert seen["failures"] <= most
-
-
-def test_a_worker_that_hangs_costs_its_own_streams_only():
-    with running(workers=2) as (gateway, _):
-
-        def hang():
-            gateway.workers[0].send(signal.SIGSTOP)
-            time.sleep(2)
-            gateway.workers[0].send(signal.SIGCONT)
-
-        seen = load(gateway.url, 4, hang)
-        assert seen["requests"] > 400
-        assert seen["failures"] <= 8
+        assert seen["failures"] == 0
 
 
 def test_control_is_not_needed_for_a_request():
