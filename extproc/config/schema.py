@@ -22,6 +22,7 @@ from extproc.config.issuers import IssuerConfig
 from extproc.config.models import ModelConfig, RoutingConfig, TargetConfig
 from extproc.config.prices import PriceConfig
 from extproc.config.providers import ProviderConfig
+from extproc.config.telemetry import TelemetryConfig
 from extproc.config.tenancy import (
     AccountingConfig,
     Budgets,
@@ -202,6 +203,7 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
     routing: RoutingConfig = RoutingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     stored: StoredConfig = StoredConfig()
     realtime: Switch = False
     """Whether ``/v1/realtime`` takes WebSockets. Nothing said on them is read: they are

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from extproc.admin.api import make_app as make_admin
 from extproc.server import compiled
 from extproc.server.control_http import HttpServer, listening, make_app
-from extproc.server.control_metrics import watch_control
+from extproc.server.control_metrics import destination_of, watch_control
 from extproc.server.identities import Identities
 from extproc.server.intake import Intake
 from extproc.server.keys import write_private
@@ -32,6 +32,7 @@ from extproc.server.routing_view import routing_router
 from extproc.server.serving import Serving
 from extproc.telemetry.deployments import Deployment, DeploymentCollector, configured
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.push import Push
 from extproc.telemetry.token_metrics import TokenMetrics
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Control:
             wall_clock=wall_clock,
             lock=writing,
         )
+        self._push = Push(self.metrics.registry, wall_clock=wall_clock)
         watch_control(
             self.metrics.registry,
             intake=self.intake,
@@ -149,6 +151,7 @@ class Control:
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self.intake.envoy_log.run()),
                     tasks.create_task(self.intake.alerts.run()),
+                    tasks.create_task(self._push.run()),
                     tasks.create_task(self._watch(seen)),
                     tasks.create_task(self._registry.run(self._entries_changed)),
                     tasks.create_task(self._identities.keeper.run()),
@@ -175,6 +178,8 @@ class Control:
         if snapshot is not None:
             serving = self.serving
             self.intake.configure(snapshot, serving.runtime, serving.config)
+            if serving.config is not None:
+                self._push.configure(destination_of(serving.config.telemetry.otlp))
             self.link.publish(snapshot)
 
     def _admin(self) -> ASGIApp:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import socket
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
+from extproc.config.telemetry import OtlpConfig
 from extproc.identity import Zone
 from extproc.policy.budget import period_at
 from extproc.policy.meters import Purse, meters_of
 from extproc.runtime import Snapshot
 from extproc.server.intake import Intake
 from extproc.server.registry import Registry as Database
+from extproc.telemetry.destination import Destination
 from extproc.telemetry.registry import Registry, Values
 from extproc.telemetry.worker_metrics import WorkerMetrics
 
@@ -77,6 +81,22 @@ def watch_control(
 
     watch("extproc_budget_spent_usd", budgets(spent))
     watch("extproc_budget_limit_usd", budgets(lambda purse, _: purse.budget.nanos))
+
+
+def destination_of(otlp: OtlpConfig | None) -> Destination | None:
+    """Return where metrics are pushed; None: nowhere."""
+    if otlp is None or not otlp.metrics:
+        return None
+    return Destination(
+        endpoint=otlp.endpoint,
+        protocol=otlp.protocol,
+        headers={
+            name: secret.get_secret_value() for name, secret in otlp.headers.items()
+        },
+        interval=otlp.interval,
+        service_name=otlp.service_name,
+        instance=f"{socket.gethostname()}:{os.getpid()}",
+    )
 
 
 def _purses(snapshot: Snapshot) -> Iterator[Purse]:

@@ -225,6 +225,11 @@ INSTRUMENTS: Final = (
         "extproc_access_log_dropped",
         "Entries of its access log that Envoy could not deliver, since it began.",
     ),
+    _counter(
+        "extproc_telemetry_exports",
+        "Exports over OTLP, by what was told and what came of it.",
+        "signal", "result",
+    ),
     _gauge(
         "extproc_usage_queue_bytes", "Usage that the database does not have yet.", unit="By"
     ),

@@ -1,0 +1,62 @@
+"""Where telemetry goes, as ``gateway.yaml`` says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extproc.config.load import ConfigError, loads
+from extproc.config.schema import Config
+from extproc.server.control_metrics import destination_of
+
+BASE = """
+providers: {p: {type: openai, api_key: sk-p}}
+models: {m: {targets: [{provider: p}]}}
+"""
+
+
+def config(text: str) -> Config:
+    return loads(f"{BASE}\ntelemetry: {text}", {}, source="f", folder=Path())
+
+
+def test_nothing_is_pushed_unless_the_file_says_where() -> None:
+    made = loads(BASE, {}, source="f", folder=Path())
+    assert destination_of(made.telemetry.otlp) is None
+
+
+def test_a_collector_has_an_address_and_secrets_that_nobody_shows() -> None:
+    made = config(
+        "{otlp: {endpoint: 'https://c:4317', protocol: grpc, interval: 5s,"
+        " headers: {authorization: Bearer-x}}}"
+    )
+    where = destination_of(made.telemetry.otlp)
+    assert where is not None
+    assert (where.endpoint, where.protocol, where.interval) == (
+        "https://c:4317", "grpc", 5.0,
+    )  # fmt: skip
+    assert where.headers == {"authorization": "Bearer-x"}
+    assert "Bearer-x" not in repr(where)
+    assert "Bearer-x" not in repr(made)
+
+
+def test_metrics_can_be_left_out() -> None:
+    made = config("{otlp: {endpoint: 'http://c', metrics: false}}")
+    assert destination_of(made.telemetry.otlp) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{otlp: {}}",
+        "{otlp: {endpoint: 'c:4317'}}",
+        "{otlp: {endpoint: 'http://c/?a=b'}}",
+        "{otlp: {endpoint: 'http://c', protocol: thrift}}",
+        "{otlp: {endpoint: 'http://c', headers: {Authorization: x}}}",
+        "{otlp: {endpoint: 'http://c', interval: 0}}",
+        "{unknown: 1}",
+    ],
+)
+def test_what_is_wrong_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="telemetry"):
+        config(text)
