@@ -72,7 +72,12 @@ def chat(*, stream: bool = False, text: str = WORDS, **more: Any) -> bytes:
 
 
 async def ask(
-    url: str, key: str, body: bytes, *, leave_after: int | None = None
+    url: str,
+    key: str,
+    body: bytes,
+    *,
+    leave_after: int | None = None,
+    path: str = "/v1/chat/completions",
 ) -> Asked:
     """Ask once on a connection of its own; `leave_after` bytes of the answer go away."""
     there = urlsplit(url)
@@ -80,7 +85,7 @@ async def ask(
     try:
         writer.write(
             (
-                f"POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\n"
+                f"POST {path} HTTP/1.1\r\nhost: gw\r\n"
                 f"authorization: Bearer {key}\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             ).encode()

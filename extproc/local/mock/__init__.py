@@ -54,6 +54,7 @@ Directives
     - `truncate after=N`: a stream that ends in order, too early
     - `huge bytes=N`: an answer of so many characters
     - `no-usage`: no token counts
+    - `mark=WORD`: what the exchange is called in the mock's books (`--books`)
     - `cached tokens=N`: so many prompt tokens came from a cache
     - `reasoning tokens=N`: so many output tokens were thoughts
     - `answer="…"`: say this

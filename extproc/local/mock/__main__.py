@@ -8,6 +8,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
@@ -42,6 +43,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=LIFE,
         help="how long access tokens are good for",
     )
+    parser.add_argument(
+        "--books", type=Path, metavar="FILE", help="gets a line for each answer"
+    )
     parser.add_argument("--tls-cert", help="PEM file; serves HTTPS")
     parser.add_argument("--tls-key", help="PEM file")
     options = parser.parse_args(arguments)
@@ -68,6 +72,7 @@ async def run(options: argparse.Namespace) -> None:
         keys=options.key or DEFAULT_KEYS,
         tls=tls,
         token_seconds=options.token_seconds,
+        books=options.books,
     )
     async with server:
         sys.stdout.write(f"listening on {server.url}\n")

@@ -13,6 +13,7 @@ from typing import Final
 import h11
 
 from extproc.local.mock import encoding
+from extproc.local.mock.books import Books, Entry
 from extproc.local.mock.directives import Conduct
 from extproc.local.mock.encoding import ENCODERS, Encoder
 from extproc.local.mock.reply import Reply, Request, SseEvent, Stream
@@ -44,7 +45,9 @@ class Connection:
         writer: asyncio.StreamWriter,
         *,
         pace: float,
+        books: Books | None = None,
     ) -> None:
+        self._books = books
         self._reader = reader
         self._writer = writer
         self._pace = pace
@@ -67,7 +70,7 @@ class Connection:
             if request is None:
                 break
             self.answering = True
-            if not await self._answer(request, respond(request)):
+            if not await self._serve(request, respond(request)):
                 return
             self.answering = False
             if self._http.our_state is not h11.DONE:
@@ -129,6 +132,18 @@ class Connection:
             async with asyncio.timeout(LINGER):
                 while await self._reader.read(READ):
                     pass
+
+    async def _serve(self, request: Request, answer: Reply | Stream) -> bool:
+        """Write the answer, and a line in the books; tell whether to go on."""
+        if self._books is None:
+            return await self._answer(request, answer)
+        entry = Entry(request, answer)
+        whole = False
+        try:
+            whole = await self._answer(request, entry.watched(answer))
+            return whole
+        finally:
+            self._books.write(entry, whole=whole)
 
     async def _answer(self, request: Request, answer: Reply | Stream) -> bool:
         """Write the answer; tell whether the connection is still of use."""

@@ -56,6 +56,7 @@ class Conduct:
     finish: str | None = None
     cut_every: int | None = None
     line_end: str = "\n"
+    mark: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +131,7 @@ TABLE: Final[dict[str, Directive]] = {
     "tool-args": Directive({"tool-args": Parameter("tool_args", str)}),
     "finish": Directive({"finish": Parameter("finish", str)}),
     "stop_reason": Directive({"stop_reason": Parameter("finish", str)}),
+    "mark": Directive({"mark": Parameter("mark", str)}),
     "headers": Directive(),
 }
 """Every directive but `split`, whose one value says three different things."""

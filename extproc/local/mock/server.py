@@ -13,6 +13,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.bedrock.invoke import Invoke
+from extproc.local.mock.books import Books
 from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
@@ -66,11 +68,13 @@ class MockServer:
         parts: Sequence[Provider] = (),
         pace: float,
         memory: Memory,
+        books: Books | None = None,
     ) -> None:
         self._providers = providers
         self._parts = parts
         """Providers of a few paths; asked before the others."""
         self._pace = pace
+        self._books = books
         self._listener: asyncio.Server | None = None
         self._scheme = "http"
         self._host = ""
@@ -121,7 +125,7 @@ class MockServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as a task
         self._tasks.add(task)
-        connection = Connection(reader, writer, pace=self._pace)
+        connection = Connection(reader, writer, pace=self._pace, books=self._books)
         try:
             await connection.run(self._respond)
         except (ConnectionError, ssl.SSLError):
@@ -188,6 +192,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.time,  # noqa: TID251 - the edge
     token_seconds: float = LIFE,
+    books: Path | None = None,
 ) -> MockServer:
     """Start the mock and return it, listening.
 
@@ -200,6 +205,7 @@ async def serve(
         tls: Serve HTTPS with this context.
         clock: Seconds since 1970, for `created`.
         token_seconds: How long access tokens are good for.
+        books: Where to write what was served (`extproc.local.mock.books`).
     """
     memory = Memory(clock)
     makers: dict[str, Callable[[], Provider]] = {
@@ -228,6 +234,7 @@ async def serve(
         ],
         pace=pace,
         memory=memory,
+        books=None if books is None else Books(books),
     )
     await server.listen(host, port, tls)
     return server

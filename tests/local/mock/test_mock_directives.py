@@ -84,6 +84,7 @@ PARSED: dict[str, dict[str, Any]] = {
     'tool-args="{\\"a\\": 1"': {"tool_args": '{"a": 1'},
     "finish=content_filter": {"finish": "content_filter"},
     "stop_reason=pause_turn": {"finish": "pause_turn"},
+    "mark=ask-7": {"mark": "ask-7"},
     "split=byte": {"cut_every": 1},
     "split=5": {"cut_every": 5},
     "split=crlf": {"line_end": "\r\n"},

@@ -1,0 +1,132 @@
+"""Three books of the same traffic: the store's, the database's, and the provider's own.
+
+Four seconds of it in `make test`, ten minutes in `make test-budgets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from extproc.pricing import show
+from extproc.server.ledger import LEDGER_FILE, read_balances
+from tests.budgets.conftest import FULL
+from tests.budgets.ledger import (
+    WORST_NANOS,
+    by_meter,
+    priced,
+    read_rows,
+    read_served,
+    read_store,
+    running,
+    traffic,
+)
+from tests.harness import wait_for
+
+pytestmark = pytest.mark.envoy
+
+UNTOLD_SECONDS = 60.0 if FULL else 3.0
+SECONDS = 600.0 if FULL else 4.0
+
+
+@pytest.fixture(scope="module")
+def books():
+    with running() as run:
+        seen = asyncio.run(traffic(run, SECONDS, control=FULL))
+
+        finished = time.monotonic()
+
+        def settled():
+            database = run.health().get("database", {})
+            quiet = database.get("waiting_bytes") == 0 and not database.get("problem")
+            store = read_store(run.redis)
+            rows = read_rows(run.state)
+            balances = read_balances(run.state / LEDGER_FILE)
+            same = {m: b.nanos for m, b in balances.items()} == +by_meter(rows)
+            # A record that has not come by then died with its worker.
+            told = store.settled <= {row.id for row in rows}
+            told = told or time.monotonic() > finished + UNTOLD_SECONDS
+            done = quiet and not store.waiting and same and told
+            return (store, rows, balances) if done else None
+
+        store, rows, balances = wait_for(settled, run.process.output, 60)
+        yield seen, store, rows, balances, read_served(run.served)
+
+
+def test_no_exchange_is_in_the_books_twice(books):
+    seen, _, rows, _, _ = books
+    marks = [row.end_user for row in rows if row.end_user]
+    assert len(marks) == len(set(marks))
+    assert set(marks) <= set(seen)
+    kinds = {row.outcome for row in rows}
+    assert {"ok", "upstream_error", "canceled"} <= kinds, "the mix is not what it was"
+
+
+def test_the_database_has_what_the_provider_served(books, rows):
+    """Exact for every answer that came whole; what was estimated is listed."""
+    seen, _, records, _, served = books
+    exact = [r for r in records if r.outcome == "ok" and not r.estimated and r.cost]
+    assert len(exact) > 5 * SECONDS
+    ours = theirs = 0
+    for row in exact:
+        line = next(
+            one
+            for one in served[row.end_user]
+            if one["status"] == 200 and one["input"] is not None
+        )
+        assert (row.input_tokens, row.output_tokens) == (line["input"], line["output"])
+        assert row.cost == priced(line, row.request_model), row.id
+        ours += row.cost
+        theirs += priced(line, row.request_model)
+    assert ours == theirs
+    rows(
+        "redis-1", f"{SECONDS:g} s of chaos: exact", len(seen), len(exact),
+        f"${show(ours)}", f"${show(theirs)}", "$0",
+    )  # fmt: skip
+    estimated = [row for row in records if row.estimated and row.cost]
+    assert estimated
+    for row in estimated:
+        # Who left while the provider was being reached is charged for the prompt.
+        assert served[row.end_user] or (row.outcome, row.output_tokens) == (
+            "canceled",
+            0,
+        )
+        assert row.cost <= WORST_NANOS
+    spent = sum(row.cost for row in estimated)
+    rows(
+        "redis-1", f"{SECONDS:g} s of chaos: estimated", len(seen), len(estimated),
+        f"${show(spent)}", "-", "$0",
+    )  # fmt: skip
+
+
+def test_the_store_has_what_the_database_has(books, rows):
+    """And what died with a worker: charged as reserved, and listed."""
+    _, store, records, balances, _ = books
+    assert not any(store.held.values()), "something is reserved for nobody"
+    sums = by_meter(records)
+    assert {m: b.nanos for m, b in balances.items()} == +sums
+    known = {row.id for row in records}
+    # Settled in the same moment in which their worker was killed, its record unsent.
+    untold = store.settled - known
+    charged = sum(sum(e.values()) for e in store.expired.values())
+    for meter, spent in store.spent.items():
+        expired = sum(amounts.get(meter, 0) for amounts in store.expired.values())
+        rest = spent - sums[meter] - expired
+        assert 0 <= rest <= len(untold) * WORST_NANOS, meter
+        if not untold:
+            assert rest == 0, meter
+    assert {row.id for row in records if row.cost} <= store.settled
+    rows(
+        "redis-1", f"{SECONDS:g} s of chaos: died with a worker",
+        len(store.expired) + len(untold), len(store.expired), f"${show(charged)}", "-",
+        "$0",
+    )  # fmt: skip
+
+
+def test_budgets_held_all_the_while(books):
+    _, store, _, _, _ = books
+    small = store.spent["key/small/total/UTC/0"]
+    assert small <= 500_000_000 + 2 * 5_000_000, "over by more than two leases"
+    assert store.spent["key/cut/total/UTC/0"] <= 100_000_000 + 2 * 1_000_000 + 1e8
