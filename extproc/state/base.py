@@ -12,7 +12,7 @@ a settlement that finds no hold (the store has lost it, or was away) charges in 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,11 @@ class Balance(msgspec.Struct, frozen=True, gc=False):
     nanos: int
     ends: int
     """Unix seconds at which its period is over."""
+
+
+Charged = tuple[int, ...] | None
+"""What is charged now to the budget of each claim, 0 for a claim on something else; None:
+it was settled before."""
 
 
 class Store(Protocol):
@@ -44,11 +49,13 @@ class Store(Protocol):
 
     def settle(
         self, admission: Admission, spent: Spent, *, now: float
-    ) -> bool | Awaitable[bool]:
-        """Charge what was used instead of what was reserved; False: it was already."""
+    ) -> Charged | Awaitable[Charged]:
+        """Charge what was used instead of what was reserved."""
 
-    def release(self, admission: Admission, *, now: float) -> bool | Awaitable[bool]:
-        """Give everything back; False: it was settled already."""
+    def release(
+        self, admission: Admission, *, now: float
+    ) -> Charged | Awaitable[Charged]:
+        """Give everything back."""
 
     def top_up(
         self, admission: Admission, nanos: int, *, now: float, expires: float
@@ -65,6 +72,30 @@ class Store(Protocol):
         self, balances: Mapping[str, Balance], *, now: float
     ) -> Awaitable[None] | None:
         """Raise what is spent of each budget (by meter) to what is known elsewhere."""
+
+    def epoch(self, since: float, *, now: float) -> float | Awaitable[float]:
+        """Return when the store began to remember (Unix seconds).
+
+        Another time than before, if it has lost anything since `since`, when its caller
+        last asked; of a caller that has not asked yet that is 0.
+        """
+
+    def recover(
+        self,
+        balances: Mapping[str, Balance],
+        holds: Iterable[tuple[Admission, float]],
+        *,
+        now: float,
+    ) -> Awaitable[None] | None:
+        """Give back to a store what it has lost.
+
+        Args:
+            balances: what it last said is spent of each budget; of several that tell it,
+                the most counts, and what is charged since then comes on top.
+            holds: what is under way, and until when it is held; those that the store
+                has not lost are left as they are.
+            now: Unix seconds.
+        """
 
     def spent(
         self, meters: tuple[str, ...]

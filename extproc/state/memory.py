@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from extproc.policy.claims import (
     Verdict,
 )
 from extproc.policy.rate import Window, seconds_until, slot_at
-from extproc.state.base import Balance
+from extproc.state.base import Balance, Charged
 
 REMEMBERED = 10_000
 """Settled ids that are known as such: a repeated settlement comes at once or never."""
@@ -50,11 +50,13 @@ class _Hold:
 class _Account:
     """One budget's money."""
 
-    __slots__ = ("ends", "held", "spent")
+    __slots__ = ("ends", "held", "recovered", "spent")
 
     def __init__(self, ends: int) -> None:
         self.spent = 0
         self.held = 0
+        self.recovered = 0
+        """What of `spent` had been lost."""
         self.ends = ends
 
 
@@ -69,6 +71,7 @@ class MemoryStore:
         self._holds: dict[str, _Hold] = {}
         self._expired: dict[str, _Hold] = {}
         self._settled: dict[str, None] = {}
+        self._epoch: float | None = None
 
     def admit(self, admission: Admission, *, now: float, expires: float) -> Verdict:
         """See `Store.admit`."""
@@ -108,10 +111,11 @@ class MemoryStore:
             self._reserve(admission, slots, expires)
         return Admitted(tuple(left))
 
-    def settle(self, admission: Admission, spent: Spent, *, now: float) -> bool:
+    def settle(self, admission: Admission, spent: Spent, *, now: float) -> Charged:
         """See `Store.settle`."""
         if admission.id in self._settled:
-            return False
+            return None
+        charged = [0] * len(admission.claims)
         hold = self._holds.pop(admission.id, None)
         active = hold is not None
         hold = hold or self._expired.pop(admission.id, None)
@@ -131,12 +135,13 @@ class MemoryStore:
                     account.spent += used
                 else:
                     account.spent += used - held
+                charged[index] = account.spent
             elif active:
                 self._running[claim.meter] -= held
         self._remember(admission.id)
-        return True
+        return tuple(charged)
 
-    def release(self, admission: Admission, *, now: float) -> bool:
+    def release(self, admission: Admission, *, now: float) -> Charged:
         """See `Store.release`."""
         return self.settle(admission, NOTHING, now=now)
 
@@ -188,6 +193,30 @@ class MemoryStore:
                 account = self._accounts.setdefault(meter, _Account(balance.ends))
                 account.spent = max(account.spent, balance.nanos)
 
+    def epoch(self, since: float, *, now: float) -> float:  # noqa: ARG002
+        """See `Store.epoch`: memory is lost with its store."""
+        if self._epoch is None:
+            self._epoch = now
+        return self._epoch
+
+    def recover(
+        self,
+        balances: Mapping[str, Balance],
+        holds: Iterable[tuple[Admission, float]],
+        *,
+        now: float,
+    ) -> None:
+        """See `Store.recover`."""
+        for meter, balance in balances.items():
+            if balance.ends + KEPT_SECONDS > now:
+                account = self._accounts.setdefault(meter, _Account(balance.ends))
+                more = max(0, balance.nanos - account.recovered)
+                account.spent += more
+                account.recovered += more
+        for admission, expires in holds:
+            if admission.id not in self._holds and admission.id not in self._settled:
+                self._hold_again(admission, expires, now)
+
     def spent(self, meters: tuple[str, ...]) -> tuple[int, ...]:
         """See `Store.spent`."""
         accounts = [self._accounts.get(meter) for meter in meters]
@@ -217,6 +246,18 @@ class MemoryStore:
             else:
                 self._running[claim.meter] = self._running.get(claim.meter, 0) + amount
         self._holds[admission.id] = _Hold(admission, amounts, slots, expires)
+
+    def _hold_again(self, admission: Admission, expires: float, now: float) -> None:
+        slots = []
+        for claim in admission.claims:
+            slot = 0
+            if claim.seconds:
+                slot = slot_at(claim.seconds, now)
+                self._window(claim).advance(slot)
+            elif claim.counts == "nanos":
+                self._account(claim)
+            slots.append(slot)
+        self._reserve(admission, slots, expires)
 
     def _wait(self, claim: Claim, now: float) -> float | None:
         """Return when a claim that is refused could be met."""

@@ -5,15 +5,16 @@ in one slot of a cluster: the claims of one request stand on its key, its team a
 everybody at once, and have to be decided together. Imported only where it is configured.
 
     {tag}w:<meter>  hash   slot -> amount                  a sliding window
-    {tag}b:<meter>  hash   s(pent), h(eld)                 a budget's period
+    {tag}b:<meter>  hash   s(pent), h(eld), k<life>         a budget's period
     {tag}c:<meter>  number                                 requests under way
     {tag}h:<id>     msgpack {state, reserved}              a hold; settled ones for a while
     {tag}due        sorted set: id by expiry
+    {tag}life       hash   created, empty, beat             since when it remembers
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -31,7 +32,7 @@ from extproc.policy.claims import (
     Verdict,
 )
 from extproc.policy.rate import seconds_until, slot_at
-from extproc.state.base import Balance
+from extproc.state.base import Balance, Charged
 from extproc.state.memory import CORRECTABLE_SECONDS, KEPT_SECONDS
 from extproc.state.pipeline import Pipeline, Script
 
@@ -43,6 +44,9 @@ SETTLED_SECONDS: Final = 3600
 lost, within minutes."""
 EXPIRED_AT_ONCE: Final = 200
 """Holds in one `expire`: some milliseconds, in which nobody else is served."""
+
+RECOVERED_AT_ONCE: Final = 200
+"""Budgets, or holds, in one script: as many as in one `expire`."""
 
 _pack = msgspec.msgpack.encode
 
@@ -69,20 +73,15 @@ class RedisStore:
         self._top_up = Script("top_up")
         self._expire = Script("expire")
         self._seed = Script("seed")
+        self._epoch = Script("epoch")
+        self._recover = Script("recover")
 
     async def admit(
         self, admission: Admission, *, now: float, expires: float
     ) -> Verdict:
         """See `Store.admit`."""
         claims = admission.claims
-        packed = [
-            (
-                _kind(claim), claim.meter, claim.limit, claim.amount, _slot(claim, now),
-                claim.seconds, claim.ends,
-            )
-            for claim in claims
-        ]  # fmt: skip
-        request = _pack((admission.id, expires, packed))
+        request = _pack((admission.id, expires, _reserved(admission, now)))
         reply = [int(n) for n in await self._pipeline.run(self._admit, request)]
         if reply[0]:
             return Admitted(
@@ -100,7 +99,9 @@ class RedisStore:
             waiting=bool(waiting),
         )
 
-    async def settle(self, admission: Admission, spent: Spent, *, now: float) -> bool:
+    async def settle(
+        self, admission: Admission, spent: Spent, *, now: float
+    ) -> Charged:
         """See `Store.settle`."""
         packed = [
             (
@@ -110,9 +111,10 @@ class RedisStore:
             for claim in admission.claims
         ]  # fmt: skip
         request = _pack((admission.id, SETTLED_SECONDS, packed))
-        return bool(await self._pipeline.run(self._settle, request))
+        reply = await self._pipeline.run(self._settle, request)
+        return tuple(map(int, reply)) if reply else None
 
-    async def release(self, admission: Admission, *, now: float) -> bool:
+    async def release(self, admission: Admission, *, now: float) -> Charged:
         """See `Store.release`."""
         return await self.settle(admission, NOTHING, now=now)
 
@@ -139,13 +141,33 @@ class RedisStore:
 
     async def seed(self, balances: Mapping[str, Balance], *, now: float) -> None:
         """See `Store.seed`."""
-        packed = [
-            (meter, balance.nanos, balance.ends)
-            for meter, balance in balances.items()
-            if balance.ends + KEPT_SECONDS > now
-        ]
+        packed = _sums(balances, now)
         if packed:
             await self._pipeline.run(self._seed, _pack(packed))
+
+    async def epoch(self, since: float, *, now: float) -> float:
+        """See `Store.epoch`."""
+        return float(await self._pipeline.run(self._epoch, since, now))
+
+    async def recover(
+        self,
+        balances: Mapping[str, Balance],
+        holds: Iterable[tuple[Admission, float]],
+        *,
+        now: float,
+    ) -> None:
+        """See `Store.recover`; the money first, in pieces that hold nobody up."""
+        sums = _sums(balances, now)
+        held = [
+            (admission.id, expires, _reserved(admission, now))
+            for admission, expires in holds
+        ]
+        for at in range(0, max(len(sums), 1), RECOVERED_AT_ONCE):
+            piece = _pack((sums[at : at + RECOVERED_AT_ONCE], []))
+            await self._pipeline.run(self._recover, piece)
+        for at in range(0, len(held), RECOVERED_AT_ONCE):
+            piece = _pack(([], held[at : at + RECOVERED_AT_ONCE]))
+            await self._pipeline.run(self._recover, piece)
 
     async def spent(self, meters: tuple[str, ...]) -> tuple[int, ...]:
         """See `Store.spent`."""
@@ -164,6 +186,27 @@ def _kind(claim: Claim) -> str:
     if claim.seconds:
         return "w"
     return "b" if claim.counts == "nanos" else "c"
+
+
+def _sums(balances: Mapping[str, Balance], now: float) -> list[tuple[str, int, int]]:
+    return [
+        (meter, balance.nanos, balance.ends)
+        for meter, balance in balances.items()
+        if balance.ends + KEPT_SECONDS > now
+    ]
+
+
+def _reserved(
+    admission: Admission, now: float
+) -> list[tuple[str, str, int, int, int, int, int]]:
+    """Return the claims as the scripts read them."""
+    return [
+        (
+            _kind(claim), claim.meter, claim.limit, claim.amount, _slot(claim, now),
+            claim.seconds, claim.ends,
+        )
+        for claim in admission.claims
+    ]  # fmt: skip
 
 
 def _slot(claim: Claim, now: float) -> int:

@@ -9,7 +9,8 @@ import pytest
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
 from extproc.policy.claims import NOTHING, Admission, Admitted, Claim, Denied, Spent
-from extproc.server.till import MemoryTill, NetworkTill, make_till
+from extproc.server.network_till import NetworkTill
+from extproc.server.till import MemoryTill, make_till
 from extproc.state.base import Balance
 from extproc.state.memory import MemoryStore
 
@@ -32,7 +33,8 @@ class Away(Exception):
 class Wire:
     """A store behind a wire that can be cut, or slow; `lose` is a crash without a disk."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.store = MemoryStore()
         self.cut = False
         self.gate = asyncio.Event()
@@ -41,6 +43,7 @@ class Wire:
 
     def lose(self):
         self.store = MemoryStore()
+        self.clock.now += 1
 
     def __getattr__(self, verb):
         async def call(*args, **kwargs):
@@ -66,7 +69,8 @@ class Played:
     """A network till under test, with its clock and its wire."""
 
     def __init__(self, **accounting):
-        self.wire, self.clock = Wire(), Clock()
+        self.clock = Clock()
+        self.wire = Wire(self.clock)
         self.till = NetworkTill(
             self.wire,
             clock=self.clock,
@@ -213,8 +217,8 @@ def test_a_store_that_forgot_everything_is_told_what_is_known():
         played.wire.cut = False
         while played.till.away:
             await asyncio.sleep(0.01)
-        assert played.spent == 900
-        assert isinstance(await played.admit(money(1, 101)), Denied)
+        assert played.spent == 900 + 10
+        assert isinstance(await played.admit(money(1, 91)), Denied)
 
     play(scene)
 
@@ -231,7 +235,66 @@ def test_a_store_that_forgot_is_told_what_the_others_had_spent_too():
         played.wire.cut = False
         while played.till.away:
             await asyncio.sleep(0.01)
-        assert played.spent == 430
+        assert played.spent == 430 + 10, "what the lease admitted is held there now"
+
+    play(scene)
+
+
+def test_a_store_that_forgot_holds_again_what_is_under_way():
+    async def scene(played):
+        await played.admit(money(0, 300))
+        played.wire.cut = True
+        await played.admit(money(1))
+        played.wire.lose()
+        played.wire.cut = False
+        while played.till.away:
+            await asyncio.sleep(0.01)
+        assert isinstance(await played.admit(money(2, 701)), Denied)
+        assert isinstance(await played.admit(money(3, 600)), Admitted)
+
+    play(scene)
+
+
+def test_a_store_that_forgot_unnoticed_is_asked_what_it_remembers():
+    async def scene(played):
+        await played.admit(money(0))
+        played.till.settle(paid(money(0), 30))
+        await played.till.flushed()
+        played.wire.lose()
+        await played.admit(money(1))
+        while played.spent < 40:
+            await asyncio.sleep(0.01)
+        played.till.settle(paid(money(1), 5))
+        await played.till.flushed()
+        assert played.spent == 35
+
+    play(scene)
+
+
+def test_a_store_that_remembers_is_told_nothing():
+    """Control knows of charges that are still on their way: they would count twice."""
+
+    async def scene(played):
+        await played.admit(money(0))
+        played.clock.now += 10
+        played.till.seed({METER: Balance(900, ENDS)})
+        played.wire.cut = True
+        await played.admit(money(1))
+        played.wire.cut = False
+        while played.till.away:
+            await asyncio.sleep(0.01)
+        played.till.settle(paid(money(0), 30))
+        await played.till.flushed()
+        assert played.spent == 30
+
+    play(scene)
+
+
+def test_a_new_store_is_told_what_control_knows():
+    async def scene(played):
+        played.till.seed({METER: Balance(900, ENDS)})
+        while played.spent != 900:
+            await asyncio.sleep(0.01)
 
     play(scene)
 

@@ -250,6 +250,47 @@ def test_a_seed_only_raises(store):
     assert admitted(store, budget(100, 60))
 
 
+def test_an_epoch_lasts_until_something_is_lost(store):
+    assert store.epoch(0.0, now=NOW) == NOW
+    assert store.epoch(NOW, now=NOW + 5) == NOW
+    assert store.epoch(0.0, now=NOW + 6) == NOW, "a newcomer has lost nothing"
+
+
+def test_what_is_recovered_comes_under_what_is_charged_since(store):
+    meter, ends = "team/a/month/0", int(NOW) + 1000
+    store.epoch(0.0, now=NOW)
+    admit(store, early := asking(budget(1000, 5)))
+    store.settle(early, Spent(nanos=3), now=NOW)
+    for known in (70, 90, 80):
+        store.recover({meter: Balance(known, ends)}, [], now=NOW)
+    assert store.spent((meter,)) == (93,)
+
+
+def test_what_is_under_way_is_held_again_once(store):
+    known, lost, over = (
+        asking(budget(100, n), running(9), rate(50)) for n in (10, 20, 30)
+    )
+    store.epoch(0.0, now=NOW)
+    admit(store, known)
+    store.settle(over, Spent(nanos=1), now=NOW)
+    held = [(one, NOW + 900) for one in (known, lost, over)]
+    store.recover({}, held, now=NOW)
+    store.recover({}, held, now=NOW)
+    assert store.spent(("team/a/month/0",)) == (31,)
+    assert store.settle(lost, Spent(nanos=4), now=NOW)
+    assert store.settle(known, Spent(nanos=4), now=NOW)
+    assert store.spent(("team/a/month/0",)) == (9,)
+    assert store.expire(now=NOW + 901) == 0
+
+
+def test_a_settlement_says_what_is_charged_now(store):
+    asked = asking(rate(5), budget(100, 10), running(3))
+    admit(store, asked)
+    assert store.settle(asked, Spent(nanos=7), now=NOW) == (0, 7, 0)
+    late = asking(budget(100, 10))
+    assert store.settle(late, Spent(nanos=2), now=NOW) == (9,)
+
+
 def test_large_sums_stay_exact(store):
     most = 9_000_000 * 10**9
     asked = asking(budget(most, most - 1))

@@ -2,22 +2,24 @@
 -- KEYS[1]  the tag
 -- ARGV[1]  msgpack: {id, seconds to remember it, claims}
 --   claims   {{kind, meter, used, slot now, seconds, ends}} as admitted
--- returns  1, or 0 when it was settled before
+-- returns  what is charged now to the budget of each claim, or 0 for another claim;
+--          nothing when it was settled before
 local tag = KEYS[1]
 local id, keep, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local hold = tag .. 'h:' .. id
 local SLOTS = 60
 local whole = function(n) return n == 0 and '0' or string.format('%.0f', n) end  -- no -0
-local state, reserved = 'lost', {}
+local state, reserved, charged = 'lost', {}, {}
 local stored = redis.call('GET', hold)
 if stored then
   state, reserved = unpack(cmsgpack.unpack(stored))
-  if state == 'settled' then return 0 end
+  if state == 'settled' then return {} end
 end
 
 for number, claim in ipairs(claims) do
   local kind, meter, used, slot = claim[1], claim[2], claim[3], claim[4]
   local held, taken_in = 0, slot
+  charged[number] = 0
   if reserved[number] then
     held, taken_in = tonumber(reserved[number][3]), tonumber(reserved[number][4])
   end
@@ -41,6 +43,7 @@ for number, claim in ipairs(claims) do
     else
       redis.call('HINCRBY', key, 's', whole(used - held))
     end
+    charged[number] = redis.call('HGET', key, 's')
     redis.call('EXPIREAT', key, whole(claim[6] + 604800))
   elseif state == 'held' then
     if redis.call('DECRBY', tag .. 'c:' .. meter, whole(held)) == 0 then
@@ -50,4 +53,4 @@ for number, claim in ipairs(claims) do
 end
 redis.call('SET', hold, cmsgpack.pack({'settled', {}}), 'EX', whole(keep))
 redis.call('ZREM', tag .. 'due', id)
-return 1
+return charged
