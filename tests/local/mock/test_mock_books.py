@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ HEADERS = {
     "/v1/chat/completions": {"authorization": "Bearer sk-mock-1"},
     "/v1/messages": {"x-api-key": "sk-mock-1", "anthropic-version": "2023-06-01"},
 }
-ASKS = {
+ASKS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "model": "gpt-4o",
         "stream_options": {"include_usage": True},
