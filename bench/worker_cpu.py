@@ -250,7 +250,7 @@ def office() -> Office:
     link = WorkerLink(Path("nowhere"), lambda _: None, max_kept=100)
     return Office(
         runtime=runtime,
-        new_id=make_id_factory(),
+        new_id=make_id_factory("bench"),
         wall_clock=time.time,
         record=link.record,
         routing=RoutingState(random.Random(1), runtime.routing),

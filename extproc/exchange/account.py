@@ -41,11 +41,13 @@ class Account:
         headers: what the client is told of its limits.
         admission: what is claimed of the store, once it is.
         cut: whether a budget has run out and the stream is to end.
+        watches: whether a stream that gets long has to have more reserved for it.
     """
 
     __slots__ = (
         "_asked", "_asking", "_books", "_covered", "_forecast", "_grant", "_meters",
         "_model", "_more", "_priced", "_runtime", "_tally", "admission", "cut", "headers",
+        "watches",
     )  # fmt: skip
 
     _forecast: Forecast
@@ -63,6 +65,7 @@ class Account:
         self._asking = False
         self._more = 0
         """Nano-dollars that a top-up asks for."""
+        self.watches = False
         self._covered = 0
         """Output tokens that are reserved for; 0: as many as there can be."""
         self._meters: list[Meters] = []
@@ -113,6 +116,7 @@ class Account:
         )  # fmt: skip
         if money and (forecast.cuts or not all(_hard(subject) for subject in meters)):
             self._covered = forecast.output
+            self.watches = self._covered > 0
         claims = (*claim_rates(meters, forecast), *money)
         self.admission = Admission(self._tally.id, claims)
         if money:
@@ -151,7 +155,7 @@ class Account:
         waits for the store.
         """
         covered = self._covered
-        if not covered or self._asking or self.admission is None:
+        if not self.watches or self._asking or self.admission is None:
             return None
         if produced * 5 < covered * 4:
             return None

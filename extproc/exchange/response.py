@@ -247,9 +247,10 @@ class ResponseHalf:
             account = self._account
             if account.cut and isinstance(stream, Translation):
                 return self._cut(stream, out)
-            more = account.watch(self.leg, stream.produced)
-            if more is not None:
-                return [AnswerBody(out, end=False), more]
+            if account.watches:
+                more = account.watch(self.leg, stream.produced)
+                if more is not None:
+                    return [AnswerBody(out, end=False), more]
             return [AnswerBody(out, end=False)]
         return self._end_stream(out)
 

@@ -283,7 +283,7 @@ AnyProviderFormat = ProviderFormat[Any, Any]
 """Of any operation: `providers.base.Provider.dialect` sees to it that the two match."""
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     """Where a stream of a provider stands."""
 
     IDLE = enum.auto()

@@ -11,7 +11,14 @@ from typing import cast
 import msgspec
 
 from extproc.exchange import events
-from extproc.exchange.commands import Command, Complete, Leave, Reserve, TopUp
+from extproc.exchange.commands import (
+    AnswerBody,
+    Command,
+    Complete,
+    Leave,
+    Reserve,
+    TopUp,
+)
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
@@ -153,6 +160,9 @@ class Call:
     def _carry_out(self, commands: list[Command], now: float) -> list[bytes]:
         if not commands:
             return []
+        if type(commands[-1]) is AnswerBody:
+            # What is to be noted or reserved stands behind what is said.
+            return encode(commands)
         self._note(commands)
         return encode(commands) + self._reserved(commands, now)
 
