@@ -46,6 +46,23 @@ def check(
         _check_plain(value, hint, path)
 
 
+def required(hint: Any) -> frozenset[str]:
+    """Return the members that a `TypedDict` must have.
+
+    Its own ``__required_keys__`` does not see ``Required`` in postponed annotations.
+    """
+    hints = typing_extensions.get_type_hints(hint, include_extras=True)
+    marks = {name: typing.get_origin(one) for name, one in hints.items()}
+    return frozenset(
+        name
+        for name, mark in marks.items()
+        if mark is typing_extensions.Required
+        or (
+            name in hint.__required_keys__ and mark is not typing_extensions.NotRequired
+        )
+    )
+
+
 def _check_plain(value: Any, hint: Any, path: str) -> None:
     if hint is object:
         return
@@ -74,7 +91,7 @@ def _check_object(value: Any, hint: Any, path: str, more: dict[str, Any]) -> Non
     if not isinstance(value, dict):
         raise Wrong(f"{path}: not an object")
     hints = typing_extensions.get_type_hints(hint, include_extras=True) | more
-    missing = hint.__required_keys__ - value.keys()
+    missing = required(hint) - value.keys()
     if missing:
         raise Wrong(f"{path}: lacks {sorted(missing)}")
     for key, item in value.items():
