@@ -220,6 +220,23 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """OpenAI's participant name."""
     where: str = ""
     """How the client would name this message, such as ``messages[3]``; for errors."""
+    places: tuple[str, ...] = ()
+    """How the client would name each part; empty where `place` can tell."""
+
+    def place(self, i: int) -> str:
+        """Return how the client would name part `i`; in chat's words, if nobody said."""
+        if self.places:
+            return self.places[i]
+        part, before = self.parts[i], self.parts[:i]
+        if isinstance(part, Reasoning):
+            return f"{self.where}.reasoning"
+        calls = sum(isinstance(one, ToolCall) for one in before)
+        if isinstance(part, ToolCall):
+            return f"{self.where}.tool_calls[{calls}]"
+        if self.role == "tool":
+            return self.where
+        thoughts = sum(isinstance(one, Reasoning) for one in before)
+        return f"{self.where}.content[{i - calls - thoughts}]"
 
 
 # ---------------------------------------------------------------- tools and shapes

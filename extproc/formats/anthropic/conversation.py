@@ -170,18 +170,8 @@ def thoughtless(turns: list[wire.Turn]) -> bool:
 def _blocks(message: canonical.Message, drop: Drop) -> list[Any]:
     role = _ROLES[message.role]
     blocks = []
-    content = calls = 0
-    for part in message.parts:
-        if isinstance(part, canonical.ToolCall):
-            where = f"{message.where}.tool_calls[{calls}]"
-            calls += 1
-        elif isinstance(part, canonical.Reasoning):
-            where = f"{message.where}.reasoning"
-        elif message.role == "tool":
-            where = message.where
-        else:
-            where = f"{message.where}.content[{content}]"
-            content += 1
+    for i, part in enumerate(message.parts):
+        where = message.place(i)
         write = _WRITERS.get((role, type(part)))
         if write is None:
             kind = type(part).__name__.lower()

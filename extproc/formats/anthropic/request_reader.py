@@ -123,7 +123,10 @@ def _read_messages(said: list[wire.Message]) -> Iterator[canonical.Message]:
     for i, message in enumerate(said):
         where = f"messages[{i}]"
         parts = tuple(_read_content(message.content, f"{where}.content"))
-        yield canonical.Message(message.role, parts, where=where)
+        places: tuple[str, ...] = ()
+        if message.role == "assistant":
+            places = tuple(f"{where}.content[{j}]" for j in range(len(parts)))
+        yield canonical.Message(message.role, parts, where=where, places=places)
 
 
 def _read_content(

@@ -38,7 +38,7 @@ def write_messages(
             if isinstance(part, canonical.Image) and not sees:
                 raise Unsupported(
                     "This model sees no pictures.",
-                    param=f"{message.where}.content[{i}]",
+                    param=message.place(i),
                 )
         if message.role == "assistant":
             written.append(_assistant(message, drop))
@@ -52,7 +52,7 @@ def _others(message: canonical.Message, drop: Drop) -> list[Json]:
     content: list[Json] = []
     role = "user" if message.role == "user" else "system"
     for i, part in enumerate(message.parts):
-        where = f"{message.where}.content[{i}]"
+        where = message.place(i)
         if isinstance(part, canonical.ToolResult):
             out.append(_result(part, where, drop))
         else:
@@ -73,7 +73,7 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
     texts: list[str] = []
     calls: list[Json] = []
     for i, part in enumerate(message.parts):
-        where = f"{message.where}.content[{i}]"
+        where = message.place(i)
         match part:
             case canonical.Text() | canonical.Refusal():
                 texts.append(part.text)

@@ -82,18 +82,8 @@ def write_conversation(
 def _said(message: canonical.Message, draft: Draft) -> _Said:
     role = _ROLES[message.role]
     said: _Said = []
-    content = calls = 0
-    for part in message.parts:
-        if isinstance(part, canonical.ToolCall):
-            where = f"{message.where}.tool_calls[{calls}]"
-            calls += 1
-        elif isinstance(part, canonical.Reasoning):
-            where = f"{message.where}.reasoning"
-        elif message.role == "tool":
-            where = message.where
-        else:
-            where = f"{message.where}.content[{content}]"
-            content += 1
+    for i, part in enumerate(message.parts):
+        where = message.place(i)
         block = write_part(role, part, where, draft)
         if block is not None:
             point = cache_point(getattr(part, "cache", None))

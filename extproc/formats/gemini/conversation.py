@@ -99,18 +99,8 @@ class _MessageWriter:
         """Return the parts that `message` amounts to."""
         proofs = _proofs(message.parts, self._model)
         written = []
-        content = calls = 0
         for i, part in enumerate(message.parts):
-            if isinstance(part, canonical.ToolCall):
-                where = f"{message.where}.tool_calls[{calls}]"
-                calls += 1
-            elif isinstance(part, canonical.Reasoning):
-                where = f"{message.where}.reasoning"
-            elif message.role == "tool":
-                where = message.where
-            else:
-                where = f"{message.where}.content[{content}]"
-                content += 1
+            where = message.place(i)
             role = "system" if message.role == "developer" else message.role
             write = self._WRITERS.get((role, type(part)))
             if write is None:

@@ -36,7 +36,7 @@ class MessageWriter:
             return
         rest: list[tuple[str, canonical.Part]] = []
         for i, part in enumerate(message.parts):
-            where = f"{message.where}.content[{i}]"
+            where = message.place(i)
             if isinstance(part, canonical.ToolResult):
                 self._flush(message, rest)
                 rest = []
@@ -85,7 +85,7 @@ class MessageWriter:
         refusals: list[str] = []
         calls: list[dict[str, Any]] = []
         for i, part in enumerate(message.parts):
-            where = f"{message.where}.content[{i}]"
+            where = message.place(i)
             match part:
                 case canonical.Text():
                     if part.citations:

@@ -182,15 +182,19 @@ def _read_messages(said: list[wire.AnyMessage]) -> Iterator[canonical.Message]:
     for i, message in enumerate(said):
         where = f"messages[{i}]"
         parts: Iterable[canonical.Part]
+        places: tuple[str, ...] = ()
         match message:
             case wire.AssistantMessage():
-                parts = _read_assistant(message, where, f"call_{i}")
+                placed = tuple(_read_assistant(message, where, f"call_{i}"))
+                parts = [part for part, _ in placed]
+                places = tuple(f"{where}.{name}" for _, name in placed)
                 if message.function_call is not None:
                     functions[message.function_call.name] = f"call_{i}"
             case wire.ToolMessage():
-                parts = (_read_tool_result(message, where),)
+                parts, places = (_read_tool_result(message, where),), (where,)
             case wire.FunctionMessage():
-                parts = (_read_function_result(message, where, functions),)
+                result = _read_function_result(message, where, functions)
+                parts, places = (result,), (where,)
             case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
                 parts = read_parts(message.content, where)
         yield canonical.Message(
@@ -198,6 +202,7 @@ def _read_messages(said: list[wire.AnyMessage]) -> Iterator[canonical.Message]:
             parts=with_cache(tuple(parts), message.cache_control),
             name=None if isinstance(message, wire.FunctionMessage) else message.name,
             where=where,
+            places=places,
         )
 
 
@@ -230,7 +235,8 @@ def _read_function_result(
 
 def _read_assistant(
     said: wire.AssistantMessage, where: str, function_call_id: str
-) -> Iterator[canonical.Part]:
+) -> Iterator[tuple[canonical.Part, str]]:
+    """Yield the parts, and what each is called in the message."""
     if present(said.audio) is not None:
         raise Unsupported(
             f"'{where}.audio' is known only to the provider that gave it.",
@@ -252,20 +258,21 @@ def _read_assistant(
         reasoning or calls or said.function_call or said.refusal is not None
     ):
         raise missing(f"{where}.content")
-    yield from reasoning
-    yield from content
+    thought = "thinking_blocks" if said.thinking_blocks else "reasoning_content"
+    for part in reasoning:
+        yield part, thought
+    for i, part in enumerate(content):
+        yield part, f"content[{i}]"
     if said.refusal is not None:
-        yield canonical.Refusal(said.refusal)
+        yield canonical.Refusal(said.refusal), "refusal"
     for i, call in enumerate(calls):
-        yield _read_call(call, f"{where}.tool_calls[{i}]")
+        yield _read_call(call, f"{where}.tool_calls[{i}]"), f"tool_calls[{i}]"
     if said.function_call is not None:
-        yield canonical.ToolCall(
-            id=function_call_id,
-            name=said.function_call.name,
-            arguments=read_arguments(
-                said.function_call.arguments, f"{where}.function_call.arguments"
-            ),
+        arguments = read_arguments(
+            said.function_call.arguments, f"{where}.function_call.arguments"
         )
+        name = said.function_call.name
+        yield canonical.ToolCall(function_call_id, name, arguments), "function_call"
 
 
 def _read_call(

@@ -55,7 +55,8 @@ class Conversation:
         """The items without a canonical word, by their place."""
         self._parts: list[canonical.Part] = []
         """The assistant's turn that is being read."""
-        self._where = ""
+        self._places: list[str] = []
+        """Where each part of it stands."""
 
     def read(self, said: str | Sequence[msgspec.Raw]) -> None:
         """Read the whole input.
@@ -65,7 +66,7 @@ class Conversation:
             Unsupported: a reference to an item.
         """
         if isinstance(said, str):
-            self._say("user", (canonical.Text(said),), "input")
+            self._say("user", (canonical.Text(said),), "input", ("input",))
             return
         for i, raw in enumerate(said):
             self._read_item(raw, f"input[{i}]")
@@ -90,7 +91,7 @@ class Conversation:
             case wire.Message(role, content):
                 parts = tuple(read_parts(content, f"{where}.content"))
                 if role == "assistant":
-                    self._add(parts, where)
+                    self._add(parts, where, within=".content")
                 else:
                     self._say(role, parts, where)
             case wire.Reasoning():
@@ -108,29 +109,38 @@ class Conversation:
                 self._add((call,), where)
             case wire.CallOutput(call_id, output):
                 result = canonical.ToolResult(call_id, _read_output(output, where))
-                self._say("tool", (result,), where)
+                self._say("tool", (result,), where, (where,))
 
     # ------------------------------------------------------------ turns
 
-    def _add(self, parts: Sequence[canonical.Part], where: str) -> None:
-        """Add to the assistant's turn."""
-        if parts and not self._parts:
-            self._where = where
+    def _add(
+        self, parts: Sequence[canonical.Part], where: str, *, within: str = ""
+    ) -> None:
+        """Add to the assistant's turn what stands at `where`, or `within` it, counted."""
         self._parts += parts
+        self._places += [
+            f"{where}{within}[{i}]" if within else where for i in range(len(parts))
+        ]
 
     def _end_turn(self) -> None:
         if self._parts:
             parts, self._parts = tuple(self._parts), []
+            places, self._places = tuple(self._places), []
+            where = places[0].partition(".")[0]
             self.messages.append(
-                canonical.Message("assistant", parts, where=self._where)
+                canonical.Message("assistant", parts, where=where, places=places)
             )
 
     def _say(
-        self, role: canonical.Role, parts: tuple[canonical.Part, ...], where: str
+        self,
+        role: canonical.Role,
+        parts: tuple[canonical.Part, ...],
+        where: str,
+        places: tuple[str, ...] = (),
     ) -> None:
         """Append a message of anybody else."""
         self._end_turn()
-        self.messages.append(canonical.Message(role, parts, where=where))
+        self.messages.append(canonical.Message(role, parts, where=where, places=places))
 
     # ------------------------------------------------------------ reasoning
 

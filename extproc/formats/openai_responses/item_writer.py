@@ -41,7 +41,7 @@ class ItemWriter:
             return
         rest: list[Json] = []
         for i, part in enumerate(message.parts):
-            where = f"{message.where}.content[{i}]"
+            where = message.place(i)
             if isinstance(part, canonical.ToolResult):
                 self._flush(message, rest)
                 rest = []
@@ -86,7 +86,7 @@ class ItemWriter:
         thought: tuple[str, str] | None = None
         """Text of reasoning without a proof, and where it stands."""
         for i, part in enumerate(message.parts):
-            where = f"{message.where}.content[{i}]"
+            where = message.place(i)
             if isinstance(part, canonical.Reasoning):
                 self._say(content)
                 content = []

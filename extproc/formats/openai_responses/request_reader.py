@@ -82,7 +82,10 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
     if said.instructions:
         conversation.messages.append(
             canonical.Message(
-                "system", (canonical.Text(said.instructions),), where="instructions"
+                "system",
+                (canonical.Text(said.instructions),),
+                where="instructions",
+                places=("instructions",),
             )
         )
     conversation.read(said.input or ())

@@ -57,7 +57,10 @@ def raw(value: Any) -> msgspec.Raw:
 
 
 def say(role: Any, *parts: Any) -> c.Message:
-    return c.Message(role, parts, where="messages[0]")
+    places = tuple(f"messages[0].content[{i}]" for i in range(len(parts)))
+    return c.Message(
+        role, parts, where="messages[0]", places=places if role == "assistant" else ()
+    )
 
 
 def ephemeral(block: dict[str, Any]) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def test_sealed_thoughts_are_another_providers():
         canonical.Message("assistant", (sealed, text("a")), where="m[0]"), user(text())
     )
     assert messages[0] == {"role": "assistant", "content": "a"}
-    assert dropped == ("m[0].content[0]",)
+    assert dropped == ("m[0].reasoning",)
 
 
 def test_pictures_are_for_models_that_see():

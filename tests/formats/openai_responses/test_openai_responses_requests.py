@@ -650,8 +650,8 @@ def test_what_is_left_out_is_reported():
     )  # fmt: skip
     assert dropped == (
         "tools[0].cache_control", "messages[0].content[0].cache_control",
-        "messages[0].name", "messages[1].content[0]", "messages[1].content[2]", "messages[1].content[3]",
-        "messages[1].content[4].signature", "messages[2].content[0].is_error",
+        "messages[0].name", "messages[1].reasoning", "messages[1].reasoning", "messages[1].reasoning",
+        "messages[1].tool_calls[0].signature", "messages[2].is_error",
         "seed", "presence_penalty", "logit_bias", "top_k",
     )  # fmt: skip
     assert [item.get("type") for item in body["input"]] == [
