@@ -52,7 +52,7 @@ def required(hint: Any) -> frozenset[str]:
     Its own ``__required_keys__`` does not see ``Required`` in postponed annotations.
     """
     hints = typing_extensions.get_type_hints(hint, include_extras=True)
-    marks = {name: typing.get_origin(one) for name, one in hints.items()}
+    marks: dict[str, Any] = {one: typing.get_origin(hints[one]) for one in hints}
     return frozenset(
         name
         for name, mark in marks.items()

@@ -259,10 +259,8 @@ def _read_assistant(
     ):
         raise missing(f"{where}.content")
     thought = "thinking_blocks" if said.thinking_blocks else "reasoning_content"
-    for part in reasoning:
-        yield part, thought
-    for i, part in enumerate(content):
-        yield part, f"content[{i}]"
+    yield from ((part, thought) for part in reasoning)
+    yield from ((part, f"content[{i}]") for i, part in enumerate(content))
     if said.refusal is not None:
         yield canonical.Refusal(said.refusal), "refusal"
     for i, call in enumerate(calls):
