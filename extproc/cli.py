@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from extproc.cli_entries import entry_commands, key_commands, usage
+from extproc.cli_entries import budgets, entry_commands, key_commands, usage
 
 if TYPE_CHECKING:
     from extproc.admin.entries import Section
@@ -46,6 +46,7 @@ for _section, _help in _OWNERS:
     app.add_typer(_entries, name=_section.replace("_", "-"))
     entry_commands(_entries, _section)
 app.command()(usage)
+app.command()(budgets)
 providers = typer.Typer(help="Which providers there are, and whether one works.")
 app.add_typer(providers, name="providers")
 

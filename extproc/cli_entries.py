@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -196,6 +197,33 @@ def usage(
         _show(gateway.spend(by, **_given(where)), json=json, columns=columns)
 
 
+def budgets(
+    *,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="global, organization, team, user, key, end_user, model, deployment"
+        ),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="part of the id")] = None,
+    json: JsonOption = False,
+    url: UrlOption = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show each budget: what is spent, reserved and left, and until when."""
+    with _gateway(url, state, config) as gateway:
+        found = gateway.budgets(**_given({"kind": kind, "text": text}))
+        if not json:
+            found = ({**one, "ends": _date(one["ends"])} for one in found)
+        _show(found, json=json, columns=_BUDGET_COLUMNS)
+
+
+_BUDGET_COLUMNS = (
+    "kind", "id", "period", "mode", "budget_usd", "spent_usd", "reserved_usd", "left_usd",
+    "ends",
+)  # fmt: skip
+
 _COLUMNS: dict[Section, Sequence[str]] = {
     "organizations": ("id", "blocked", "models", "budgets", "source"),
     "teams": ("id", "organization", "blocked", "models", "budgets", "source"),
@@ -228,6 +256,12 @@ def _gateway(
 
 def _given(narrow: dict[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in narrow.items() if value is not None}
+
+
+def _date(at: int | None) -> str:
+    return (
+        "never" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}Z"
+    )
 
 
 def _print(content: dict[str, Any]) -> None:

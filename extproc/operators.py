@@ -20,10 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from extproc.admin import spending
 from extproc.admin.access import MACHINE
+from extproc.admin.budgets import Booked, budgets
 from extproc.admin.directory import Directory
-from extproc.admin.entries import Section
+from extproc.admin.entries import Section, read_entries, with_entries
 from extproc.admin.errors import AdminError
 from extproc.admin.routes import read_dimensions
+from extproc.config.build import build
 from extproc.config.load import ConfigError, autoconfig, load
 from extproc.config.schema import Config
 from extproc.db.usage import Filter
@@ -65,6 +67,9 @@ class Gateway(Protocol):
 
     def spend(self, by: str, **where: str) -> list[dict[str, Any]]:
         """Add up what was spent."""
+
+    def budgets(self, **narrow: str) -> Iterator[dict[str, Any]]:
+        """Yield how each budget stands; of one ``kind``, with ``text`` in its id."""
 
 
 @contextlib.contextmanager
@@ -144,6 +149,15 @@ class Remote:
         found = self._ask("GET", "/spend", params={"by": by, **where})
         return cast("list[dict[str, Any]]", found["data"])
 
+    def budgets(self, **narrow: str) -> Iterator[dict[str, Any]]:
+        """See `Gateway`."""
+        offset: int | None = 0
+        while offset is not None:
+            query = {**narrow, "offset": str(offset), "limit": "1000"}
+            page = self._ask("GET", "/budgets", params=query)
+            yield from page["data"]
+            offset = page["next"]
+
     def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
         answer = self._http.request(method, path, **more)
         if answer.is_success:
@@ -161,6 +175,7 @@ class Local:
     def __init__(
         self, state: Path, config: Callable[[], Config], environ: Mapping[str, str]
     ) -> None:
+        self._config = config
         self._database = open_database(state, environ)
         self._database.migrate()
         self._directory = Directory(
@@ -219,6 +234,19 @@ class Local:
             told[name] = spending.moment(where.get(name), name)
         narrowed = msgspec.convert(told, Filter)
         return spending.spend(self._database, read_dimensions(by), narrowed)
+
+    def budgets(self, **narrow: str) -> Iterator[dict[str, Any]]:
+        """See `Gateway`; what is reserved only a running gateway knows."""
+        now = time.time()  # noqa: TID251  the command line owns the clock
+        with self._database.read() as session:
+            entries = read_entries(session)
+        config = with_entries(self._config(), entries, now=now)
+        snapshot = build(config, grants=(), generation=1, created=int(now))
+        found = budgets(
+            snapshot, Booked(self._database), now=now, kind=narrow.get("kind")
+        )
+        text = narrow.get("text", "").lower()
+        yield from (one for one in found if text in one["id"].lower())
 
 
 def _path(section: Section, id_: str) -> str:

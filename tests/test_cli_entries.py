@@ -188,3 +188,29 @@ def test_settings_are_yaml_and_nested():
     }  # fmt: skip
     with pytest.raises(CannotDo):
         settings(["=1"])
+
+
+def test_budgets_are_shown_from_the_database(state: Path) -> None:
+    file = FILE + "budgets: [{usd: 2, period: total}]\n"
+    (state / "gateway.yaml").write_text(file)
+    where = ["--state", str(state), "--config", str(state / "gateway.yaml")]
+    runner = CliRunner()
+    made = runner.invoke(
+        app, ["keys", "create", "ci", "--set", "budgets=[{usd: 1}]", *where]
+    )
+    assert made.exit_code == 0, made.output
+    database = Database.in_folder(state)
+    with database.write() as session:
+        usage.add(
+            session, [row("a", key="ci", started_at=1_900_000_000.0, cost=5 * 10**8)]
+        )
+    database.close()
+    shown = runner.invoke(app, ["budgets", "--json", *where])
+    lines = [msgspec.json.decode(line) for line in shown.stdout.splitlines()]
+    assert [(one["kind"], one["id"], one["left_usd"]) for one in lines] == [
+        ("global", "", 1.5),
+        ("key", "ci", 0.5),
+    ]
+    table = runner.invoke(app, ["budgets", "--kind", "global", *where]).stdout
+    assert "never" in table
+    assert "key" not in table

@@ -245,6 +245,9 @@ class AccountingConfig(Section):
     """Whether requests are refused when that is used up too."""
     webhook: SecretStr | None = None
     """Where budgets' alerts are sent (POST, JSON)."""
+    usage_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    """How long the database keeps each exchange; without it: for ever. Budgets do not
+    need them."""
     hold: Annotated[float, Field(ge=1, le=86_400)] = 900.0
     """Seconds after which the reservation of a worker that died is settled as it is."""
 

@@ -133,11 +133,18 @@ def search(
     return list(session.scalars(question))
 
 
-def forget(session: Session, until: float) -> int:
-    """Delete the exchanges that began before `until`; return how many."""
-    result = session.execute(
-        sa.delete(UsageRecord).where(UsageRecord.started_at < until)
+def forget(session: Session, until: float, *, limit: int = MAX_PAGE) -> int:
+    """Delete exchanges that began before `until`, the oldest first; return how many.
+
+    No more than `limit`: who deletes a year at once lets nobody else write.
+    """
+    oldest = (
+        sa.select(UsageRecord.id)
+        .where(UsageRecord.started_at < until)
+        .order_by(UsageRecord.started_at)
+        .limit(limit)
     )
+    result = session.execute(sa.delete(UsageRecord).where(UsageRecord.id.in_(oldest)))
     return int(getattr(result, "rowcount", 0))
 
 

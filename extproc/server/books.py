@@ -166,7 +166,7 @@ def row_of(completion: Completion) -> dict[str, Any]:
         "team": _cut(completion.team),
         "organization": _cut(completion.organization),
         "end_user": _cut(completion.end_user),
-        "model": _cut(completion.virtual_model or completion.original_model),
+        "model": _cut(_model(completion)),
         "request_model": _cut(completion.request_model),
         "response_model": _cut(completion.response_model),
         "provider": completion.provider,
@@ -182,6 +182,12 @@ def row_of(completion: Completion) -> dict[str, Any]:
         "estimated": completion.estimated,
         "tags": list(completion.tags),
     }
+
+
+def _model(completion: Completion) -> str | None:
+    """Return what was asked for: where a glob serves it, by the name that was asked."""
+    virtual = completion.virtual_model
+    return completion.original_model if virtual is None or "*" in virtual else virtual
 
 
 def _cut(text: str | None) -> str | None:

@@ -26,7 +26,9 @@ from extproc.server.identities import Identities
 from extproc.server.intake import Intake
 from extproc.server.keys import write_private
 from extproc.server.options import CannotStart, Options
+from extproc.server.purses import budgets_router
 from extproc.server.registry import Registry, open_database
+from extproc.server.retention import Retention
 from extproc.server.rollout import Envoy, Rollout
 from extproc.server.routing_view import routing_router
 from extproc.server.serving import Serving
@@ -153,7 +155,9 @@ class Control:
                     tasks.create_task(self.intake.alerts.run()),
                     tasks.create_task(self._push.run()),
                     tasks.create_task(self._watch(seen)),
-                    tasks.create_task(self._registry.run(self._entries_changed)),
+                    tasks.create_task(
+                        self._registry.run(self._entries_changed, self._retention())
+                    ),
                     tasks.create_task(self._identities.keeper.run()),
                 ]
                 await stop.wait()
@@ -191,7 +195,20 @@ class Control:
         live = routing_router(
             admin, lambda: self.serving.snapshot, lambda: self.link.peers
         )
-        return make_admin(admin, [live])
+        purses = budgets_router(
+            admin,
+            lambda: self.serving.snapshot,
+            lambda: self.intake.ledger.balances,
+            lambda: self.link.peers,
+        )
+        return make_admin(admin, [live, purses])
+
+    def _retention(self) -> Retention:
+        def days() -> float | None:
+            config = self.serving.config
+            return None if config is None else config.accounting.usage_days
+
+        return Retention(self._registry.database, days=days, clock=self._wall_clock)
 
     def _deployments(self) -> list[Deployment]:
         if self.serving.snapshot is None:

@@ -71,6 +71,9 @@ class Live(msgspec.Struct, frozen=True, tag="live"):
     """Requests that it serves."""
     retries_left: float = 0.0
     """Fruitless retries before its chains are cut short."""
+    held: dict[str, int] = {}
+    """What its requests reserve of budgets (nano-dollars by meter), where no store has
+    it."""
 
 
 class Others(msgspec.Struct, frozen=True, tag="others"):

@@ -169,6 +169,10 @@ class NetworkTill:
             self._sent.clear()
             await self._sent.wait()
 
+    def held(self) -> dict[str, int]:
+        """See `Till.held`: the store has it."""
+        return {}
+
     def levels(self) -> dict[str, float]:
         """See `Till.levels`."""
         return {

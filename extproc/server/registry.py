@@ -28,6 +28,7 @@ from extproc.db.database import Database
 from extproc.runtime import Runtime
 from extproc.server.books import Books
 from extproc.server.keys import write_private
+from extproc.server.retention import Retention
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +108,13 @@ class Registry:
         )
         return Admin(directory, self.database, runtime=runtime, clock=clock)
 
-    async def run(self, on_change: Callable[[], Awaitable[None]]) -> None:
+    async def run(
+        self, on_change: Callable[[], Awaitable[None]], retention: Retention
+    ) -> None:
         """Call `on_change` whenever there are other entries than before; keep the books."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.books.run())
+            tasks.create_task(retention.run())
             tasks.create_task(self._follow(on_change))
 
     async def _follow(self, on_change: Callable[[], Awaitable[None]]) -> None:

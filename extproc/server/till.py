@@ -60,6 +60,9 @@ class Till(Protocol):
     def levels(self) -> dict[str, float]:
         """Return how things stand, for `extproc.server.pulse`."""
 
+    def held(self) -> dict[str, int]:
+        """Return what is reserved (nano-dollars by meter), where nobody else has it."""
+
 
 class Open:
     """The holds that are open, and which of them have to be kept alive."""
@@ -175,6 +178,15 @@ class MemoryTill:
 
     async def flushed(self) -> None:
         """See `Till.flushed`: everything is settled at once."""
+
+    def held(self) -> dict[str, int]:
+        """See `Till.held`."""
+        held: dict[str, int] = {}
+        for admission, _ in self._open.all():
+            for claim in admission.claims:
+                if claim.counts == "nanos":
+                    held[claim.meter] = held.get(claim.meter, 0) + claim.amount
+        return held
 
     def levels(self) -> dict[str, float]:
         """See `Till.levels`."""

@@ -211,7 +211,11 @@ class Worker:
         routing = self._office.routing
         deployments, benches = routing.live(asyncio.get_running_loop().time())
         return Live(
-            tuple(deployments), tuple(benches), len(routing.open), routing.retries.left
+            tuple(deployments),
+            tuple(benches),
+            len(routing.open),
+            routing.retries.left,
+            self._office.till.held(),
         )
 
     def _counts(self) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httpx
 import pytest
 
 from extproc.pricing import show
+from extproc.server.compiled import ADDRESS_FILE
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from tests.budgets.conftest import FULL
 from tests.budgets.ledger import (
+    KEYS,
+    TEAMS,
     WORST_NANOS,
     by_meter,
     priced,
@@ -23,7 +27,7 @@ from tests.budgets.ledger import (
     running,
     traffic,
 )
-from tests.harness import wait_for
+from tests.harness import KEY, wait_for
 
 pytestmark = pytest.mark.envoy
 
@@ -52,11 +56,11 @@ def books():
             return (store, rows, balances) if done else None
 
         store, rows, balances = wait_for(settled, run.process.output, 60)
-        yield seen, store, rows, balances, read_served(run.served)
+        yield seen, store, rows, balances, read_served(run.served), run
 
 
 def test_no_exchange_is_in_the_books_twice(books):
-    seen, _, rows, _, _ = books
+    seen, _, rows, _, _, _ = books
     marks = [row.end_user for row in rows if row.end_user]
     assert len(marks) == len(set(marks))
     assert set(marks) <= set(seen)
@@ -66,7 +70,7 @@ def test_no_exchange_is_in_the_books_twice(books):
 
 def test_the_database_has_what_the_provider_served(books, rows):
     """Exact for every answer that came whole; what was estimated is listed."""
-    seen, _, records, _, served = books
+    seen, _, records, _, served, _ = books
     exact = [r for r in records if r.outcome == "ok" and not r.estimated and r.cost]
     assert len(exact) > 5 * SECONDS
     ours = theirs = 0
@@ -103,7 +107,7 @@ def test_the_database_has_what_the_provider_served(books, rows):
 
 def test_the_store_has_what_the_database_has(books, rows):
     """And what died with a worker: charged as reserved, and listed."""
-    _, store, records, balances, _ = books
+    _, store, records, balances, _, _ = books
     assert not any(store.held.values()), "something is reserved for nobody"
     sums = by_meter(records)
     assert {m: b.nanos for m, b in balances.items()} == +sums
@@ -126,7 +130,25 @@ def test_the_store_has_what_the_database_has(books, rows):
 
 
 def test_budgets_held_all_the_while(books):
-    _, store, _, _, _ = books
+    _, store, _, _, _, _ = books
     small = store.spent["key/small/total/UTC/0"]
     assert small <= 500_000_000 + 2 * 5_000_000, "over by more than two leases"
     assert store.spent["key/cut/total/UTC/0"] <= 100_000_000 + 2 * 1_000_000 + 1e8
+
+
+def test_operators_are_told_what_the_store_has(books):
+    _, store, _, _, _, run = books
+    address = (run.state / ADDRESS_FILE).read_text()
+    answer = httpx.get(
+        f"http://{address}/admin/v1/budgets",
+        headers={"authorization": f"Bearer {KEY}"},
+    )
+    told = {
+        f"{one['kind']}/{one['id']}/total/UTC/0": one for one in answer.json()["data"]
+    }
+    assert len(told) == len(KEYS) + len(TEAMS)
+    for meter, spent in store.spent.items():
+        one = told[meter]
+        assert round(one["spent_usd"] * 1e9) == spent
+        assert one["reserved_usd"] == 0
+        assert one["left_usd"] == pytest.approx(max(0, one["budget_usd"] - spent / 1e9))

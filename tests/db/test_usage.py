@@ -157,6 +157,7 @@ def test_pages_hold_every_record_once_also_when_more_come_in(database):
 def test_what_is_old_can_be_forgotten(database):
     write(database, row("old", started_at=1.0), row("new", started_at=2.0))
     with database.write() as session:
-        assert usage.forget(session, 2.0) == 1
+        assert usage.forget(session, 0.5) == 0
+        assert usage.forget(session, 3.0, limit=1) == 1
     with database.read() as session:
         assert [found.id for found in usage.search(session)] == ["new"]

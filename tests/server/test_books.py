@@ -223,3 +223,19 @@ def test_names_of_any_length_and_any_bytes_fit(database, tmp_path):
     assert row is not None
     assert row.end_user == "x" * 256
     assert row.model == "mn"
+
+
+@pytest.mark.parametrize(
+    ("asked", "virtual", "told"),
+    [
+        ("gpt-4o", "gpt-4o", "gpt-4o"),
+        ("fast", "gpt-4o", "gpt-4o"),
+        ("gpt-5", "gpt-*", "gpt-5"),
+        ("nobody's", None, "nobody's"),
+    ],
+)
+def test_a_model_is_called_as_it_was_asked_for_where_a_glob_serves_it(
+    asked, virtual, told
+):
+    one = completion("a", original_model=asked, virtual_model=virtual)
+    assert row_of(one)["model"] == told

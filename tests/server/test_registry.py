@@ -14,6 +14,7 @@ from extproc.admin.directory import Directory
 from extproc.config.load import loads
 from extproc.db.database import Database
 from extproc.server.registry import DATABASE_VARIABLE, Registry, open_database
+from extproc.server.retention import Retention
 
 FILE = """
 providers: {openai: {type: openai, api_key: sk-x}}
@@ -41,7 +42,8 @@ async def running(registry: Registry) -> AsyncIterator[asyncio.Queue[int]]:
         changes.put_nowait(registry.entries.version)
 
     await registry.open()
-    task = asyncio.ensure_future(registry.run(changed))
+    kept = Retention(registry.database, days=lambda: None, clock=lambda: 1_000.0)
+    task = asyncio.ensure_future(registry.run(changed, kept))
     try:
         yield changes
     finally:
