@@ -85,7 +85,7 @@ class Pulse:
                 self._number,
                 tuple(counts.items()),
                 tuple((key, tuple(values)) for key, values in times.items()),
-                dict(self._levels()),
+                {name: float(level) for name, level in self._levels().items()},
             )
         return self._due
 

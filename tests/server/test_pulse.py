@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from extproc.server import link, pulse
+from extproc.server import link, link_frames, pulse
 from extproc.server.pulse import Beat, Pulse, watch_lag
 from tests.server.test_link import (
     Control,
@@ -28,6 +28,14 @@ def test_a_beat_has_what_came_since_the_last_one() -> None:
     )
     made.kept(1)
     assert made.beat().counts == ((("more", "x"), 2),)
+
+
+def test_a_yes_is_a_number_when_control_reads_it() -> None:
+    made = Pulse(lambda: {"away": True, "kept": 3})
+    sent = link_frames.encoder.encode(made.beat())
+    heard = link_frames.from_worker.decode(sent)
+    assert isinstance(heard, Beat)
+    assert heard.levels == {"away": 1.0, "kept": 3.0}
 
 
 def test_a_beat_is_told_again_until_it_is_kept_and_loses_nothing() -> None:
