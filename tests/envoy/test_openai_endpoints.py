@@ -117,9 +117,95 @@ def test_a_file_is_kept_and_comes_back_as_it_was(client):
         client.files.retrieve(file.id)
 
 
+def test_a_file_comes_in_parts_and_a_model_is_trained_with_it(client):
+    lines = [b'{"messages":[]}\n' * 900, b'{"messages":[{}]}\n' * 300]
+    begun = client.uploads.create(
+        bytes=sum(map(len, lines)), filename="train.jsonl", purpose="fine-tune",
+        mime_type="application/jsonl",
+    )  # fmt: skip
+    parts = [client.uploads.parts.create(begun.id, data=one) for one in lines]
+    done = client.uploads.complete(begun.id, part_ids=[part.id for part in parts])
+    assert client.files.content(done.file.id).read() == b"".join(lines)
+    job = client.fine_tuning.jobs.create(
+        model="gpt-4o-mini", training_file=done.file.id, suffix="mine",
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+    )  # fmt: skip
+    assert client.fine_tuning.jobs.retrieve(job.id).training_file == done.file.id
+    assert [event.level for event in client.fine_tuning.jobs.list_events(job.id)] == [
+        "info"
+    ]
+    assert job.id in {
+        one.id for one in itertools.islice(client.fine_tuning.jobs.list(), 50)
+    }
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def test_files_are_searched_in_a_vector_store(client):
+    files = [
+        client.files.create(file=(f"{word}.txt", f"all about {word}".encode()), purpose="assistants")
+        for word in ("envoy", "python", "redis")
+    ]  # fmt: skip
+    store = client.vector_stores.create(name="docs", file_ids=[files[0].id])
+    added = client.vector_stores.files.create(
+        store.id, file_id=files[1].id, attributes={"year": 2026}
+    )
+    batch = client.vector_stores.file_batches.create(store.id, file_ids=[files[2].id])
+    assert client.vector_stores.file_batches.retrieve(
+        batch.id, vector_store_id=store.id
+    ).file_counts.completed == 1  # fmt: skip
+    assert client.vector_stores.retrieve(store.id).file_counts.total == 3
+    found = client.vector_stores.search(store.id, query="what of python?")
+    assert (found.data[0].filename, found.data[0].attributes) == (
+        "python.txt",
+        {"year": 2026},
+    )
+    kept = {one.id for one in client.vector_stores.files.list(store.id)}
+    assert kept == {file.id for file in files}
+    assert client.vector_stores.files.delete(added.id, vector_store_id=store.id).deleted
+    assert client.vector_stores.update(store.id, name="papers").name == "papers"
+    assert client.vector_stores.delete(store.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.vector_stores.retrieve(store.id)
+
+
+def test_a_conversation_is_kept(client):
+    talk = client.conversations.create(
+        items=[{"role": "user", "content": "Hi"}], metadata={"topic": "demo"}
+    )
+    said = client.conversations.items.create(
+        talk.id, items=[{"role": "assistant", "content": "Hello"}]
+    )
+    items = list(client.conversations.items.list(talk.id))
+    assert [(one.role, one.content[0].text) for one in items] == [
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+    ]
+    client.conversations.items.delete(said.data[0].id, conversation_id=talk.id)
+    assert len(list(client.conversations.items.list(talk.id))) == 1
+    changed = client.conversations.update(talk.id, metadata={"topic": "other"})
+    assert changed.metadata == {"topic": "other"}
+    assert client.conversations.delete(talk.id).deleted
+
+
 def test_a_stored_response_is_found_by_its_id(client):
     made = client.responses.create(model="gpt-4o", input="Hi", store=True)
     assert client.responses.retrieve(made.id).output_text == made.output_text
+    (asked,) = client.responses.input_items.list(made.id)
+    assert asked.content[0].text == "Hi"
+    with pytest.raises(openai.BadRequestError, match="synchronous"):
+        client.responses.cancel(made.id)
+    client.responses.delete(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+
+
+def test_a_conversation_is_made_shorter(client, peers):
+    talk = [{"role": "user", "content": "a long story " * 50}]
+    short = client.responses.compact(model="gpt-4o", input=talk)
+    assert short.output[0].type == "compaction"
+    assert short.usage.output_tokens == 12
+    (record,) = peers.mock.requests()
+    assert record["target"].endswith("/v1/responses/compact")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ with them, so nothing here may use the gateway's own formats.
 Paths: `/v1/chat/completions`, `/v1/responses` (what was stored can be gone on from and
 fetched; background, conversations and prompts are refused as `mock_unserved`),
 `/v1/embeddings`, `/v1/responses/input_tokens`, `/v1/images/…`,
-`/v1/audio/…`, `/v1/moderations`, `/v1/files`, `/v1/batches`, `/v1/models` (OpenAI); `/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by `anthropic-version`);
+`/v1/audio/…`, `/v1/moderations`, `/v1/files`, `/v1/batches`, `/v1/uploads`,
+`/v1/fine_tuning/jobs`, `/v1/vector_stores`, `/v1/conversations`, `/v1/models` (OpenAI);
+`/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by
+`anthropic-version`);
 `/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini),
 with `:batchEmbedContents`, `:embedContent` and `:countTokens`;
 `/model/…/converse` and `/converse-stream` (Bedrock), `/invoke` of vectors and rankings,

@@ -31,7 +31,10 @@ from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.identity.api import LIFE, Identity
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
+from extproc.local.mock.openai.library import Library
 from extproc.local.mock.openai.media import Media
+from extproc.local.mock.openai.responses_kept import KeptResponses
+from extproc.local.mock.openai.responses_memory import Shelf
 from extproc.local.mock.openai.stored import Stored
 from extproc.local.mock.reply import Provider, Reply, Request, Stream
 from extproc.local.mock.services import Services
@@ -207,9 +210,10 @@ async def serve(
         token_seconds: How long access tokens are good for.
         books: Where to write what was served (`extproc.local.mock.books`).
     """
-    memory = Memory(clock)
+    memory, shelf = Memory(clock), Shelf()
+    files = Stored(memory, keys)
     makers: dict[str, Callable[[], Provider]] = {
-        "openai": lambda: OpenAI(memory, keys),
+        "openai": lambda: OpenAI(memory, keys, shelf),
         "anthropic": lambda: Anthropic(memory, keys),
         "gemini": lambda: Gemini(memory, keys),
         "bedrock": lambda: Bedrock(memory, keys),
@@ -220,7 +224,8 @@ async def serve(
     # The narrower claims first. They answer only what they own.
     parts: dict[str, tuple[Provider, ...]] = {
         "openai": (
-            Embeddings(memory, keys), Media(memory, keys), Stored(memory, keys),
+            Embeddings(memory, keys), Media(memory, keys), files,
+            Library(memory, keys, files), KeptResponses(memory, keys, shelf),
         ),
         "gemini": (Counts(memory, keys),),
         "bedrock": (Invoke(memory, keys),),

@@ -32,6 +32,8 @@ class Memory:
     """The access tokens that the mock's own identity providers gave out."""
     service_accounts: dict[str, bytes] = field(default_factory=dict)
     """The public keys of Google's accounts that a test made: address → PEM."""
+    kept: int = 0
+    """Things that were given an id of their own."""
     served: int = 0
     """Requests answered, for request ids."""
 
@@ -69,3 +71,8 @@ class Memory:
         """Return an id that no other request of this server has."""
         self.served += 1
         return f"req_mock{self.served:020d}"
+
+    def next_id(self) -> str:
+        """Return what no other thing that is kept here is called by."""
+        self.kept += 1
+        return f"mock{self.kept:08d}"

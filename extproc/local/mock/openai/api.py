@@ -43,10 +43,13 @@ class OpenAI:
 
     name = "openai"
 
-    def __init__(self, memory: Memory, keys: Collection[str]) -> None:
+    def __init__(
+        self, memory: Memory, keys: Collection[str], shelf: Shelf | None = None
+    ) -> None:
+        """Responses that are to be stored are put on `shelf`."""
         self._memory = memory
         self._keys = keys
-        self._shelf = Shelf()
+        self._shelf = Shelf() if shelf is None else shelf
 
     def owns(self, request: Request) -> bool:
         """Claim our paths, `/openai`, and models unless Anthropic's are meant."""
@@ -100,10 +103,6 @@ class OpenAI:
             self._check_key(request)
             gate.check_body_headers(request)
             return self._answer(request, headers)
-        if route.startswith(RESPONSES_PATH + "/"):
-            _check_method(request, "GET")
-            self._check_key(request)
-            return _ok(self._stored(route.removeprefix(RESPONSES_PATH + "/")), headers)
         if route == MODELS_PATH:
             _check_method(request, "GET")
             self._check_key(request)
@@ -210,12 +209,6 @@ class OpenAI:
         if body.get("stream"):
             return Stream(reply.events(), headers=headers, conduct=reply.conduct)
         return _ok(reply.whole(), headers, reply.conduct)
-
-    def _stored(self, id_: str) -> dict[str, Any]:
-        response = self._shelf.response(id_)
-        if response is None:
-            raise Refusal(404, f"Response with id '{id_}' not found.")
-        return response
 
     def _check_conduct(
         self, asked: chat.Completion | completions.Completion | responses.Reply

@@ -36,6 +36,23 @@ class Shelf:
         kept = self._kept.get(id_)
         return None if kept is None else kept[0]
 
+    def asked(self, id_: str) -> list[Json]:
+        """Return the items that a response answers, each with an id."""
+        response, items = self._kept[id_]
+        before = items[: len(items) - len(response["output"])]
+        found = []
+        for nth, item in enumerate(before):
+            one = {"id": f"msg_{id_[5:]}{nth}", **item}
+            if one["type"] == "message" and isinstance(one["content"], str):
+                kind = "output_text" if one["role"] == "assistant" else "input_text"
+                one["content"] = [{"type": kind, "text": one["content"]}]
+            found.append(one)
+        return found
+
+    def forget(self, id_: str) -> None:
+        """Remember a response no longer."""
+        del self._kept[id_]
+
     def conversation(self, id_: str) -> list[Json] | None:
         """Return the items up to the end of a response that is kept."""
         kept = self._kept.get(id_)

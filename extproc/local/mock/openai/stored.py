@@ -15,6 +15,7 @@ from extproc.local.mock import gate, strictjson
 from extproc.local.mock.multipart import NotAForm, read_form
 from extproc.local.mock.openai import errors
 from extproc.local.mock.openai.api import PREFIX, OpenAI
+from extproc.local.mock.openai.library_rules import PURPOSES
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
 from extproc.local.mock.rules import FreeObj, Obj, Str, Violation, check, enum, nullable
 from extproc.local.mock.state import Memory
@@ -22,7 +23,6 @@ from extproc.local.mock.state import Memory
 ROUTE: Final = re.compile(
     r"/v1/(?P<kind>files|batches)(?:/(?P<id>[^/]+)(?:/(?P<verb>content|cancel))?)?"
 )
-PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 FIELDS: Final = frozenset(
     {"file", "purpose", "expires_after[anchor]", "expires_after[seconds]"}
 )
@@ -74,14 +74,14 @@ class Stored(OpenAI):
             case "POST", None, None:
                 return self._upload(request)
             case "GET", None, None:
-                return _listed([file for file, _ in self._files.values()])
+                return listed([file for file, _ in self._files.values()])
             case "GET", str(), None:
-                return self._file(id_)[0]
+                return self.file(id_)[0]
             case "GET", str(), "content":
-                content = self._file(id_)[1]
+                content = self.file(id_)[1]
                 return Reply(200, content, content_type="application/octet-stream")
             case "DELETE", str(), None:
-                self._file(id_)
+                self.file(id_)
                 del self._files[id_]
                 return {"id": id_, "object": "file", "deleted": True}
             case _:
@@ -101,16 +101,25 @@ class Stored(OpenAI):
         part = fields["file"][0] if "file" in fields else None
         if part is None or part.filename is None:
             raise Refusal(400, "Missing required parameter: 'file'.", param="file")
-        id_ = f"file-{len(self._files) + 1}"
+        return self.add(part.filename, purpose, part.content)
+
+    def add(self, filename: str, purpose: str, content: bytes) -> Json:
+        """Keep a file; return what is said of it."""
+        id_ = f"file-{self._memory.next_id()}"
         file: Json = {
-            "id": id_, "object": "file", "bytes": len(part.content),
-            "created_at": int(self._memory.clock()), "filename": part.filename,
+            "id": id_, "object": "file", "bytes": len(content),
+            "created_at": int(self._memory.clock()), "filename": filename,
             "purpose": purpose, "status": "processed",
         }  # fmt: skip
-        self._files[id_] = (file, part.content)
+        self._files[id_] = (file, content)
         return file
 
-    def _file(self, id_: str) -> tuple[Json, bytes]:
+    def file(self, id_: str) -> tuple[Json, bytes]:
+        """Return a file that is kept, and its content.
+
+        Raises:
+            Refusal: there is none.
+        """
         if id_ not in self._files:
             raise Refusal(404, f"No such File object: {id_}", param="id")
         return self._files[id_]
@@ -122,7 +131,7 @@ class Stored(OpenAI):
             case "POST", None, None:
                 return self._batch(request)
             case "GET", None, None:
-                return _listed(list(self._batches.values()))
+                return listed(list(self._batches.values()))
             case "GET", str(), None:
                 return self._known(id_)
             case "POST", str(), "cancel":
@@ -140,7 +149,7 @@ class Stored(OpenAI):
             raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
         except Violation as exc:
             raise errors.from_violation(exc) from exc
-        self._file(body["input_file_id"])
+        self.file(body["input_file_id"])
         id_ = f"batch_{len(self._batches) + 1}"
         self._batches[id_] = {
             "id": id_, "object": "batch", "status": "validating",
@@ -156,7 +165,8 @@ class Stored(OpenAI):
         return self._batches[id_]
 
 
-def _listed(data: list[Json]) -> Json:
+def listed(data: list[Json]) -> Json:
+    """Write a page that is the last one."""
     return {
         "object": "list", "data": data, "has_more": False,
         "first_id": data[0]["id"] if data else None,
