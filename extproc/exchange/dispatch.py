@@ -28,11 +28,15 @@ class Dispatch:
         plan: what was decided, once it was.
     """
 
-    __slots__ = ("_answered", "_runtime", "_state", "_ticket", "now", "plan")
+    __slots__ = ("_answered", "_epoch", "_runtime", "_state", "_ticket", "now", "plan")
 
-    def __init__(self, runtime: Runtime, state: RoutingState, now: float) -> None:
+    def __init__(
+        self, runtime: Runtime, state: RoutingState, now: float, started: float
+    ) -> None:
+        """Begin at `now`, which is `started` in Unix seconds."""
         self.now = now
         self.plan: Plan | None = None
+        self._epoch = started - now
         self._runtime = runtime
         self._state = state
         self._ticket: Ticket | None = None
@@ -94,14 +98,22 @@ class Dispatch:
             return
         failed = [(one.status, one.retry_after) for one in event.failed]
         status: int | None = event.status
-        retry_after = event.headers.get("retry-after")
+        retry_after = event.retry_after or event.headers.get("retry-after")
         if event.details != "via_upstream":
             status = retry_after = None
             if event.details == LUA and failed:
                 said, retry_after = failed.pop()
                 status = said or None
         self._answered = status is not None and status < 400
-        self._ticket.answered(failed, status, retry_after, self.now)
+        began = event.attempts_at[-1] if event.attempts_at else 0.0
+        self._ticket.answered(
+            failed,
+            status,
+            retry_after,
+            self.now,
+            wall=self.now + self._epoch,
+            began=began - self._epoch if began else None,
+        )
 
     def first_byte(self) -> None:
         """Note the first byte of an answer's body."""

@@ -57,6 +57,8 @@ class ResponseHeaders(msgspec.Struct, frozen=True, gc=False):
     failed: tuple[FailedAttempt, ...] = ()
     attempts_at: tuple[float, ...] = ()
     """Unix seconds at which each attempt was begun; 0: not known."""
+    retry_after: str | None = None
+    """How long the answer says to wait, in whatever way: seconds or a date."""
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):

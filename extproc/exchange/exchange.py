@@ -66,7 +66,7 @@ class Exchange:
         self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
         self._dispatch = Dispatch(
-            runtime, routing or RoutingState(Still(), runtime.routing), now
+            runtime, routing or RoutingState(Still(), runtime.routing), now, started
         )
         self._account = Account(runtime, self._tally, books or Books())
         self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)

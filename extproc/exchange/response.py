@@ -140,7 +140,11 @@ class ResponseHalf:
         state, self.state = self.state, State.DONE
         if state in {State.HEADERS, State.COLLECTING}:
             self._tally.status = error.status
-            retry = advice(error.retry_after, self._headers.get("retry-after"))
+            retry = advice(
+                error.retry_after,
+                self._headers.get("retry-after"),
+                wall=self._tally.started,
+            )
             headers: Headers = (*JSON, *self._report(), *retry)
             body = self._client.write_error(error)
             if self._bodiless:

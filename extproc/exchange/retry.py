@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from extproc.exchange.commands import Headers
-from extproc.routing.ticket import read_retry_after
+from extproc.routing.wait import read_retry_after
 
 PATIENCE = 120.0
 """Seconds that OpenAI's SDKs wait at most (``MAX_RETRY_AFTER_DELAY``). Anthropic's sleep as
 long as they are told, with their caller waiting; both obey ``x-should-retry``."""
 
 
-def advice(ours: str | None, providers: str | None = None) -> Headers:
+def advice(
+    ours: str | None, providers: str | None = None, *, wall: float | None = None
+) -> Headers:
     """Return the headers that say when to ask again.
 
     Args:
         ours: the ``retry-after`` to set.
         providers: the one that is in the answer already.
+        wall: Unix seconds now, for one that is a date.
     """
     headers: Headers = () if ours is None else (("retry-after", ours),)
-    seconds = read_retry_after(providers if ours is None else ours)
+    seconds = read_retry_after(providers if ours is None else ours, wall)
     if seconds is not None and seconds > PATIENCE:
         headers = (*headers, ("x-should-retry", "false"))
     return headers

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extproc.routing.health import Health, Phase
 from extproc.routing.plan import Pick
 from extproc.routing.state import RoutingState
+from extproc.routing.wait import read_retry_after
 
 _NO_ANSWER = 0
 _REFUSED_KEY = frozenset({401, 402})
@@ -21,12 +22,13 @@ class Ticket:
     one thread.
     """
 
-    __slots__ = ("_at", "_began", "_picks", "_since", "_state")
+    __slots__ = ("_at", "_picks", "_since", "_state", "_wall")
 
     def __init__(self, state: RoutingState, picks: Sequence[Pick], now: float) -> None:
         self._state = state
         self._picks = picks
-        self._began = self._since = now
+        self._since = now
+        self._wall: float | None = None
         self._at: Health | None = None
         state.retries.deposit(state.numbers.retry_share)
         first = picks[0].candidate.health
@@ -40,6 +42,9 @@ class Ticket:
         status: int | None,
         retry_after: str | None,
         now: float,
+        *,
+        wall: float | None = None,
+        began: float | None = None,
     ) -> None:
         """Note the attempts: those before the answer, and the one that gave it.
 
@@ -48,7 +53,11 @@ class Ticket:
             status: of the answer; None: the last attempt had none, Envoy answered.
             retry_after: of the answer.
             now: seconds.
+            wall: Unix seconds now, for a retry-after that is a date.
+            began: when the attempt that answers did, by the clock of `now`; None: not
+                known where it is not the first.
         """
+        self._wall = wall
         for index, (said, wait) in enumerate(failed):
             self._note(index, said, wait, now)
         last = min(len(failed), len(self._picks) - 1)
@@ -56,8 +65,7 @@ class Ticket:
         if last:
             self._leave()
             self._move(health, now)
-            # When it began is not known.
-            self._since = -1.0
+            self._since = -1.0 if began is None else min(began, now)
         self._note(last, _NO_ANSWER if status is None else status, retry_after, now)
         fruitless = len(failed) - (status is not None and status < 400)
         self._state.retries.withdraw(max(0, fruitless))
@@ -90,7 +98,7 @@ class Ticket:
     ) -> None:
         state, candidate = self._state, self._picks[index].candidate
         health, numbers = candidate.health, state.numbers
-        seconds = read_retry_after(retry_after)
+        seconds = read_retry_after(retry_after, self._wall)
         until = health.cooling_until
         if status == 429:
             health.limited(now, numbers, retry_after=seconds)
@@ -117,14 +125,3 @@ class Ticket:
             if self._at.trial is self:
                 self._at.trial = None
             self._at = None
-
-
-def read_retry_after(value: str | None) -> float | None:
-    """Read seconds (RFC 9110 10.2.3); a date, which needs a wall clock, is none."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None

@@ -29,6 +29,7 @@ from extproc.exchange.commands import (
     Respond,
     Route,
 )
+from extproc.routing.wait import noted as wait_of
 from extproc.runtime import MAX_ATTEMPTS
 
 ATTRIBUTES = "envoy.filters.http.ext_proc"
@@ -97,25 +98,23 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
         attempts_at=tuple(
             [noted[f"t{n}"].number_value / 1000 for n in range(1, attempts + 1)]
         ),
+        retry_after=_noted(noted, attempts)[1],
     )
 
 
 def _failed_attempts(
     noted: Mapping[str, Value], attempts: int
 ) -> tuple[events.FailedAttempt, ...]:
-    failed = []
-    for attempt in range(1, attempts):
-        # A connection that was refused leaves no note.
-        said = noted[f"a{attempt}"].string_value or "0 -"
-        status, _, retry_after = said.partition(" ")
-        failed.append(
-            events.FailedAttempt(
-                attempt,
-                int(status) if status.isdecimal() else 0,
-                None if retry_after == "-" else retry_after,
-            )
-        )
-    return tuple(failed)
+    return tuple(
+        [events.FailedAttempt(n, *_noted(noted, n)) for n in range(1, attempts)]
+    )
+
+
+def _noted(noted: Mapping[str, Value], attempt: int) -> tuple[int, str | None]:
+    """Return status and retry-after of an attempt that failed."""
+    # A connection that was refused leaves no note.
+    status, _, wait = (noted[f"a{attempt}"].string_value or "0 -").partition(" ")
+    return int(status) if status.isdecimal() else 0, wait_of(wait)
 
 
 # ------------------------------------------------------------------------- encoding

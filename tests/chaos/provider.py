@@ -24,6 +24,8 @@ class Conduct:
     chance: float = 1.0
     """Of the status; else it is 200."""
     retry_after: str | None = None
+    headers: str = ""
+    """More of them; lines."""
     delay: float = 0.0
     reset: bool = False
     message: str = "told to"
@@ -156,9 +158,9 @@ class Provider:
             status = 401
         if status != 200:
             error = {"message": conduct.message, "type": "error", "code": conduct.code}
-            more = (
-                f"retry-after: {conduct.retry_after}\r\n" if conduct.retry_after else ""
-            )
+            more = conduct.headers
+            if conduct.retry_after:
+                more += f"retry-after: {conduct.retry_after}\r\n"
             _send(
                 writer, status, "application/json", json.dumps({"error": error}), more
             )
@@ -170,6 +172,7 @@ class Provider:
                 200,
                 "application/json",
                 json.dumps(_completion(asked.get("model", ""))),
+                conduct.headers,
             )
         await writer.drain()
         return True

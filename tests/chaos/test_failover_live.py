@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ from tests.harness import KEY, Gateway, temporary_folder, wait_for
 pytestmark = pytest.mark.envoy
 
 SAY = [{"role": "user", "content": "Hi"}]
+
+
+WAITS = {
+    "wait-date": "retry-after: {date}\r\n",
+    "wait-ms": "retry-after-ms: 60000\r\n",
+    "wait-reset": (
+        "x-ratelimit-remaining-requests: 7\r\nx-ratelimit-reset-requests: 1s\r\n"
+        "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1m0s\r\n"
+    ),
+}
+"""By model, how else a provider says to wait for a minute, which is over at {date}."""
 
 
 class Control(threading.Thread):
@@ -121,6 +133,9 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
         },
         "models": {
             "limited": pair("limited"),
+            **{name: pair(name) for name in WAITS},
+            "wait-alone": alone("wait-alone"),
+            "second": pair("second"),
             "mistake": pair("mistake"),
             "missing": pair("missing"),
             "extra-status": pair("extra-status"),
@@ -187,6 +202,48 @@ def test_a_retry_after_is_respected_by_all_workers_within_milliseconds(stage):
         for live in peer.live.deployments
     }
     assert told["one/limited"].phase == "limited"
+
+
+@pytest.mark.parametrize("model", list(WAITS))
+def test_a_wait_is_respected_however_it_is_said(stage, model):
+    date = formatdate(time.time() + 60, usegmt=True)
+    stage.behave(model, Conduct(429, headers=WAITS[model].format(date=date)))
+    assert stage.ask(model).status_code == 200
+    wait_for(lambda: _told(stage).get(f"one/{model}"), stage.gateway.output)
+    told = _told(stage)[f"one/{model}"]
+    assert (told.phase, told.hard) == ("limited", True)
+    assert 50 < told.cooling <= 60
+    stage.behave("wait-alone", Conduct(headers=WAITS["wait-reset"]))
+    last = stage.ask("wait-alone")
+    assert last.status_code == 200
+    assert not [name for name in last.headers if "ratelimit" in name]
+
+
+def _told(stage):
+    return {
+        live.id: live
+        for peer in stage.control.link.peers
+        for live in peer.live.deployments
+        if live.cooling
+    }
+
+
+def test_a_second_attempt_is_timed_from_its_own_beginning(stage):
+    stage.behave("second", Conduct(500, delay=1.0), Conduct(delay=0.1))
+    assert stage.ask("second").status_code == 200
+    told = wait_for(
+        lambda: (
+            [
+                live.total
+                for peer in stage.control.link.peers
+                for live in peer.live.deployments
+                if live.id == "two/second" and live.total
+            ]
+            or None
+        ),
+        stage.gateway.output,
+    )
+    assert 0.05 < told[0] < 0.9
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])

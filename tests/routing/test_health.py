@@ -246,3 +246,14 @@ def test_low_priorities_leave_room_for_higher_ones():
                 rooms.setdefault(priority, taken)
         state.open.add(taken)
     assert rooms == {-1: 80, 0: 95, 1: 100}
+
+
+def test_an_answer_of_a_second_attempt_counts_from_when_that_was_begun():
+    world = World(target("a"), target("b"))
+    for began, measured in ((world.now + 4, 1.0), (None, None)):
+        ticket = world.send()
+        world.health("b").total = None
+        at = world.now + 5
+        ticket.answered([(500, None)], 200, None, at, began=began)
+        ticket.end(at, whole=True)
+        assert world.health("b").total == measured

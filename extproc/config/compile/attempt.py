@@ -1,9 +1,10 @@
 """What happens to a request on its way to one provider: the upstream filter chain.
 
-In this order: Lua puts this attempt's rendering in place and takes every credential off;
+In this order, for the request: Lua puts this attempt's rendering in place and takes every credential off;
 header_mutation drops what is nobody's business; credential_injector adds this provider's
 own credential, which Python never sees. On the way back header_mutation drops what the
-provider says to its direct callers, then Lua notes how a failed attempt ended.
+provider says to its direct callers, Lua notes how a failed attempt ended, and the first
+filter, the last on this way, drops what is said of the account's limits.
 
 The request's headers are one map, shared by all attempts: what an attempt set, the next
 one still sees. Hence everything is overwritten or deleted, each time.
@@ -48,6 +49,19 @@ local function has(text, words)
   return false
 end
 
+local function wait(hd)
+  local ms = hd:get("retry-after-ms")
+  if ms ~= nil then return "ms " .. ms end
+  local said = hd:get("retry-after")
+  if said ~= nil then return said end
+  for _, what in ipairs({ "requests", "tokens" }) do
+    if hd:get("x-ratelimit-remaining-" .. what) == "0" then
+      return "reset " .. (hd:get("x-ratelimit-reset-" .. what) or "-")
+    end
+  end
+  return "-"
+end
+
 function envoy_on_request(h)
   local hd, dm = h:headers(), h:streamInfo():dynamicMetadata()
   local n = hd:get("x-envoy-attempt-count") or "1"
@@ -78,7 +92,7 @@ function envoy_on_response(h)
   if status < 400 then return end
   local att = dm:get("gw.att")
   local n = att and att["n"] or "0"
-  dm:set("gw.att", "a" .. n, status .. " " .. (hd:get("retry-after") or "-"))
+  dm:set("gw.att", "a" .. n, status .. " " .. wait(hd))
   local t = dm:get("gw.t" .. n)
   local flags = t and t["flags"] or ""
   if flags == "" then return end
@@ -103,8 +117,8 @@ end
 """
 """The rendering of attempt n is the metadata ``gw.t<n>``: path, host, headers to delete
 and to set, body (without one the client's own streams through), and the letters of
-`extproc.exchange.arm`. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``,
-missing when there was no answer, and ``t<n>``, the Unix milliseconds of its beginning.
+`extproc.exchange.arm`. What became of it is written to ``gw.att``: ``a<n>`` = ``429 20``
+(or ``ms 1500`` or ``reset 6m0s``, see `extproc.routing.wait`), missing when there was no answer, and ``t<n>``, the Unix milliseconds of its beginning.
 
 ``x-gw-retry`` forces the next attempt, ``x-envoy-ratelimited`` forbids it; neither reaches
 a client.
@@ -197,17 +211,18 @@ NOT_FOR_CLIENTS_PREFIXES = (
     "x-extproc-",
     "cf-",
     "access-control-",
-    # The account's limits, not the caller's.
-    "x-ratelimit-",
-    "anthropic-ratelimit-",
 )
+
+LIMITS_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
+"""What a provider says of the account's limits, which are not the caller's. Taken off
+last, when Lua has read how long to wait."""
 
 
 def upstream_filters(
     cluster: str, name: str, provider: ProviderConfig, layout: Layout
 ) -> list[hcm.HttpFilter]:
     """Compile the upstream chain of one account at the provider `name`."""
-    chain = [_rendering(), _hygiene(name, provider)]
+    chain = [_limits(), _rendering(), _hygiene(name, provider)]
     if provider.credential_place is not None:
         chain.append(_credential(cluster, provider, layout))
     elif provider.kind.aws_service:
@@ -245,6 +260,19 @@ def _rendering() -> hcm.HttpFilter:
             # One VM a thread for all clusters, not one each.
             shared_vm_id="extproc",
             default_source_code={"inline_string": lua_source()},
+        ),
+    )
+
+
+def _limits() -> hcm.HttpFilter:
+    return wire.http_filter(
+        "header_mutation",
+        wire.pack(
+            mutation.HeaderMutation(
+                mutations=mutation.Mutations(
+                    response_mutations=drops((), LIMITS_PREFIXES)
+                )
+            )
         ),
     )
 
