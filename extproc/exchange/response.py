@@ -12,7 +12,8 @@ it has not passed on is lost.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -55,6 +56,11 @@ from extproc.runtime import Limits
 
 _LENGTH_AND_CODING = ("content-length", "content-encoding")
 """What no longer holds once the body is another."""
+
+MOST_REPORTED = 4096
+"""Characters of a header; Envoy's own limit is 60 KiB for all of them together."""
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 _NO_LIMIT = 1 << 62
 """A stream is decoded event by event and never held."""
@@ -386,7 +392,7 @@ class ResponseHalf:
         )
         if not dropped:
             return costs
-        return (("x-extproc-dropped", ", ".join(dropped)), *costs)
+        return (("x-extproc-dropped", reported(dropped)), *costs)
 
     def _context(self) -> WriterContext:
         return WriterContext(
@@ -417,6 +423,21 @@ def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttemp
         failed.status,
         failed.retry_after,
     )
+
+
+def reported(dropped: Sequence[str]) -> str:
+    """Return the value of ``x-extproc-dropped``.
+
+    A place may have a name of the client's in it, such as a property of a schema: what a
+    header cannot carry is a ``?``, and what would make it too long is counted only.
+    """
+    kept, size = 0, 0
+    while kept < len(dropped) and size < MOST_REPORTED:
+        size += len(dropped[kept]) + 2
+        kept += 1
+    text = _UNPRINTABLE.sub("?", ", ".join(dropped[:kept]))[:MOST_REPORTED]
+    more = len(dropped) - kept
+    return f"{text} and {more} more" if more else text
 
 
 def _is_json(kind: str) -> bool:

@@ -110,7 +110,8 @@ def test_the_model_is_made_to_call(asks, choice, names, answer_tool):
 
 def test_a_model_that_takes_a_schema_is_given_it():
     body, tool = body_of(anthropic.PROVIDER, SONNET, output_format=SCHEMA)
-    assert body["output_config"]["format"]["schema"] == CITY
+    closed = {**CITY, "additionalProperties": False}
+    assert body["output_config"]["format"]["schema"] == closed
     assert (tool, "tools" in body) == ("", False)
 
 

@@ -218,6 +218,8 @@ class Request(Struct, kw_only=True, gc=False):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: JsonFormat | None = None
+    """The older name of ``output_config.format``."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

@@ -37,6 +37,7 @@ from extproc.formats.anthropic.conversation import (
 from extproc.formats.anthropic.models import Abilities, abilities
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import Offer, bind
+from extproc.formats.json_schema import ANTHROPIC, closes, narrow
 from extproc.formats.web_tools import drop_tuning, written_location
 
 DROPPED = frozenset({
@@ -72,7 +73,7 @@ def write_request(
     asked = answer_tool.bind(
         bind(request, drop, CACHE),
         drop,
-        native=able.json_schema,
+        native=able.json_schema and closes(_schema(request)),
         forced=able.forced_tools,
         one_call=True,
     )
@@ -103,7 +104,7 @@ def _body(
         tools=tools or None,
         tool_choice=_tool_choice(request, tools, able, thinks=plan.on),
         thinking=plan.config,
-        output_config=_output_config(request, plan.effort),
+        output_config=_output_config(request, plan.effort, drop),
         temperature=temperature,
         top_p=top_p,
         top_k=request.top_k,
@@ -221,8 +222,12 @@ def _service_tier(request: canonical.Request, drop: Drop) -> str | None:
     return tier
 
 
+def _schema(request: canonical.Request) -> msgspec.Raw | None:
+    return request.output_format.schema if request.output_format else None
+
+
 def _output_config(
-    request: canonical.Request, effort: str | None
+    request: canonical.Request, effort: str | None, drop: Drop
 ) -> wire.OutputConfig | None:
     shape = request.output_format
     name = request.name_of("output_format")
@@ -233,7 +238,14 @@ def _output_config(
             "A response format of type `json_schema` needs its schema.",
             param=f"{name}.json_schema.schema",
         )
-    return wire.OutputConfig(effort, wire.JsonFormat(shape.schema))
+    where = name if name != "response_format" else f"{name}.json_schema"
+    try:
+        schema = narrow(shape.schema, ANTHROPIC, f"{where}.schema", drop)
+    except msgspec.MsgspecError as exc:
+        raise BadRequest(
+            f"The schema must be a JSON object: {exc}.", param=where
+        ) from exc
+    return wire.OutputConfig(effort, wire.JsonFormat(schema))
 
 
 # ---------------------------------------------------------------- tools
@@ -287,14 +299,17 @@ def _tools(
         if not isinstance(tool, canonical.Tool):
             tools.append(_web_tool(tool, drop))
             continue
-        if tool.strict and not able.json_schema:
+        strict = tool.strict and able.json_schema and closes(tool.parameters)
+        if tool.strict and not strict:
             drop(f"{function}.strict")
+        where = f"{function}.parameters"
+        schema = _input_schema(tool.parameters, where)
         tools.append(
             wire.Tool(
                 tool.name,
-                _input_schema(tool.parameters, f"{function}.parameters"),
+                narrow(schema, ANTHROPIC, where, drop) if strict else schema,
                 tool.description,
-                True if tool.strict and able.json_schema else None,
+                True if strict else None,
                 cache_control(tool.cache),
             )
         )

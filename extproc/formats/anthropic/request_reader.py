@@ -86,7 +86,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         top_p=said.top_p,
         top_k=said.top_k,
         stop=tuple(said.stop_sequences or ()),
-        output_format=_read_format(said.output_config),
+        output_format=_read_format(said),
         thinking=_read_thinking(said.thinking, said.output_config),
         end_user=said.metadata.user_id if said.metadata else None,
         service_tier="default"
@@ -100,6 +100,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         names={
             **NAMES,
             "thinking": "thinking" if said.thinking else "output_config.effort",
+            **({"output_format": "output_format"} if said.output_format else {}),
         },
     )
 
@@ -288,11 +289,13 @@ def _read_choice(said: wire.ToolChoice | None) -> canonical.ToolChoice | None:
     return canonical.ToolChoice("named", (said.name,))
 
 
-def _read_format(said: wire.OutputConfig | None) -> canonical.OutputFormat | None:
-    if said is None or said.format is None:
+def _read_format(said: wire.Request) -> canonical.OutputFormat | None:
+    config = said.output_config
+    shape = (config.format if config else None) or said.output_format
+    if shape is None:
         return None
     # Anthropic's models keep to the schema; there is no other way to ask.
-    return canonical.OutputFormat("json_schema", schema=said.format.schema, strict=True)
+    return canonical.OutputFormat("json_schema", schema=shape.schema, strict=True)
 
 
 def _read_thinking(

@@ -38,6 +38,7 @@ from extproc.formats.converse.conversation import (
 )
 from extproc.formats.converse.models import Family, family_of
 from extproc.formats.converse.tools import write_tools
+from extproc.formats.json_schema import ANTHROPIC, closes, narrow
 
 DROPPED = frozenset({
     "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
@@ -73,7 +74,8 @@ def write_request(
     asked = answer_tool.bind(
         bind(request, drop, family.cache),
         drop,
-        native=family.structured if able is None else able.json_schema,
+        native=(family.structured if able is None else able.json_schema)
+        and closes(request.output_format.schema if request.output_format else None),
         forced=bool(family.forced) and (able is None or able.forced_tools),
         one_call=able is not None,
     )
@@ -122,7 +124,7 @@ def _body(
         system=system or None,
         inference_config=None if config == wire.InferenceConfig() else config,
         tool_config=tools.config,
-        output_config=_output_config(request, mind.effort),
+        output_config=_output_config(request, mind.effort, drop),
         additional_model_request_fields=fields or None,
         # Which sequence it was, the stop reason does not say.
         additional_model_response_field_paths=("/stop_sequence",)
@@ -264,7 +266,7 @@ def _service_tier(request: canonical.Request, drop: Drop) -> wire.ServiceTier | 
 
 
 def _output_config(
-    request: canonical.Request, effort: str | None
+    request: canonical.Request, effort: str | None, drop: Drop
 ) -> wire.OutputConfig | None:
     shape = request.output_format
     name = request.name_of("output_format")
@@ -275,9 +277,14 @@ def _output_config(
             "A response format of type `json_schema` needs its schema.",
             param=f"{name}.json_schema.schema",
         )
-    schema = wire.JsonSchema(
-        bytes(shape.schema).decode(), shape.name, shape.description
-    )
+    where = name if name != "response_format" else f"{name}.json_schema"
+    try:
+        narrowed = narrow(shape.schema, ANTHROPIC, f"{where}.schema", drop)
+    except msgspec.MsgspecError as exc:
+        raise BadRequest(
+            f"The schema must be a JSON object: {exc}.", param=where
+        ) from exc
+    schema = wire.JsonSchema(bytes(narrowed).decode(), shape.name, shape.description)
     return wire.OutputConfig(
         wire.TextFormat("json_schema", wire.Structure(schema)), effort
     )

@@ -27,6 +27,7 @@ from extproc.formats.base import Unsupported
 from extproc.formats.converse import claude, wire
 from extproc.formats.converse.content import TOOL_NAME, Draft, bad_name, cache_point
 from extproc.formats.converse.models import Family
+from extproc.formats.json_schema import ANTHROPIC, closes, narrow
 from extproc.formats.web_tools import drop_tuning, refuse_domains
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -155,13 +156,18 @@ def _specs(
             continue
         if TOOL_NAME.fullmatch(tool.name) is None:
             raise bad_name(tool.name, f"{function}.name")
-        if tool.strict and not structured:
+        strict = tool.strict and structured and closes(tool.parameters)
+        if tool.strict and not strict:
             draft.drop(f"{function}.strict")
+        place = f"{function}.parameters"
+        schema = _input_schema(tool.parameters, place)
+        if strict:
+            schema = narrow(schema, ANTHROPIC, place, draft.drop)
         spec = wire.ToolSpec(
             tool.name,
-            wire.InputSchema(_input_schema(tool.parameters, f"{function}.parameters")),
+            wire.InputSchema(schema),
             tool.description or None,
-            True if tool.strict and structured else None,
+            True if strict else None,
         )
         specs.append(wire.Tool(spec))
         point = cache_point(tool.cache)

@@ -6,12 +6,13 @@ what cannot be said is either
 
 - refused by the client's name for it, when leaving it out would change what the client
   gets back: more than five stop sequences, a seed of more than 32 bits, tools that are no
-  functions, a JSON answer beside tools where the model has not both; or
+  functions, a JSON answer beside a search of the web where the model has not both; or
 - left out and reported, when it tunes or labels and Google's own OpenAI-compatible API
   ignores it too: `DROPPED`, ``logit_bias``, the end user, a service tier that Google does
   not sell, sampling and penalties on models that no longer have them.
 
-``safety_settings``, a list as in Gemini's API, and ``cached_content``, the name of a
+A JSON answer beside functions is asked for by way of a call where the model has not both
+(`answer_tool`). ``safety_settings``, a list as in Gemini's API, and ``cached_content``, the name of a
 context that was cached before, pass. How much to think is told in
 `thinking`, how messages become contents in `conversation`, tools in `tools`.
 """
@@ -24,6 +25,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import answer_tool
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
 from extproc.formats.gemini import thinking, wire
@@ -72,8 +74,21 @@ def write_request(
     """Render `request` for `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
-    body = _body(bind(request, drop, None), abilities(model), drop)
-    return Rendered(msgspec.json.encode(body), tuple(left_out))
+    able = abilities(model)
+    asked = _asked(bind(request, drop, None), able)
+    body = _body(asked.request, able, drop)
+    return Rendered(msgspec.json.encode(body), tuple(left_out), asked.tool)
+
+
+def _asked(request: canonical.Request, able: Abilities) -> answer_tool.Asked:
+    """Ask a model for JSON by way of a call that has it not beside functions."""
+    functions = any(isinstance(tool, canonical.Tool) for tool in request.tools)
+    shape = request.output_format
+    bound = shape is not None and shape.kind != "text"
+    if able.json_with_tools or not functions or not bound:
+        return answer_tool.Asked(request, "")
+    # It may think all the same, which a Claude may not.
+    return answer_tool.ask(request, one_call=False)
 
 
 def _body(request: canonical.Request, able: Abilities, drop: Drop) -> wire.Request:

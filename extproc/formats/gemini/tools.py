@@ -21,6 +21,7 @@ from extproc.formats.gemini import wire
 from extproc.formats.gemini.conversation import Drop
 from extproc.formats.gemini.models import Abilities
 from extproc.formats.gemini.schema import convert, convert_object
+from extproc.formats.json_schema import GEMINI, narrow
 from extproc.formats.web_tools import drop_tuning, refuse_domains
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
@@ -196,7 +197,7 @@ def write_output_format(
     try:
         if model.json_schema:
             wire.decode(_OBJECT, bytes(shape.schema))
-            config.response_json_schema = shape.schema
+            config.response_json_schema = narrow(shape.schema, GEMINI, where, drop)
         else:
             config.response_schema = convert(shape.schema, where, drop)
     except msgspec.MsgspecError as exc:

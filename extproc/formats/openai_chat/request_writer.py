@@ -21,6 +21,7 @@ from extproc import canonical
 from extproc.formats import reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.json_schema import is_strict
 from extproc.formats.openai_caching import OPTIONS, offer, write_options
 from extproc.formats.openai_chat.message_writer import MessageWriter
 from extproc.formats.web_tools import drop_tuning, refuse_domains, written_location
@@ -79,7 +80,7 @@ def write_request(
     if request.stop:
         body["stop"] = request.stop
     if request.output_format is not None:
-        body["response_format"] = _write_output_format(request.output_format)
+        body["response_format"] = _write_output_format(request, dropped)
     if request.end_user is not None:
         body["user"] = request.end_user
     if request.stream:
@@ -138,7 +139,9 @@ def _write_extras(
 # ---------------------------------------------------------------- tools and shapes
 
 
-def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any]]:
+def _write_tools(
+    request: canonical.Request, dropped: list[str]
+) -> Iterator[dict[str, Any]]:
     for i, tool in enumerate(request.tools):
         where = f"{request.name_of('tools')}[{i}]"
         match tool:
@@ -147,7 +150,7 @@ def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any]]:
                     "name": tool.name,
                     "description": tool.description,
                     "parameters": tool.parameters,
-                    "strict": tool.strict,
+                    "strict": _strict(tool, f"{where}.function", dropped),
                 }
                 yield {"type": "function", "function": _given(function)}
             case canonical.CustomTool():
@@ -173,7 +176,7 @@ def _write_tools(request: canonical.Request) -> Iterator[dict[str, Any]]:
 def _write_all_tools(
     request: canonical.Request, model: str, body: dict[str, Any], dropped: list[str]
 ) -> None:
-    tools = list(_write_tools(request))
+    tools = list(_write_tools(request, dropped))
     if tools:
         body["tools"] = tools
     for tool in request.tools:
@@ -185,6 +188,14 @@ def _write_all_tools(
         body["tool_choice"] = _write_tool_choice(request.tool_choice, request)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _strict(tool: canonical.Tool, where: str, dropped: list[str]) -> bool | None:
+    """Return whether calls keep to the schema; not to one that is not made for it."""
+    if tool.strict and not is_strict(tool.parameters):
+        dropped.append(f"{where}.strict")
+        return False
+    return tool.strict
 
 
 def _write_search(
@@ -232,15 +243,22 @@ def _write_tool_choice(
     return choice.mode
 
 
-def _write_output_format(shape: canonical.OutputFormat) -> dict[str, Any]:
+def _write_output_format(
+    request: canonical.Request, dropped: list[str]
+) -> dict[str, Any]:
+    shape = request.output_format or canonical.OutputFormat("text")
     if shape.kind != "json_schema":
         return {"type": shape.kind}
+    strict = shape.strict
+    if strict and not is_strict(shape.schema):
+        dropped.append(f"{request.name_of('output_format')}.strict")
+        strict = False
     schema = {
         # It has to have a name here; other formats give none.
         "name": shape.name or "answer",
         "description": shape.description,
         "schema": shape.schema,
-        "strict": shape.strict,
+        "strict": strict,
     }
     return {"type": "json_schema", "json_schema": _given(schema)}
 

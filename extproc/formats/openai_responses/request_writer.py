@@ -23,6 +23,7 @@ from extproc import canonical
 from extproc.formats import proofs, reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.json_schema import is_strict
 from extproc.formats.openai_caching import OFFER, OPTIONS, offer, write_options
 from extproc.formats.openai_responses import wire
 from extproc.formats.openai_responses.item_writer import ItemWriter
@@ -121,7 +122,7 @@ def write_request(
     if request.stream:
         body["stream"] = True
     if request.output_format is not None:
-        body["text"] = {"format": _write_output_format(request.output_format)}
+        body["text"] = {"format": _write_output_format(request, dropped)}
     if request.service_tier is not None:
         body["service_tier"] = _write_service_tier(request)
     options = write_options(request, CACHE.ttls, dropped.append)
@@ -244,13 +245,16 @@ def _write_tools(
         where = f"{request.name_of('tools')}[{i}]"
         match tool:
             case canonical.Tool():
+                strict = bool(tool.strict) and is_strict(tool.parameters)
+                if tool.strict and not strict:
+                    dropped.append(f"{where}.strict")
                 function = {
                     "type": "function",
                     "name": tool.name,
                     # Both have to be given here; without `strict` a schema would be
                     # taken for a strict one.
                     "parameters": tool.parameters,
-                    "strict": tool.strict or False,
+                    "strict": strict,
                 }
                 if tool.description is not None:
                     function["description"] = tool.description
@@ -345,9 +349,16 @@ def _write_tool_choice(
     return choice.mode
 
 
-def _write_output_format(shape: canonical.OutputFormat) -> dict[str, Any]:
+def _write_output_format(
+    request: canonical.Request, dropped: list[str]
+) -> dict[str, Any]:
+    shape = request.output_format or canonical.OutputFormat("text")
     if shape.kind != "json_schema":
         return {"type": shape.kind}
+    strict = shape.strict
+    if strict and not is_strict(shape.schema):
+        dropped.append(f"{request.name_of('output_format')}.strict")
+        strict = False
     if shape.schema is None:
         raise Unsupported(
             "A format of type `json_schema` needs its schema.", param="text.format"
@@ -358,6 +369,6 @@ def _write_output_format(shape: canonical.OutputFormat) -> dict[str, Any]:
         "name": shape.name or "answer",
         "schema": shape.schema,
         "description": shape.description,
-        "strict": shape.strict,
+        "strict": strict,
     }
     return {name: value for name, value in schema.items() if value is not None}

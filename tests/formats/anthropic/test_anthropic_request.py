@@ -383,13 +383,13 @@ CASES = [
         dropped=("messages[0].name",),
     ),
     Case(
-        "a schema without a type gets one, and is otherwise spliced as it is",
+        "a schema without a type gets one, a strict one is closed, others are spliced",
         {
             "messages": HELLO,
             "tools": (
                 c.Tool("a", parameters=msgspec.Raw(b' {"properties": {"x": {}}} ')),
                 c.Tool("b", parameters=raw({}), cache=c.CacheControl()),
-                c.Tool("c", parameters=raw({"type": "object"}), strict=True),
+                c.Tool("c", parameters=raw({"properties": {}}), strict=True),
                 c.Tool("d", parameters=raw({"type": "object"}), strict=False),
             ),
         },
@@ -403,7 +403,12 @@ CASES = [
                     "name": "b", "cache_control": EPHEMERAL,
                     "input_schema": {"type": "object", "properties": {}},
                 },
-                {"name": "c", "strict": True, "input_schema": {"type": "object"}},
+                {
+                    "name": "c", "strict": True,
+                    "input_schema": {
+                        "type": "object", "properties": {}, "additionalProperties": False,
+                    },
+                },
                 {"name": "d", "input_schema": {"type": "object"}},
             ]
         },
@@ -551,12 +556,17 @@ CASES = [
         {
             "messages": HELLO,
             "output_format": c.OutputFormat(
-                "json_schema", "n", "d", raw({"type": "object"}), strict=True
+                "json_schema", "n", "d", raw({"type": "object", "properties": {}}), strict=True
             ),
         },
         {
             "output_config": {
-                "format": {"type": "json_schema", "schema": {"type": "object"}}
+                "format": {
+                    "type": "json_schema",
+                    "schema": {
+                        "type": "object", "properties": {}, "additionalProperties": False,
+                    },
+                }
             }
         },
     ),

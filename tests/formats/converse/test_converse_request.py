@@ -82,6 +82,16 @@ def spec(name: str, **more: Any) -> dict[str, Any]:
     return {"toolSpec": {"name": name, "inputSchema": schema, **more}}
 
 
+CLOSED = {
+    "toolSpec": {
+        "name": "a", "strict": True,
+        "inputSchema": {
+            "json": {"type": "object", "properties": {}, "additionalProperties": False}
+        },
+    }
+}  # fmt: skip
+
+
 def inline(form: str, encoded: str) -> dict[str, Any]:
     return {"format": form, "source": {"bytes": encoded}}
 
@@ -419,7 +429,7 @@ CASES = [
         {
             "toolConfig": {
                 "tools": [
-                    spec("a", strict=True), POINT, spec("b"),
+                    CLOSED, POINT, spec("b"),
                     {"cachePoint": {"type": "default", "ttl": "5m"}},
                 ]
             }
@@ -522,7 +532,7 @@ CASES = [
         "a schema for the answer",
         {
             "output_format": c.OutputFormat(
-                "json_schema", "n", "d", raw({"type": "object"}), True
+                "json_schema", "n", "d", raw({"type": "string"}), True
             ),
             "thinking": c.Thinking(effort="low"),
         },
@@ -533,7 +543,7 @@ CASES = [
                     "type": "json_schema",
                     "structure": {
                         "jsonSchema": {
-                            "schema": '{"type":"object"}', "name": "n",
+                            "schema": '{"type":"string"}', "name": "n",
                             "description": "d",
                         }
                     },

@@ -757,7 +757,7 @@ REFUSED = [
         "tool_choice", FLASH,
     ),
     (
-        {"tools": (TOOL,), "output_format": c.OutputFormat("json_object")},
+        {"tools": (c.WebSearch("t"),), "output_format": c.OutputFormat("json_object")},
         "response_format", FLASH,
     ),
     (
@@ -1017,7 +1017,7 @@ def test_what_openais_clients_call_things_is_what_errors_name():
     body = (
         b'{"model":"m","messages":[{"role":"user","content":"x"}],'
         b'"response_format":{"type":"json_object"},"user":"ann","reasoning_effort":"low",'
-        b'"tools":[{"type":"function","function":{"name":"f"}}]}'
+        b'"web_search_options":{}}'
     )
     request = OPENAI.read_request(body, read_members(body))
     with pytest.raises(Unsupported) as caught:

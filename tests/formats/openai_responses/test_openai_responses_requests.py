@@ -736,7 +736,7 @@ OTHERS = st.one_of(
     st.fixed_dictionaries(
         {},
         optional={
-            "tools": st.just((c.Tool("f", "d", raw({"type": "object"}), strict=True),)),
+            "tools": st.just((c.Tool("f", "d", raw({"type": "object", "properties": {}, "additionalProperties": False}), strict=True),)),
             "tool_choice": st.sampled_from(
                 [c.ToolChoice("auto"), c.ToolChoice("named", ("f",)), c.ToolChoice("required", ("f",))]
             ),

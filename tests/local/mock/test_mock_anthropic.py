@@ -176,7 +176,10 @@ STREAMED = {
     "adaptive": ask(thinking={"type": "adaptive"}, model="claude-opus-4-6"),
     "schema": ask(
         output_config={
-            "format": {"type": "json_schema", "schema": WEATHER["input_schema"]}
+            "format": {
+                "type": "json_schema",
+                "schema": {**WEATHER["input_schema"], "additionalProperties": False},
+            }
         }
     ),
     "refusal": ask("please refuse"),

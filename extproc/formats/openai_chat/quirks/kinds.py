@@ -95,7 +95,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "stop_list": Kind("takes `stop` as a list only", (members.stop_list,)),
     "no_json_schema": Kind(
-        "takes `json_object`, but no `json_schema`", (members.no_json_schema,)
+        "takes `json_object`, but no `json_schema`: models are told it in words",
+        (members.no_json_schema,),
     ),
     "no_json_object": Kind(
         "takes `json_schema`, but no `json_object`", (members.no_json_object,)

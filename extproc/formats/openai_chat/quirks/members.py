@@ -130,8 +130,13 @@ def stop_list(draft: Draft) -> None:
 # ---------------------------------------------------------------- the answer's shape
 
 
+class _Schema(msgspec.Struct):
+    schema: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class _Shape(msgspec.Struct):
     type: str = ""
+    json_schema: _Schema = msgspec.field(default_factory=_Schema)
 
 
 _SHAPE = msgspec.json.Decoder(_Shape)
@@ -145,11 +150,19 @@ def _shape(draft: Draft) -> str:
 
 
 def no_json_schema(draft: Draft) -> None:
-    """Refuse a schema for the answer; JSON mode passes."""
-    if _shape(draft) == "json_schema":
-        raise draft.refuse(
-            "response_format", "takes no JSON schema, only `json_object`."
-        )
+    """Tell the model a schema in words, and ask for a JSON object.
+
+    It may keep to it or not: that it is not bound is reported.
+    """
+    if _shape(draft) != "json_schema":
+        return
+    said = _SHAPE.decode(draft.get("response_format") or b"{}").json_schema
+    schema = bytes(said.schema).decode()
+    words = f"Answer with a JSON object that is valid by this JSON schema: {schema}"
+    draft.objects("messages").insert(0, {"role": raw("system"), "content": raw(words)})
+    draft.touch("messages")
+    draft.put("response_format", raw({"type": "json_object"}))
+    draft.report("response_format.json_schema")
 
 
 def no_json_object(draft: Draft) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from extproc.local.mock.anthropic import turns
 from extproc.local.mock.anthropic.models import Model
+from extproc.local.mock.anthropic.schemas import check_schema
 from extproc.local.mock.reply import Refusal
 
 MOST_CACHE_POINTS: Final = 4
@@ -24,6 +25,7 @@ def check(body: Body, model: Model, *, betas: frozenset[str]) -> None:
     _check_system(body)
     turns.check(body["messages"], model, thinking=thinks(body))
     _check_cache_points(body)
+    _check_schemas(body)
 
 
 def thinks(body: Body) -> bool:
@@ -128,6 +130,15 @@ def _check_system(body: Body) -> None:
     for block in system if isinstance(system, list) else ():
         if not block["text"]:
             raise _bad("system: text content blocks must be non-empty")
+
+
+def _check_schemas(body: Body) -> None:
+    shape = (body.get("output_config") or {}).get("format")
+    if shape:
+        check_schema(shape["schema"], "output_config.format.schema")
+    for i, tool in enumerate(body.get("tools") or ()):
+        if tool.get("strict") and "input_schema" in tool:
+            check_schema(tool["input_schema"], f"tools.{i}.custom.input_schema")
 
 
 def _check_cache_points(body: Body) -> None:

@@ -9,10 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from extproc.local.mock.anthropic import signing as thoughts
+from extproc.local.mock.anthropic.schemas import check_schema
 from extproc.local.mock.bedrock.errors import dotted, invalid
 from extproc.local.mock.bedrock.models import Model
 from extproc.local.mock.bedrock.rules import UNIONS
+from extproc.local.mock.reply import Refusal
 from extproc.local.mock.rules import FreeObj, ListOf, Obj, Path, Rule
 
 Json = Mapping[str, Any]
@@ -283,6 +287,14 @@ def _check_shape(body: Json, model: Model) -> None:
     config = body.get("outputConfig") or {}
     if "textFormat" in config and not model.structured:
         raise invalid("This model doesn't support the outputConfig.textFormat field.")
+    if "textFormat" in config:
+        said = config["textFormat"]["structure"]["jsonSchema"]["schema"]
+        try:
+            check_schema(msgspec.json.decode(said), "schema")
+        except Refusal as refused:
+            raise invalid(
+                f"The model returned the following errors: {refused}"
+            ) from None
     if "effort" in config and "adaptive" not in model.thinking:
         raise invalid("This model doesn't support the outputConfig.effort field.")
     inference = body.get("inferenceConfig") or {}

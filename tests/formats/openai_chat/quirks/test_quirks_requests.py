@@ -21,6 +21,7 @@ LAX = {"type": "function", "function": {"name": "now", "strict": False}}
 NAMED = {"type": "function", "function": {"name": "now"}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
 OBJECT = {"type": "json_object"}
+USER = {"role": "user", "content": "Hi"}
 PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 PICTURE = [{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]
 CALL = {"id": "call_abc", "type": "function", "function": {"name": "f"}}
@@ -133,6 +134,23 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         {"response_format": OBJECT},
         {"response_format": OBJECT},
         (),
+    ),
+    (
+        "no_json_schema",
+        {"messages": [USER], "response_format": SCHEMA},
+        {
+            "messages": [
+                {
+                    "role": "system",
+                    "content": (
+                        "Answer with a JSON object that is valid by this JSON schema: {}"
+                    ),
+                },
+                USER,
+            ],
+            "response_format": OBJECT,
+        },
+        ("response_format.json_schema",),
     ),
     ("no_json_object", {"response_format": SCHEMA}, {"response_format": SCHEMA}, ()),
     ("no_response_format", {"response_format": {"type": "text"}}, {}, ()),
@@ -299,7 +317,6 @@ REFUSED: list[tuple[str, Json, str]] = [
         {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
         "messages[0].content[0]",
     ),
-    ("no_json_schema", {"response_format": SCHEMA}, "response_format"),
     ("no_json_object", {"response_format": OBJECT}, "response_format"),
     ("no_response_format", {"response_format": OBJECT}, "response_format"),
     (
@@ -413,7 +430,7 @@ def test_a_refusal_of_a_translated_request_names_the_clients_own_field():
         names={"output_format": "text.format"},
     )
     with pytest.raises(Unsupported) as refused:
-        server("no_json_schema").write_request(request, "m", 4096)
+        server("no_response_format").write_request(request, "m", 4096)
     assert refused.value.param == "text.format"
 
 

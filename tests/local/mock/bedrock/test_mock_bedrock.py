@@ -284,6 +284,7 @@ TIMES: list[tuple[str, Json]] = [
                     "structure": {
                         "jsonSchema": {
                             "schema": '{"type":"object","required":["a"],'
+                            '"additionalProperties":false,'
                             '"properties":{"a":{"type":"integer"}}}'
                         }
                     },
