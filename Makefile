@@ -92,6 +92,10 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can
 bench: $(VENV)/.dev ## Measure against bare Envoy; results in bench/results
 	@$(BIN)/python bench/gateway.py $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Ordinary traffic for 20 minutes (SECONDS=…); 1 if memory grows
+	@$(BIN)/python bench/soak.py --seconds $(or $(SECONDS),1200)
+
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: half a minute)
 	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short)

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import resource
 import signal
 import socket
 import statistics
@@ -218,6 +219,8 @@ def gateway_config(upstream: int, mock: int) -> str:
                 "mock-openai": {"type": "openai", **mocked},
                 "mock-anthropic": {"type": "anthropic", **mocked},
             },
+            # For the streams that are held open: by default a worker has 10,000 places.
+            "routing": {"overload": {"max_in_flight": 20_000}},
             "models": {
                 "gpt-4o": {"targets": [{"provider": "openai"}]},
                 "hold": {"targets": [{"provider": "openai"}]},
@@ -298,7 +301,7 @@ class Peers:
 
 
 def open_streams(url: str, count: int) -> list[socket.socket]:
-    """Open streams that say one word and then stay."""
+    """Open streams that say one word and then stay; a lost one ends the run."""
     host, port = url.removeprefix("http://").split(":")
     text = body("hold", stream=True)
     request = (
@@ -311,10 +314,100 @@ def open_streams(url: str, count: int) -> list[socket.socket]:
         conn = socket.create_connection((host, int(port)), timeout=20)
         conn.sendall(request)
         opened.append(conn)
-    for conn in opened:
-        while b"data: " not in conn.recv(65536):
-            pass
+    for number, conn in enumerate(opened):
+        said = b""
+        while b"data: " not in said:
+            more = conn.recv(65536)
+            said += more
+            if not more or b" 200 " not in said[:20]:
+                raise SystemExit(f"stream {number} of {count} is lost: {said!r}")
     return opened
+
+
+def first_bytes(peers: Peers, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the time to the first byte of a stream's body, well under any limit."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(options.rounds):
+        for name, (subject, text) in STREAMS.items():
+            seen = load(
+                peers.urls[subject], text, "--connections", 16,
+                "--seconds", options.seconds, "--rate", 30,
+            )  # fmt: skip
+            times = {"p50": seen["first_p50"], "p99": seen["first_p99"]}
+            found.setdefault(name, []).append(times)
+    return {name: medians(figures) for name, figures in found.items()}
+
+
+def per_megabyte(peers: Peers) -> dict[str, float]:
+    """Return the CPU µs of Envoy and worker for a MB of small and of large bodies."""
+    found = {}
+    for megabytes, times in ((1, 30), (8, 8), (30, 3)):
+        text = body("gpt-4o", padding="x" * (megabytes * 1_000_000))
+        asked = _request(peers.urls["gateway"], text)
+        _ask_raw(peers.urls["gateway"], asked)
+        before = {pid: cpu(pid) for pid in peers.pids("gateway").values()}
+        for _ in range(times):
+            _ask_raw(peers.urls["gateway"], asked)
+        used = sum(cpu(pid) - was for pid, was in before.items())
+        found[f"{megabytes} MB"] = 1e6 * used / times / megabytes
+    return found
+
+
+def _request(url: str, text: str) -> bytes:
+    return (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {url.removeprefix('http://')}\r\n"
+        f"authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(text)}\r\n\r\n{text}"
+    ).encode()
+
+
+def _ask_raw(url: str, asked: bytes) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as conn:
+        conn.sendall(asked)
+        said = conn.recv(65536)
+    if b" 200 " not in said[:20]:
+        raise SystemExit(f"a body of {len(asked)} bytes was answered with {said!r}")
+
+
+def worker_ready(folder: Path) -> float:
+    """Return the seconds from a worker's start to a connection that it accepts."""
+    snapshot = next(folder.glob(".extproc/*/snapshot.msgpack"))
+    path = folder / "ready.sock"
+    command = [
+        sys.executable, "-m", "extproc.server.worker", "--socket", path,
+        "--control", folder / "nobody.sock", "--snapshot", snapshot,
+    ]  # fmt: skip
+    began = time.monotonic()
+    with (
+        child(*command, stderr=subprocess.DEVNULL),
+        socket.socket(socket.AF_UNIX) as conn,
+    ):
+        while time.monotonic() - began < 30:
+            try:
+                conn.connect(str(path))
+            except OSError:
+                time.sleep(0.002)
+            else:
+                return time.monotonic() - began
+    raise SystemExit("the worker does not come up")
+
+
+def alone(folder: Path) -> dict[str, Any]:
+    """Measure the worker by itself, and one stream of 100,000 chunks."""
+    output = folder / "worker.json"
+    subprocess.run(
+        [
+            sys.executable, str(HERE / "worker_cpu.py"), "--flat", "100000",
+            "--json", str(output),
+        ],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(output.read_text())
+    return {
+        "costs": {one["case"]: one for one in found["costs"]},
+        "flat": {one["case"]: one for one in found["flat"]},
+    }
 
 
 # -------------------------------------------------------------------------- the run
@@ -367,6 +460,9 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--output", type=Path, help="where the JSON goes")
     options = parser.parse_args()
+    # Each open stream has a descriptor here, and two in Envoy.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         child(sys.executable, HERE / "upstream.py") as upstream,
@@ -411,6 +507,8 @@ def run(
         with child(*gateway, **quiet):
             starts.append(wait_for_answer(urls["gateway"]))
     threads = envoy_threads(folder)
+    ready = statistics.median(worker_ready(folder) for _ in range(5))
+    by_itself = alone(folder)
     bare = [
         find_envoy(), "-c", folder / "bare.json", "--concurrency", threads,
         "--use-dynamic-base-id", "--log-level", "error",
@@ -427,16 +525,23 @@ def run(
         rounds = run_rounds(peers, options)
         half = rounds["translated"]["rate"] / 2
         latency = run_latency(peers, half, options)
+        first = first_bytes(peers, options)
+        megabytes = per_megabyte(peers)
         before = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         opened = open_streams(urls["gateway"], options.streams)
         streaming = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         for conn in opened:
             conn.close()
     return {
+        "worker alone": by_itself,
+        "worker ready s": ready,
+        "first byte ms": first,
+        "CPU µs a MB": megabytes,
+        "streams": options.streams,
         "first answer s": {"nothing compiled": starts[0], "compiled": min(starts[1:])},
         "rss idle MB": idle,
         "rss after load MB": before,
-        f"rss with {options.streams} streams MB": streaming,
+        "rss with streams MB": streaming,
         "rounds": rounds,
         "half load": {"rate": half, **latency},
         "envoy threads": threads,
@@ -499,11 +604,58 @@ def table(results: dict[str, Any]) -> str:
             f"{seen.get('worker µs', 0) / CHUNKS:.1f} |"
         )
     lines.append("")
-    for name, value in results.items():
-        if name.startswith(("rss", "first")):
-            figures = ", ".join(f"{k} {v:.2f}" for k, v in value.items())
-            lines.append(f"- {name}: {figures}")
+    lines += ["| | aimed at | measured | |", "|---|---|---|---|"]
+    for what, aim, measured, unit, reached in targets(results):
+        mark = "reached" if reached else "not reached"
+        lines.append(f"| {what} | {aim} | {measured:.3g}{unit} | {mark} |")
     return "\n".join(lines)
+
+
+Target = tuple[str, str, float, str, bool]
+"""What, aimed at, measured, unit, and whether it is reached."""
+
+
+def targets(results: dict[str, Any]) -> list[Target]:
+    """Return every target with what came of it."""
+    rounds, half, first = (
+        results[name] for name in ("rounds", "half load", "first byte ms")
+    )
+    found: list[Target] = []
+
+    def least(what: str, aim: float, measured: float, unit: str = "") -> None:
+        found.append((what, f"≥ {aim:,g}{unit}", measured, unit, measured >= aim))
+
+    def most(what: str, aim: float, measured: float, unit: str = "") -> None:
+        found.append((what, f"≤ {aim:,g}{unit}", measured, unit, measured <= aim))
+
+    for name, aim, cost in (("pass-through", 0.5, 160), ("translated", 0.42, 220)):
+        least(f"{name}, x bare", aim, rounds[name]["rate"] / rounds["bare"]["rate"])
+        mocked = f"{name}, mock provider"
+        against = rounds["bare, mock provider"]["rate"]
+        least(f"{mocked}, x bare", aim, rounds[mocked]["rate"] / against)
+        most(f"{name}, worker CPU a request", cost, rounds[name]["worker µs"], " µs")
+        for quantile, limit in (("p50", 0.5), ("p99", 2)):
+            added = half[name][quantile] - half["bare"][quantile]
+            most(f"{name}, added {quantile} at half load", limit, added, " ms")
+        added = first[f"{name}, streamed"]["p50"] - first["bare, streamed"]["p50"]
+        most(f"{name}, added to the first byte, p50", 1, added, " ms")
+    chunk = results["worker alone"]["costs"]["translated stream"]["us_per_chunk"]
+    least("translated chunks a second and core", 40_000, 1e6 / chunk)
+    idle, opened = results["rss idle MB"], results["rss with streams MB"]
+    count = results["streams"]
+    held = 1000 * (opened["worker"] - results["rss after load MB"]["worker"]) / count
+    most(f"worker memory of each of {count:,} open streams", 20, held, " kB")
+    most("worker RSS, idle", 60, idle["worker"], " MB")
+    if count == 1000:
+        most("worker RSS, 1,000 open streams", 100, opened["worker"], " MB")
+    most("worker ready", 0.3, results["worker ready s"], " s")
+    most("first answer", 1.5, results["first answer s"]["compiled"], " s")
+    megabytes = list(results["CPU µs a MB"].values())
+    most("CPU of a MB, of 30 MB against 1 MB", 1.2, megabytes[-1] / megabytes[0], " x")
+    long = results["worker alone"]["flat"]["translated stream"]
+    slower = long["last_tenth_us"] / long["first_tenth_us"]
+    most("a chunk, the last 10,000 of 100,000 against the first", 1.2, slower, " x")
+    return found
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python bench/load.py URL KEY BODY --connections 32 --seconds 5 [--rate 500]
 
-Prints one line of JSON: requests, failures, seconds, latencies in ms, bytes. A closed
+Prints one line of JSON: requests, failures, seconds, latencies in ms (to the end of the
+answer, and to the first byte of its body), bytes. A closed
 loop asks again as soon as it is answered; a rate asks by the clock, so that waiting for a
 slow answer counts against it.
 """
@@ -27,6 +28,7 @@ class Connection(asyncio.Protocol):
         self._tail = b""
         self._began = 0.0
         self._left = -1
+        self._heard = False
         self._status = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,10 +43,13 @@ class Connection(asyncio.Protocol):
         self._began = due
         self._left = -1
         self._tail = b""
+        self._heard = False
         self._transport.write(self._load.request)
 
     def data_received(self, data: bytes) -> None:
         self._load.bytes += len(data)
+        if not self._heard:
+            self._heard = self._load.heard(self._began)
         if self._left == -1:
             head, found, body = (self._tail + data).partition(b"\r\n\r\n")
             if not found:
@@ -84,6 +89,7 @@ class Load:
         self.over = False
         self._options = options
         self._latencies: list[float] = []
+        self._first: list[float] = []
         self._loop = asyncio.get_running_loop()
         self._free: collections.deque[Connection] = collections.deque()
         self._due: collections.deque[float] = collections.deque()
@@ -97,6 +103,12 @@ class Load:
             connection.ask(self._due.popleft())
         else:
             self._free.append(connection)
+
+    def heard(self, began: float) -> bool:
+        """Note that an answer begins."""
+        if not self.over:
+            self._first.append(self._loop.time() - began)
+        return True
 
     def answered(self, connection: Connection, good: bool, began: float) -> None:
         if not self.over:
@@ -125,18 +137,22 @@ class Load:
         seconds = loop.time() - began
         for transport, _ in made:
             transport.abort()
-        latencies = sorted(self._latencies)
 
-        def percentile(share: float) -> float:
-            return round(1000 * latencies[int(share * (len(latencies) - 1))], 3)
+        def percentile(times: list[float], share: float) -> float | None:
+            if not times:
+                return None
+            return round(1000 * sorted(times)[int(share * (len(times) - 1))], 3)
 
+        latencies, first = self._latencies, self._first
         return {
             "requests": len(latencies),
             "failures": self.failures,
             "seconds": seconds,
             "bytes": self.bytes,
-            "p50": percentile(0.5) if latencies else None,
-            "p99": percentile(0.99) if latencies else None,
+            "p50": percentile(latencies, 0.5),
+            "p99": percentile(latencies, 0.99),
+            "first_p50": percentile(first, 0.5),
+            "first_p99": percentile(first, 0.99),
         }
 
 

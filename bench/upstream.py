@@ -127,24 +127,30 @@ class Provider(asyncio.Protocol):
     """Answers one connection; requests have a content-length, as Envoy's Lua sets it."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._needed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while True:
-            head, found, rest = self._buffer.partition(b"\r\n\r\n")
-            if not found:
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= self._needed:
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0:
                 return
+            head = bytes(buffer[: end + 2])
             position = head.lower().find(b"\r\ncontent-length:")
             length = (
                 int(head[position + 17 :].split(b"\r\n", 1)[0]) if position > 0 else 0
             )
-            if len(rest) < length:
+            self._needed = end + 4 + length
+            if len(buffer) < self._needed:
                 return
-            body, self._buffer = rest[:length], rest[length:]
+            body = bytes(buffer[end + 4 : self._needed])
+            del buffer[: self._needed]
+            self._needed = 0
             self._answer(b"/v1/messages" in head[:60], body)
 
     def _answer(self, anthropic: bool, body: bytes) -> None:

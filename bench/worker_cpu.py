@@ -336,6 +336,34 @@ def measure(worker: Worker, case: Case, rounds: int) -> Cost:
     )
 
 
+class Flat(msgspec.Struct):
+    """What a chunk of one long stream costs at its beginning and at its end."""
+
+    case: str
+    chunks: int
+    first_tenth_us: float
+    last_tenth_us: float
+
+
+def flatness(worker: Worker, case: Case, chunks: int) -> Flat:
+    """Measure one stream of as many chunks, in slices: of each tenth the least counts."""
+    *opening, piece = worker.prepare(case, 1)[0][:10]
+    for data in opening:
+        worker.connection.data_received(data)
+    tenths = []
+    slice_of = max(1, min(200, chunks // 100))
+    for _ in range(10):
+        best = float("inf")
+        for _ in range(chunks // 10 // slice_of):
+            worker.taken.written.clear()
+            began = time.thread_time()
+            for _ in range(slice_of):
+                worker.connection.data_received(piece)
+            best = min(best, time.thread_time() - began)
+        tenths.append(best / slice_of * 1e6)
+    return Flat(case.name, chunks, round(tenths[0], 2), round(tenths[-1], 2))
+
+
 def on_a_socket(case: Case, rounds: int) -> float:
     """Return the microseconds of CPU a request, loop, system calls and client included."""
 
@@ -378,6 +406,7 @@ def main() -> None:
     parser.add_argument(
         "--socket", action="store_true", help="loop and system calls too"
     )
+    parser.add_argument("--flat", type=int, metavar="CHUNKS", help="a long stream too")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     loop = asyncio.new_event_loop()
@@ -402,8 +431,17 @@ def main() -> None:
         if arguments.socket:
             line += f"   on a socket {on_a_socket(case, arguments.rounds):.1f}"
         print(line)
+    long = []
+    for case in CASES if arguments.flat else ():
+        if case.stream:
+            long.append(flatness(worker, case, arguments.flat))
+            print(
+                f"{case.name}, {arguments.flat} chunks: first tenth "
+                f"{long[-1].first_tenth_us} µs, last {long[-1].last_tenth_us} µs"
+            )
     if arguments.json:
         made = {
+            "flat": long,
             "python": platform.python_version(),
             "cpus": os.cpu_count(),
             "costs": found,

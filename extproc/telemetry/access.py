@@ -30,8 +30,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     slip: str = ""
     """See `extproc.exchange.slip`."""
     request_id: str = ""
-    started: float = 0.0
-    """Unix seconds."""
     method: str = ""
     route: str = ""
     status: int = 0
@@ -40,12 +38,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     details: str = ""
     cluster: str = ""
     attempts: int = 0
-    tried: str = ""
-    """``gw.att``, as JSON."""
     milliseconds: int = 0
     first_byte_milliseconds: int = 0
     request_bytes: int = 0
     answer_bytes: int = 0
+    started: float = 0.0
+    """Unix seconds, to the millisecond."""
 
 
 _NUMBERS: Final = {
@@ -63,16 +61,19 @@ def read_entries(export: bytes) -> list[Entry]:
     """
     request = ExportLogsServiceRequest.FromString(export)
     return [
-        _entry({pair.key: pair.value.string_value for pair in record.attributes})
+        _entry(
+            {pair.key: pair.value.string_value for pair in record.attributes},
+            record.time_unix_nano // 1_000_000 / 1000,
+        )
         for resource in request.resource_logs
         for scope in resource.scope_logs
         for record in scope.log_records
     ]
 
 
-def _entry(said: dict[str, str]) -> Entry:
-    values: dict[str, str | float] = {}
-    for name in Entry.__struct_fields__:
+def _entry(said: dict[str, str], started: float) -> Entry:
+    values: dict[str, str | float] = {"started": started}
+    for name in Entry.__struct_fields__[:-1]:
         value = said.get(name, "-")
         if value == "-":
             continue

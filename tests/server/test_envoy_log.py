@@ -68,7 +68,7 @@ def test_a_batch_is_taken_and_what_has_no_record_is_settled(world: World) -> Non
     async def main() -> None:
         async with world.running() as channel:
             send = channel.unary_unary(EXPORT)
-            batch = export({"request_id": "q", "status": "404", "started": "1000"})
+            batch = export({"request_id": "q", "status": "404"}, started=1000.0)
             assert await send(batch, wait_for_ready=True) == b""
             assert world.log.confirmations.waiting == 1
             world.now += GRACE_SECONDS

@@ -76,7 +76,8 @@ def test_what_a_worker_did_not_live_to_record_is_counted_filed_and_charged(
     slip = Slip("chat", "app", (("p", "c", "m"),), reserved=70, budgets=((METER, 9),))
     batch = export(
         {"id": "gw-a-1", "slip": written(slip), "status": "503", "attempts": "1",
-         "started": "1000", "request_id": "r-1"},
+         "request_id": "r-1"},
+        started=1000.0,
     )  # fmt: skip
 
     async def main() -> None:

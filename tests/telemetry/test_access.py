@@ -13,18 +13,17 @@ from extproc.telemetry.access import Entry, read_entries
 from tests.otlp import pair
 
 
-def export(*entries: dict[str, str]) -> bytes:
+def export(*entries: dict[str, str], started: float = 0.0) -> bytes:
     request = ExportLogsServiceRequest()
     scope = request.resource_logs.add().scope_logs.add()
     for entry in entries:
-        scope.log_records.add().attributes.extend(
-            pair(key, text) for key, text in entry.items()
-        )
+        record = scope.log_records.add(time_unix_nano=round(started * 1000) * 1_000_000)
+        record.attributes.extend(pair(key, text) for key, text in entry.items())
     return request.SerializeToString()
 
 
 def test_what_is_logged_is_what_is_read() -> None:
-    assert tuple(FIELDS) == Entry.__struct_fields__
+    assert (*FIELDS, "started") == Entry.__struct_fields__
 
 
 def test_nothing_of_a_prompt_or_a_path_is_logged() -> None:
@@ -37,10 +36,10 @@ def test_nothing_of_a_prompt_or_a_path_is_logged() -> None:
 
 def test_every_value_is_a_string_and_a_dash_is_none() -> None:
     said = dict.fromkeys(FIELDS, "-") | {
-        "id": "gw-1", "started": "1700000000.250", "status": "200", "attempts": "2",
-        "milliseconds": "12", "flags": "DC",
+        "id": "gw-1", "status": "200", "attempts": "2", "milliseconds": "12",
+        "flags": "DC",
     }  # fmt: skip
-    [entry] = read_entries(export(said))
+    [entry] = read_entries(export(said, started=1700000000.25))
     assert entry == Entry(
         id="gw-1", started=1700000000.25, status=200, attempts=2, milliseconds=12,
         flags="DC",
