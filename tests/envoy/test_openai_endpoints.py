@@ -205,7 +205,7 @@ def test_a_conversation_is_made_shorter(client, peers):
     assert short.output[0].type == "compaction"
     assert short.usage.output_tokens == 12
     (record,) = peers.mock.requests()
-    assert record["target"].endswith("/v1/responses/compact")
+    assert record["path"].endswith("/v1/responses/compact")
 
 
 @pytest.mark.parametrize(
