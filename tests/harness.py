@@ -166,7 +166,9 @@ class Gateway:
         workers: int = 1,
         scheme: str = "http",
         limits: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        """`env` is Envoy's, in place of an AWS key."""
         self.folder = folder
         self.edge = edge
         self._scheme = scheme
@@ -191,7 +193,7 @@ class Gateway:
         self.envoy = Process(
             *arguments(find_envoy(), self.layout.xds / "bootstrap.json", concurrency=2),
             log=folder / "envoy.log",
-            env=AWS,
+            env=AWS if env is None else env,
         )
         try:
             self.url = f"{scheme}://127.0.0.1:{wait_for(self._port, self.output)}"

@@ -1,19 +1,25 @@
-"""How Envoy reaches a provider: through a proxy, with a certificate, with AWS's own file."""
+"""How Envoy reaches a provider: by proxy, certificate, HTTP/2, and as whom at AWS."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import http.server
 import json
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 import pytest
 
+from extproc.local.mock.bedrock.signing import ACCESS_KEYS
 from tests.envoy.conftest import Peers
-from tests.harness import BEDROCK, KEY, Gateway, Mock, temporary_folder
+from tests.harness import BEDROCK, KEY, Gateway, Mock, temporary_folder, wait_for
 from tests.pki import Authority
 
 pytestmark = pytest.mark.envoy
@@ -109,6 +115,97 @@ class Guarded(http.server.ThreadingHTTPServer):
         """Say nothing of a handshake that failed: that is what is tested."""
 
 
+class Multiplexed:
+    """Answers over HTTP/2 only, as python-hyper's h2 reads the standard."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(*authority.issue("127.0.0.1"))
+        self._context.set_alpn_protocols(["h2"])
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.connections = 0
+        self.paths: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                threading.Thread(target=self._talk, args=(client,), daemon=True).start()
+
+    def _talk(self, plain: socket.socket) -> None:
+        with self._context.wrap_socket(plain, server_side=True) as client:
+            if client.selected_alpn_protocol() != "h2":
+                return
+            self.connections += 1
+            talk = h2.connection.H2Connection(
+                h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+            )
+            talk.initiate_connection()
+            client.sendall(talk.data_to_send())
+            while data := client.recv(65536):
+                for event in talk.receive_data(data):
+                    if isinstance(event, h2.events.RequestReceived):
+                        self.paths.append(dict(event.headers)[":path"])
+                    if isinstance(event, h2.events.StreamEnded):
+                        kind = ("content-type", "application/json")
+                        talk.send_headers(event.stream_id, [(":status", "200"), kind])
+                        body = json.dumps(ANSWER).encode()
+                        talk.send_data(event.stream_id, body, end_stream=True)
+                client.sendall(talk.data_to_send())
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _Credentials(http.server.BaseHTTPRequestHandler):
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html"""
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.headers["authorization"])  # type: ignore[attr-defined]
+        ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+        body = json.dumps(
+            {
+                "AccessKeyId": "MOCKPODKEY",
+                "SecretAccessKey": ACCESS_KEYS["MOCKPODKEY"],
+                "Token": "a session's token",
+                "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Container(http.server.ThreadingHTTPServer):
+    """What ECS and EKS run beside a container, for whoever has the token."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Credentials)
+        self.seen: list[str | None] = []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture
+def authority():
+    with temporary_folder() as folder:
+        yield Authority(folder)
+
+
+@pytest.fixture
+def container():
+    with Container() as server:
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def served():
     with temporary_folder() as folder, contextlib.ExitStack() as stack:
@@ -201,6 +298,86 @@ def test_a_provider_that_wants_a_certificate_is_shown_ours_and_only_there(served
     assert seen["subject"] == ((("commonName", "gateway"),),)
     assert ask(served, "hidden").status_code == 503
     assert len(guarded.seen) == 1
+
+
+def test_http2_carries_many_requests_where_the_provider_has_it(authority):
+    server = Multiplexed(authority)
+    secure = {
+        "type": "openai",
+        "api_key": "sk-mock-a",
+        "ca_file": str(authority.bundle),
+        "base_url": f"https://127.0.0.1:{server.port}/v1",
+    }
+    providers = {
+        "always": {**secure, "http2": True},
+        "agreed": {**secure, "http2": "auto"},
+        "older": secure,
+    }
+    models = {name: {"targets": [{"provider": name}]} for name in providers}
+    config = {"providers": providers, "models": models}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with temporary_folder() as folder:
+        gateway = Gateway(config, folder)
+        try:
+            with httpx.Client(
+                base_url=gateway.url, headers=headers, timeout=20
+            ) as client:
+
+                def answered(model: str) -> int:
+                    body = {
+                        "model": model,
+                        "messages": [{"role": "user", "content": "Hi"}],
+                    }
+                    return client.post("/v1/chat/completions", json=body).status_code
+
+                for model in ("always", "agreed"):
+                    with ThreadPoolExecutor(8) as pool:
+                        assert set(pool.map(answered, [model] * 24)) == {200}
+                assert answered("older") == 503
+        finally:
+            gateway.stop()
+            server.close()
+    assert server.paths == ["/v1/chat/completions"] * 48
+    # Each of Envoy's two threads has connections of its own, for each provider.
+    assert server.connections <= 2 * 2
+
+
+def test_a_container_is_whoever_its_endpoint_says(container):
+    """As in ECS, and in EKS with Pod Identity."""
+    with temporary_folder() as folder:
+        mock = Mock(folder)
+        config = {
+            "providers": {"bedrock": {"type": "bedrock", "base_url": mock.url}},
+            "models": {"m": {"targets": [{"provider": "bedrock", "model": BEDROCK}]}},
+        }
+        env = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": (
+                f"http://127.0.0.1:{container.server_address[1]}/v1/credentials"
+            ),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a pod's own token",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        try:
+            gateway = Gateway(config, folder, env=env)
+            try:
+                headers = {"authorization": f"Bearer {KEY}"}
+                body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+
+                def ask() -> bool | None:
+                    url = f"{gateway.url}/v1/chat/completions"
+                    answer = httpx.post(url, json=body, headers=headers, timeout=20)
+                    return True if answer.status_code == 200 else None
+
+                # Envoy asks for credentials when it has started, and serves meanwhile.
+                wait_for(ask, gateway.output)
+            finally:
+                gateway.stop()
+            sent = mock.requests()[-1]["headers"]
+        finally:
+            mock.stop()
+    assert "Credential=MOCKPODKEY/" in sent["authorization"]
+    assert sent["x-amz-security-token"] == "a session's token"
+    assert set(container.seen) == {"a pod's own token"}
 
 
 def test_keys_of_the_configuration_sign_and_are_in_no_dump(served):

@@ -23,6 +23,7 @@ SKEW: Final = 300.0
 ACCESS_KEYS: Final[Mapping[str, str]] = {
     "MOCKACCESSKEY": "the mock's key; not a secret",
     "MOCKFILEKEY": "this/is+no/secret+either",
+    "MOCKPODKEY": "what a container is given; not a secret",
 }
 """The accounts that the mock knows: access key id → its secret."""
 
