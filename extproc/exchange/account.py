@@ -19,6 +19,7 @@ from extproc.exchange.claiming import (
 from extproc.exchange.commands import Headers, Settlement, TopUp
 from extproc.exchange.events import ToppedUp
 from extproc.exchange.forecast import Forecast
+from extproc.exchange.priced import COST_HEADER
 from extproc.exchange.refusal import refusal, unchecked
 from extproc.exchange.render import Asked, Leg
 from extproc.exchange.tally import Tally
@@ -147,6 +148,11 @@ class Account:
     def cuts(self) -> bool:
         """Whether the key has its streams ended when a budget runs out."""
         return self._forecast.cuts
+
+    @property
+    def tells_cost(self) -> bool:
+        """Whether the client asked for the cost in its answer's ``usage``."""
+        return self._asked.headers.get(COST_HEADER, "").lower() in {"true", "1"}
 
     def watch(self, leg: Leg, produced: int) -> TopUp | None:
         """Return what more has to be reserved for a stream that has got so far.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -40,6 +41,7 @@ from extproc.exchange.commands import (
     Respond,
 )
 from extproc.exchange.completion import FailedAttempt
+from extproc.exchange.priced import Priced, with_cost
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
@@ -238,6 +240,8 @@ class ResponseHalf:
                 self._client.write_error_event,
                 form.name,
             )
+        if self._account.tells_cost:
+            self._stream = Priced(self._stream, partial(self._account.cost, leg))
         self.state = State.STREAMING
         # A passage takes another framing off, too.
         new = written or framing is not SSE
@@ -255,7 +259,7 @@ class ResponseHalf:
         out = stream.feed(self._decode(event.data) if self._decoder else event.data)
         if not event.end and not stream.over:
             account = self._account
-            if account.cut and isinstance(stream, Translation):
+            if account.cut and isinstance(stream, Translation | Priced):
                 return self._cut(stream, out)
             if account.watches:
                 more = account.watch(self.leg, stream.produced)
@@ -264,7 +268,7 @@ class ResponseHalf:
             return [AnswerBody(out, end=False)]
         return self._end_stream(out)
 
-    def _cut(self, stream: Translation, out: bytes) -> list[Command]:
+    def _cut(self, stream: Translation | Priced, out: bytes) -> list[Command]:
         """End the answer here, in the client's own words; the provider is reset."""
         usage = self._account.produced(stream.usage, stream.produced)
         out += stream.cut(usage)
@@ -355,6 +359,8 @@ class ResponseHalf:
             self._unsaid = unsaid.of_answer(answer, self._client)
             self._tally.dropped += self._unsaid
             raw = self._client.write_answer(answer, self._context())
+            if self._account.tells_cost:
+                raw = with_cost(raw, self._account.cost(leg, answer.usage))
             head = AnswerHeaders(
                 set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING
             )
@@ -368,6 +374,9 @@ class ResponseHalf:
                 raise BadUpstreamAnswer("The provider's answer is not valid JSON.")
             self._tally.usage = seen.usage
             self._tally.response_model = seen.model
+            if self._account.tells_cost:
+                cost = self._account.cost(leg, seen.usage)
+                raw, changed = with_cost(body, cost), _LENGTH_AND_CODING
             head = AnswerHeaders(set_headers=self._report(), delete_headers=changed)
         self._tally.estimated = self._tally.usage is None
         self.state = State.DONE

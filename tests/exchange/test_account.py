@@ -87,7 +87,8 @@ def ask(
     assert (
         ex.receive(events.RequestHeaders(sent | (headers or {}), end=False), 0.0) == []
     )
-    said = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **body}
+    plain = {} if "input" in body else {"messages": [{"role": "user", "content": "Hi"}]}
+    said = {"model": model, **plain, **body}
     raw = json.dumps(said).encode()
     return ex, ex.receive(events.RequestBody(raw, end=True), 0.1)
 

@@ -1,0 +1,118 @@
+"""What an answer cost, in the ``usage`` of the answer itself, for a client that asked.
+
+It asks with the header `COST_HEADER`; without it no byte of an answer changes. ``cost`` is
+dollars, an extension of every client format that OpenRouter's clients know by this name
+(https://openrouter.ai/docs/use-cases/usage-accounting). It is added wherever the usage of
+the whole answer is told, and nowhere else: a stream whose client did not ask for its usage
+has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from extproc.errors import GatewayError
+from extproc.exchange.streams import Stream, Translation
+from extproc.framing.sse import MAX_FRAME, cut_frames, split_frames
+from extproc.pricing import show
+from extproc.usage import Usage
+
+COST_HEADER: Final = "x-extproc-include-cost"
+"""``true``: tell the cost in ``usage`` too."""
+
+# JSON writes a quote inside a string as \", so this is a key, whatever the model says.
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{(?=\s*")')
+_BEGINNING: Final = re.compile(rb'"type"\s*:\s*"message_start"')
+"""Anthropic's first event has the usage so far, which is not yet the answer's."""
+
+Costs = Callable[[Usage | None], int | None]
+"""Usage to nano-dollars; None: nobody knows."""
+
+
+def with_cost(body: bytes, nanos: int | None) -> bytes:
+    """Return `body` with the cost in its first ``usage``, if it has one."""
+    if nanos is None:
+        return body
+    said = b'"cost":%b,' % show(nanos).encode()
+    return _USAGE.sub(lambda found: found[0] + said, body, count=1)
+
+
+class Priced:
+    """A stream whose usage has its cost in it; all else is the other stream's."""
+
+    __slots__ = ("_costs", "_stream", "_tail")
+
+    def __init__(self, stream: Stream, costs: Costs) -> None:
+        self._stream = stream
+        self._costs = costs
+        self._tail = b""
+        """An event that is not whole yet: its usage cannot be changed later."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """See `Stream.usage`."""
+        return self._stream.usage
+
+    @property
+    def model(self) -> str | None:
+        """See `Stream.model`."""
+        return self._stream.model
+
+    @property
+    def error(self) -> GatewayError | None:
+        """See `Stream.error`."""
+        return self._stream.error
+
+    @property
+    def failure(self) -> GatewayError | None:
+        """See `Stream.failure`."""
+        return self._stream.failure
+
+    @property
+    def over(self) -> bool:
+        """See `Stream.over`."""
+        return self._stream.over
+
+    @property
+    def produced(self) -> int:
+        """See `Stream.produced`."""
+        return self._stream.produced
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """See `Stream.unsaid`."""
+        return self._stream.unsaid
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Stream.feed`."""
+        whole, self._tail = split_frames(self._tail + self._stream.feed(data))
+        if len(self._tail) > MAX_FRAME:
+            whole, self._tail = whole + self._tail, b""
+        return self._tell(whole, self._stream.usage)
+
+    def close(self) -> bytes:
+        """See `Stream.close`."""
+        rest = self._stream.close()
+        rest, self._tail = self._tail + rest, b""
+        return self._tell(rest, self._stream.usage)
+
+    def fail(self, error: GatewayError) -> bytes:
+        """See `Stream.fail`; a part of an event that no client could read is dropped."""
+        self._tail = b""
+        return self._stream.fail(error)
+
+    def cut(self, usage: Usage) -> bytes:
+        """See `Translation.cut`."""
+        assert isinstance(self._stream, Translation)  # noqa: S101  only it is cut
+        return self._tell(self._stream.cut(usage), usage)
+
+    def _tell(self, frames: bytes, usage: Usage | None) -> bytes:
+        if _USAGE.search(frames) is None:
+            return frames
+        nanos = self._costs(usage)
+        return b"".join(
+            frame if _BEGINNING.search(frame) else with_cost(frame, nanos)
+            for frame in cut_frames(frames)
+        )
