@@ -28,6 +28,12 @@ dialect (``ClientFormat.write_error``); nothing else ever makes an error body.
 
 from __future__ import annotations
 
+from typing import Final
+
+from extproc.redact import SECRETS, Redactor
+
+_SECRETS: Final = Redactor(SECRETS)
+
 
 class GatewayError(Exception):
     """An error that a client is told of.
@@ -130,9 +136,31 @@ class LimitReached(ClientError):
 
 
 class UpstreamError(GatewayError):
-    """The provider answered with an error, or failed to answer."""
+    """The provider answered with an error, or failed to answer.
+
+    Providers repeat keys that they refuse: no message of theirs has a secret in it.
+    """
 
     status = 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,  # noqa: A002  OpenAI's word
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: str | None = None,
+    ) -> None:
+        super().__init__(
+            _SECRETS.text(message),
+            status=status,
+            type=type,
+            code=code,
+            param=param,
+            retry_after=retry_after,
+        )
 
 
 class UpstreamUnreachable(UpstreamError):

@@ -28,6 +28,7 @@ from extproc.identity import (
     Zone,
     glob_pattern,
 )
+from extproc.log_settings import LogSettings
 from extproc.pricing import PriceRow, PriceTable
 from extproc.providers import PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
@@ -131,6 +132,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Whose JWTs are keys."""
     keepers: tuple[TargetSpec, ...] = ()
     """Providers that keep what is found by its id (files, batches …), the default first."""
+    logs: LogSettings = LogSettings()
 
 
 class Target(msgspec.Struct, frozen=True):

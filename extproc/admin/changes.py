@@ -27,7 +27,7 @@ from extproc.config.schema import Config
 from extproc.config.subjects import PREFIX_LENGTH
 from extproc.config.tenancy import Allowed
 from extproc.db.tables import AuditEntry, Entry, Key
-from extproc.telemetry.redact import SECRETS, Redactor
+from extproc.redact import SECRETS, Redactor
 
 KEY_BYTES: Final = 32
 """256 random bits: a plain hash of a key says nothing of it."""

@@ -71,6 +71,7 @@ def build(
         routing=placement.routing_numbers(config.routing),
         issuers=tuple(issuer.compiled(name) for name, issuer in config.jwt.items()),
         keepers=_keepers(config),
+        logs=config.telemetry.logs.settings(),
     )
 
 

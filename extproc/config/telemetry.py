@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from extproc.config.values import Seconds, Section, Switch, Text
+from extproc.log_settings import Level, LogSettings
 
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
@@ -27,7 +28,25 @@ class OtlpConfig(Section):
     """``service.name`` of the resource."""
 
 
+class LogsConfig(Section):
+    """What the processes write on standard error; see `extproc.telemetry.logs`."""
+
+    level: Level = "info"
+    levels: dict[Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")], Level] = Field(
+        default_factory=dict
+    )
+    """Of single loggers and what is below them."""
+    format: Literal["auto", "json", "console"] = "auto"
+    requests: Literal["none", "failed", "all"] = "failed"
+    """Which requests control writes a line for."""
+
+    def settings(self) -> LogSettings:
+        """Return what every process is told."""
+        return LogSettings(self.level, self.levels, self.format)
+
+
 class TelemetryConfig(Section):
     """What leaves the gateway besides answers."""
 
+    logs: LogsConfig = LogsConfig()
     otlp: OtlpConfig | None = None

@@ -110,7 +110,7 @@ async def run(options: Options, environ: Mapping[str, str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run control; return the exit code."""
-    logs.configure("control")
+    logs.configure("control", secrets=logs.secrets_of(os.environ))
     options, mock_only = parse(sys.argv[1:] if arguments is None else arguments)
     environ = visible(os.environ, mock_url=options.mock_url, mock_only=mock_only)
     try:

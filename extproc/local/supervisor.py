@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import shlex
 import signal
 import sys
@@ -44,6 +45,9 @@ from extproc.local.place import (
 from extproc.server import compiled
 from extproc.server.compiled import Compiled
 from extproc.server.keys import KEYS_FILE, MASTER_VARIABLE, has_key, make_key
+from extproc.telemetry import logs
+
+log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
 """For the first compile and all children; a cold disk reads 120 MB of Envoy first."""
@@ -219,11 +223,10 @@ class Supervisor:
         return kept
 
     def _on_death(self, kept: Kept, code: int) -> None:
-        cause = exit_cause(code) + kept.last_words()
+        # Of Envoy, too, nothing is told on that should not be.
+        cause = exit_cause(code) + logs.redactor().text(kept.last_words())
         if self._serving:
-            sys.stderr.write(
-                f"extproc: {kept.name} died ({cause}); starting it again\n"
-            )
+            log.warning("%s died (%s); starting it again", kept.name, cause)
         elif kept is self._control and code == 2:
             self._fail("")  # it has said why, a line each
         elif kept.deaths >= MAX_EARLY_DEATHS:
@@ -329,7 +332,7 @@ class Supervisor:
 
         summary = compiled.read_compiled(self._state)
         grace = summary.drain_seconds if summary else 0
-        sys.stderr.write("extproc: stopping; again to stop now\n")
+        log.info("stopping; again to stop now")
         with contextlib.suppress(TimeoutError, httpx.HTTPError):
             async with (
                 Admin(self._launch.run / "admin.sock") as admin,
@@ -359,6 +362,7 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
         environ=environ.get("EXTPROC_STATE"),
     )
     raise_file_limit()
+    logs.configure("extproc", secrets=logs.secrets_of(environ))
     with locked(state), socket_folder(state) as sockets:
         launch = Launch(options=options, state=state, run=sockets)
         asyncio.run(_serve(launch, environ))

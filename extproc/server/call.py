@@ -85,6 +85,14 @@ class Call:
         """When `expire` is due, by the edge's clock."""
         return math.inf if self._exchange is None else self._exchange.deadline
 
+    @property
+    def known_as(self) -> dict[str, str | None]:
+        """By what a log line says which request it is about."""
+        if self._exchange is None:
+            return {}
+        tally = self._exchange.tally
+        return {"gw_id": tally.id, "request_id": tally.request_id}
+
     def receive(self, message: bytes, now: float) -> list[bytes]:
         """Return the messages to send for one that came, in order."""
         exchange = self._exchange

@@ -19,6 +19,7 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from extproc.admin.api import make_app as make_admin
+from extproc.config.known_secrets import secrets_in
 from extproc.server import compiled
 from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.control_metrics import destination_of, watch_control
@@ -32,6 +33,7 @@ from extproc.server.retention import Retention
 from extproc.server.rollout import Envoy, Rollout
 from extproc.server.routing_view import routing_router
 from extproc.server.serving import Serving
+from extproc.telemetry import logs
 from extproc.telemetry.deployments import Deployment, DeploymentCollector, configured
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.push import Push
@@ -69,6 +71,7 @@ class Control:
         self._options = options
         self._envoy = envoy
         self._wall_clock = wall_clock
+        self._secrets = tuple(logs.secrets_of(environ))
         self.rollout = Rollout(
             options.state / compiled.XDS_FOLDER, envoy, clock=monotonic
         )
@@ -183,6 +186,8 @@ class Control:
             serving = self.serving
             self.intake.configure(snapshot, serving.runtime, serving.config)
             if serving.config is not None:
+                known = [*secrets_in(serving.config), *self._secrets]
+                logs.apply(snapshot.logs, secrets=known)
                 self._push.configure(destination_of(serving.config.telemetry.otlp))
             self.link.publish(snapshot)
 

@@ -22,6 +22,7 @@ from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
 from extproc.telemetry.confirm import Confirmations
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.request_lines import RequestLines
 from extproc.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Intake:
             settle=self._settled,
             stats=stats,
         )
+        self._lines = RequestLines()
         self._metrics = metrics
         self._books = books
         self._runtime: Runtime | None = None
@@ -72,6 +74,8 @@ class Intake:
         """Count by what serves now; without `config` nobody has read its source yet."""
         webhook = config.accounting.webhook if config is not None else None
         url = webhook.get_secret_value() if webhook is not None else None
+        if config is not None:
+            self._lines.which = config.telemetry.logs.requests
         self._runtime = runtime
         self._specs = {
             spec.cluster: spec for model in snapshot.models for spec in model.targets
@@ -93,6 +97,7 @@ class Intake:
 
     def _keep(self, completions: Sequence[Completion]) -> None:
         self._metrics.record(completions)
+        self._lines.tell(completions)
         self._books.note(completions)
         try:
             self.ledger.charge(completions)

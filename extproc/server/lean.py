@@ -380,7 +380,13 @@ class LeanConnection(asyncio.Protocol):
 
     def _fail(self, stream_id: int, exc: Exception) -> None:
         # The text of an exception can quote the message, which is the client's own.
-        log.error("call %d/%d failed: %s", self._number, stream_id, type(exc).__name__)
+        log.error(
+            "call %d/%d failed: %s",
+            self._number,
+            stream_id,
+            type(exc).__name__,
+            extra=_known_as(self._calls.get(stream_id)),
+        )
         self._h2.finish(stream_id, status=Status.INTERNAL, message="internal error")
         self._drop(stream_id, clean=False)
 
@@ -396,6 +402,7 @@ class LeanConnection(asyncio.Protocol):
                 self._number,
                 stream_id,
                 type(exc).__name__,
+                extra=_known_as(call),
             )
 
     def _drop_all(self) -> None:
@@ -412,3 +419,7 @@ class LeanConnection(asyncio.Protocol):
             self._transport.write(data)
         if self._over or self._h2.drained:
             self._transport.close()
+
+
+def _known_as(call: Call | None) -> dict[str, str | None]:
+    return {} if call is None else call.known_as

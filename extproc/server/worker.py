@@ -39,6 +39,7 @@ from extproc.server.link_frames import Live, Others
 from extproc.server.pulse import Pulse, watch_lag
 from extproc.server.till import Till, make_till
 from extproc.state.base import Balance
+from extproc.telemetry import logs
 
 if TYPE_CHECKING:
     from extproc.server.grpcio import GrpcServer, Tls
@@ -171,6 +172,7 @@ class Worker:
             KeyError: it names a provider type that this version does not have.
         """
         runtime = Runtime.of(snapshot)
+        logs.apply(snapshot.logs)
         if self._office is None:
             self._office = Office(
                 runtime=runtime,
@@ -309,7 +311,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker; return the exit code."""
-    logging.basicConfig(format="worker: %(levelname)s %(message)s", level=logging.INFO)
+    logs.configure("worker")
     options = parse(sys.argv[1:] if arguments is None else arguments)
     code = 0
     try:

@@ -40,6 +40,7 @@ class FakeCall:
     """Answers as its messages say; `ended` has what `close` was told."""
 
     def __init__(self):
+        self.known_as = {"gw_id": "gw-1", "request_id": "r-1"}
         self.finished = False
         self.deadline = math.inf
         self.ended = []
@@ -323,6 +324,7 @@ def test_a_bug_ends_its_call_only_and_tells_no_secret(run, path, caplog):
     with caplog.at_level(logging.ERROR):
         run(main())
     assert [r.getMessage() for r in caplog.records] == ["call 1/3 failed: ValueError"]
+    assert [r.gw_id for r in caplog.records] == ["gw-1"]
     assert "secret" not in caplog.text
 
 

@@ -18,9 +18,10 @@ from typing import Final, Literal, NamedTuple
 
 Kind = Literal[
     "api_key", "aws_key", "azure_key", "bearer", "card", "email", "jwt", "password",
-    "phone", "private_key",
+    "phone", "private_key", "secret",
 ]  # fmt: skip
-"""What has been taken out: it stands in its place, as ``[redacted:api_key]``."""
+"""What has been taken out: it stands in its place, as ``[redacted:api_key]``. ``secret``:
+one that the process was told of, whatever it looks like."""
 
 SECRETS: Final[frozenset[Kind]] = frozenset(
     {"api_key", "aws_key", "azure_key", "bearer", "jwt", "password", "private_key"}
@@ -124,15 +125,29 @@ _RULES: Final = (
 )
 
 
-class Redactor:
-    """Takes the chosen kinds out of text."""
+SHORTEST: Final = 8
+"""Characters of a known secret that is looked for: a shorter one is a word, too."""
 
-    def __init__(self, kinds: Iterable[Kind] = SECRETS | PERSONAL) -> None:
+
+class Redactor:
+    """Takes the chosen kinds, and secrets that are known, out of text."""
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind] = SECRETS | PERSONAL,
+        *,
+        known: Iterable[str] = (),
+    ) -> None:
         chosen = frozenset(kinds)
         self._rules = tuple(rule for rule in _RULES if rule.kind in chosen)
+        # A secret may be the beginning of another one.
+        fit = {one for one in known if len(one) >= SHORTEST}
+        self._known = tuple(sorted(fit, key=len, reverse=True))
 
     def text(self, text: str) -> str:
         """Return `text` with ``[redacted:KIND]`` where something was."""
+        for secret in self._known:
+            text = text.replace(secret, "[redacted:secret]")
         for rule in self._rules:
             text = rule.pattern.sub(functools.partial(_mark, rule), text)
         return text

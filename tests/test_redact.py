@@ -8,7 +8,8 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from extproc.telemetry.redact import PERSONAL, SECRETS, Redactor, luhn
+from extproc.errors import UpstreamError
+from extproc.redact import PERSONAL, SECRETS, Redactor, luhn
 
 redactor = Redactor()
 
@@ -118,6 +119,19 @@ def test_only_the_chosen_kinds_are_taken_out():
 
 def test_every_kind_has_an_example_that_goes():
     assert {kind for kind, _, _ in GONE} == SECRETS | PERSONAL
+
+
+def test_a_known_secret_is_gone_whatever_it_looks_like_and_the_longer_one_first():
+    knowing = Redactor(known=["correct horse", "correct horse battery", "short"])
+    assert knowing.text("a correct horse battery, a correct horse, short") == (
+        "a [redacted:secret], a [redacted:secret], short"
+    )
+
+
+def test_what_a_provider_says_has_no_secret_in_it():
+    error = UpstreamError("Incorrect API key provided: sk-0123456789abcdef, bob@x.io.")
+    assert error.message == "Incorrect API key provided: [redacted:api_key], bob@x.io."
+    assert str(error) == error.message
 
 
 def test_fields_are_redacted_at_any_depth_and_whole_where_their_name_says_so():

@@ -1,0 +1,93 @@
+"""A request as one flat line: for the log, and for the file of requests.
+
+Written by control from completion records, so that it costs no request anything. No
+prompt, no answer and no key is in it; what a client may spell as it likes is redacted by
+whoever writes the line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from extproc.exchange.completion import Completion
+
+log = logging.getLogger(__name__)
+
+OWN: Final = frozenset({"health", "models", "local_reply"})
+"""Operations that ask nobody: they have a line only when they fail."""
+
+Requests = Literal["none", "failed", "all"]
+
+
+def line_of(completion: Completion) -> dict[str, object]:
+    """Return what is to be told of a request; what is not known is left out."""
+    used = completion.usage
+    said: dict[str, object] = {
+        "request_id": completion.request_id,
+        "gw_id": completion.id,
+        "operation": completion.operation,
+        "outcome": completion.outcome,
+        "status": completion.status,
+        "error": completion.error,
+        "seconds": round(completion.duration, 4),
+        "first_byte_seconds": _rounded(completion.first_byte),
+        "key": completion.key,
+        "organization": completion.organization,
+        "team": completion.team,
+        "user": completion.user,
+        "end_user": completion.end_user,
+        "model": completion.virtual_model or completion.original_model,
+        "request_model": completion.request_model,
+        "response_model": completion.response_model,
+        "provider": completion.provider,
+        "cluster": completion.cluster,
+        "attempts": completion.attempts or None,
+        "failed_attempts": [
+            f"{one.provider}:{one.status or 'no answer'}"
+            for one in completion.failed_attempts
+        ]
+        or None,
+        "skipped": list(completion.skipped) or None,
+        "streamed": completion.streamed,
+        "input_tokens": used.input_tokens if used else None,
+        "output_tokens": used.output_tokens if used else None,
+        "estimated": completion.estimated or None,
+        "cost_usd": None if completion.cost is None else completion.cost / 1e9,
+        "limit": completion.limit,
+        "dropped": list(completion.dropped) or None,
+        "trace_id": trace_id(completion.traceparent),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """Return the trace of a ``traceparent``, to be looked for in the tracing system."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None
+
+
+class RequestLines:
+    """Logs requests that have ended, those that the configuration wants.
+
+    Attributes:
+        which: of the requests.
+    """
+
+    def __init__(self) -> None:
+        self.which: Requests = "failed"
+
+    def tell(self, completions: Iterable[Completion]) -> None:
+        """Write a line for each that is wanted."""
+        if self.which == "none" or not log.isEnabledFor(logging.INFO):
+            return
+        for one in completions:
+            failed = one.outcome not in ("ok", "canceled")
+            if failed or (self.which == "all" and one.operation not in OWN):
+                level = logging.WARNING if failed else logging.INFO
+                log.log(level, "request", extra={"fields": line_of(one)})
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
