@@ -49,7 +49,8 @@ class Price(msgspec.Struct, frozen=True):
     levels: tuple[Level, ...]
     """Ascending by `Level.over`; the first is over 0."""
     request: int = 0
-    """Nano-dollars for each request, whatever its tokens."""
+    """Nano-dollars for each request, whatever its tokens; of a ranking that is billed by
+    the search, for each search unit."""
     variants: dict[str, tuple[Level, ...]] = {}
     """What the same costs by OpenAI's ``service_tier`` (``flex``, ``priority``), and as a
     ``batch``."""
@@ -167,7 +168,7 @@ def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
         + thought * usage.reasoning_output_tokens
         + spoken * usage.audio_output_tokens
     )
-    return price.request + -(-millionths // PER)
+    return price.request * max(1, usage.search_units) + -(-millionths // PER)
 
 
 def dearest(price: Price, *, input_tokens: int, output_tokens: int) -> int:

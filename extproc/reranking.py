@@ -39,5 +39,3 @@ class RerankAnswer(msgspec.Struct, frozen=True):
     id: str = ""
     model: str = ""
     usage: Usage | None = None
-    search_units: int | None = None
-    """What Cohere bills: a query with up to 100 documents."""

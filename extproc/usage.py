@@ -29,6 +29,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """The part of ``output_tokens`` that is spoken."""
     cache_creation_1h_input_tokens: int = 0
     """The part of ``cache_creation_input_tokens`` that is kept for an hour."""
+    search_units: int = 0
+    """What Cohere bills of a ranking: a query with up to 100 documents is one."""
 
     @property
     def total_tokens(self) -> int:

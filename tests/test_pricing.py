@@ -104,6 +104,12 @@ def test_nothing_costs_more_than_the_dearest(usage, price):
     assert cost(cheap, usage) <= most
 
 
+def test_a_ranking_costs_its_searches_and_at_least_one():
+    price = Price((Level(0, 0, 0),), request=2_000_000)
+    assert cost(price, Usage(search_units=3)) == 6_000_000
+    assert cost(price, Usage()) == 2_000_000
+
+
 def test_the_length_of_the_prompt_decides_for_all_tokens():
     price = Price((Level(0, 1_000_000, 0), Level(200_000, 2_000_000, 0)))
     assert cost(price, Usage(input_tokens=200_000)) == 200_000

@@ -88,7 +88,7 @@ class PriceConfig(LevelConfig):
     """What a model costs, whatever ``genai-prices`` says."""
 
     request: Dollars = Decimal(0)
-    """Dollars for each request."""
+    """Dollars for each request; of a ranking, for each search unit it is billed by."""
     over: dict[Annotated[Whole, Field(ge=1)], LevelConfig] = Field(default_factory=dict)
     """What all tokens cost where the prompt is longer than this."""
 

@@ -140,10 +140,11 @@ def _result(one: Ranked, documents: tuple[str, ...] | None) -> _Result:
 
 def _meta(answer: RerankAnswer, version: str) -> dict[str, object]:
     said: dict[str, object] = {"api_version": {"version": version}}
-    if answer.search_units is not None:
-        said["billed_units"] = {"search_units": answer.search_units}
-    if answer.usage is not None and answer.usage.total_tokens:
-        said["tokens"] = {"input_tokens": answer.usage.input_tokens}
+    usage = answer.usage
+    if usage is not None and usage.search_units:
+        said["billed_units"] = {"search_units": usage.search_units}
+    if usage is not None and usage.total_tokens:
+        said["tokens"] = {"input_tokens": usage.input_tokens}
     return said
 
 

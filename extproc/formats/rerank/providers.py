@@ -156,15 +156,11 @@ def _refuse(request: RerankRequest, provider: str, *, max_tokens: bool = False) 
 
 def _read_results(body: bytes) -> RerankAnswer:
     said = _decode(_ANSWER, body)
-    units = said.meta.billed_units if said.meta else None
     return RerankAnswer(
         results=_ranked(said.results),
         id=said.id or "",
         model=said.model or "",
         usage=_usage(said.usage, said.meta),
-        search_units=int(units.search_units)
-        if units is not None and units.search_units is not None
-        else None,
     )
 
 
@@ -200,10 +196,13 @@ def _usage(said: _Usage | None, meta: _Meta | None) -> Usage | None:
         return Usage(input_tokens=said.total_tokens)
     if meta is None:
         return None
-    if meta.tokens is not None and meta.tokens.input_tokens is not None:
-        return Usage(input_tokens=int(meta.tokens.input_tokens))
-    # Billed by the search: that no token was counted is exact.
-    return Usage() if meta.billed_units is not None else None
+    # Who bills by the search may count no token: that there is none is exact then.
+    tokens = meta.tokens.input_tokens if meta.tokens is not None else None
+    units = meta.billed_units
+    if tokens is None and units is None:
+        return None
+    searches = units.search_units if units is not None else None
+    return Usage(input_tokens=int(tokens or 0), search_units=int(searches or 0))
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

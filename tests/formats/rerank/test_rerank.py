@@ -72,7 +72,7 @@ def test_what_was_used_is_metered_where_the_provider_says_it(provider):
     if provider == "tei":
         assert usage is None
     elif provider == "cohere":
-        assert usage.total_tokens == 0
+        assert (usage.total_tokens, usage.search_units) == (0, 1)
     else:
         assert usage.input_tokens > 0
 
@@ -145,9 +145,9 @@ def test_what_passes_untouched_is_metered():
     seen: Any = providers.JINA.overview(json.dumps(said).encode())
     assert (seen.model, seen.usage.input_tokens) == ("m-1", 7)
     assert providers.JINA.overview(b"x").usage is None
-    billed = b'{"results":[],"meta":{"billed_units":{"search_units":1}}}'
+    billed = b'{"results":[],"meta":{"billed_units":{"search_units":3}}}'
     seen = providers.COHERE.overview(billed)
-    assert seen.usage.total_tokens == 0
+    assert (seen.usage.total_tokens, seen.usage.search_units) == (0, 3)
     counted = b'{"results":[],"meta":{"tokens":{"input_tokens":5.0}}}'
     seen = providers.COHERE.overview(counted)
     assert seen.usage.input_tokens == 5
