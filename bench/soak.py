@@ -79,7 +79,7 @@ def processes(gateway: int) -> dict[str, int]:
     for process in psutil.Process(gateway).children(recursive=True):
         line = " ".join(process.cmdline())
         for name in ("worker", "control"):
-            if f"extproc.server.{name}" in line:
+            if f" -m extproc.server.{name} " in line or f".local.{name} " in line:
                 found[name] = process.pid
         if "/envoy" in line.split(" ")[0]:
             found["envoy"] = process.pid
