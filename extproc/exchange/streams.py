@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from extproc import canonical
-from extproc.errors import GatewayError
+from extproc.errors import GatewayError, ProtocolViolation, TruncatedStream
 from extproc.formats import unsaid
 from extproc.formats.base import AnyClientFormat, Passage, StreamReader, StreamWriter
 from extproc.framing.base import Decoder
@@ -148,12 +149,17 @@ class Translation:
         return b"".join(out)
 
     def close(self) -> bytes:
-        """See `Stream.close`."""
+        """See `Stream.close`.
+
+        A frame that was cut in the middle says nothing: whether anything is missing, what
+        came before it tells.
+        """
         out = b""
-        for frame in self._frames.close():
-            seen = self._reader.feed(frame)
-            self._note(seen)
-            out += self._writer.write(seen)
+        with contextlib.suppress(ProtocolViolation, TruncatedStream):
+            for frame in self._frames.close():
+                seen = self._reader.feed(frame)
+                self._note(seen)
+                out += self._writer.write(seen)
         if not self.over:
             seen = self._reader.close()
             self._note(seen)

@@ -15,6 +15,8 @@ from extproc.formats.anthropic.errors import error_of
 from extproc.framing.sse import MAX_FRAME, parse_frames, split_frames
 from extproc.usage import Usage
 
+LAST_EVENT = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
 
 class MessagePassage:
     """See `Passage`; usage is always in the stream, whoever asked."""
@@ -27,6 +29,8 @@ class MessagePassage:
         self._counts = wire.WireUsage()
         self._held: list[bytes] = []  # the incomplete frame at the end
         self._held_bytes = 0
+        self._stopped = False
+        """The model has said why it stopped."""
         self._ended = False
 
     def feed(self, data: bytes) -> bytes:
@@ -46,6 +50,9 @@ class MessagePassage:
     def close(self) -> bytes:
         """See `Passage.close`.
 
+        Where the model has said why it stopped nothing is missing but the last event: it
+        is added.
+
         Raises:
             TruncatedStream: what is held then is a part of a frame, which no client
                 reads; it is dropped, so that an error event can follow.
@@ -54,9 +61,11 @@ class MessagePassage:
         self._held = []
         if tail:
             self._read(tail + b"\n\n")
-        if not self._ended:
-            raise TruncatedStream("the provider's stream ended before its last event")
-        return tail
+        if self._ended:
+            return tail
+        if self._stopped:
+            return LAST_EVENT
+        raise TruncatedStream("the provider's stream ended before its last event")
 
     def _cut(self, data: bytes) -> bytes:
         """Return the frames that `data` completes, and hold the rest."""
@@ -85,8 +94,9 @@ class MessagePassage:
                 case wire.MessageStart(message):
                     self.model = message.model
                     self._count(message.usage)
-                case wire.MessageDelta(_, wire.WireUsage() as counts):
-                    self._count(counts)
+                case wire.MessageDelta(_, counts_or_none):
+                    self._stopped = True
+                    self._count(counts_or_none or wire.WireUsage())
                 case wire.UsageUpdate(counts):
                     self._count(counts)
                 case wire.Error(detail):

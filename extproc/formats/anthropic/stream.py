@@ -111,6 +111,13 @@ class MessageStream(TableStream[wire.Event]):
             case wire.Error(detail):
                 yield canonical.Failed(error_of(detail))
 
+    def close(self) -> list[canonical.Event]:
+        """See `StreamReader.close`; behind the stop reason there is nothing to miss."""
+        if self.state is State.FINISHED:
+            self.state = State.DONE
+            return [canonical.Ended()]
+        return super().close()
+
     def _start(
         self, event: wire.BlockStart | wire.OtherBlockStart
     ) -> Iterator[canonical.Event]:

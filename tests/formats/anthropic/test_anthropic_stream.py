@@ -247,13 +247,15 @@ def test_any_split_gives_the_same_events(data):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_any_truncation_is_noticed(case):
+    """But behind the stop reason, where everything has been said."""
     stream = sse(case.said)
-    whole = stream.index(b"message_stop\ndata: ") + len(b"message_stop\ndata: ")
-    whole += len(msgspec.json.encode(STOP))
-    for length in range(whole):
+    last = stream.index(b"event: message_stop")
+    stopped = stream.index(b"\n\n", stream.index(b"event: message_delta"))
+    for length in range(stopped):
         with pytest.raises((TruncatedStream, ProtocolViolation)):
             read([stream[:length]])
-    read([stream[:whole]])
+    for length in (len(stream[:last].rstrip()), last, len(stream) - 1):
+        assert read([stream[:length]]) == case.events
 
 
 def test_an_error_in_the_stream_ends_it_and_is_told():
@@ -492,12 +494,21 @@ def test_only_whole_frames_pass(data):
 
 def test_a_stream_that_passes_is_truncated_at_a_frame():
     stream = sse(CASES[0].said)
-    cut_off = stream.index(b"message_stop") + 20
+    cut_off = stream.index(b"message_delta") + 20
     passage = MessagePassage()
     passed = passage.feed(stream[:cut_off])
     assert passed.endswith(b"\n\n")
     with pytest.raises(TruncatedStream):
         passage.close()
+    assert passage.usage is not None
+
+
+@pytest.mark.parametrize("behind", [0, 5, 30, 44])
+def test_a_stream_that_passes_gets_the_last_event_that_is_missing(behind):
+    stream = sse(CASES[0].said)
+    cut_off = stream.index(b"event: message_stop") + behind
+    passage = MessagePassage()
+    assert run(passage, [stream[:cut_off]]) == stream
     assert passage.usage == Usage(10, 15)
 
 
