@@ -407,6 +407,29 @@ def test_a_stream_is_the_same_under_other_line_ends(case, provider, line_end):
         assert found.body == whole(case, provider, client).body
 
 
+def torn(count: int, upstream: Upstream) -> list[bytes]:
+    """Return the first events, and half of the next."""
+    after = upstream.pieces[count]
+    return [*upstream.pieces[:count], after[: len(after) // 2]]
+
+
+@over([(case, provider) for case, provider in STREAMS if not case.told.get("broken")])
+def test_a_stream_that_ends_in_the_middle_of_any_event_is_noticed(case, provider):
+    """But where everything has been said before that event."""
+    pieces = case.upstreams(provider)["stream"].pieces
+    client = foreign(case, provider)[0]
+    wanted = whole(case, provider, client)
+    for count in range(1, len(pieces)):
+        found = played(case, provider, client, functools.partial(torn, count))
+        if found.record.outcome != "ok":
+            assert found.record.error == "upstream_truncated", count
+            assert any(b"error" in one.data for one in cut_events(found.body)[-2:])
+            continue
+        heard, all_of_it = hear(client, found), hear(client, wanted)
+        heard.counts = all_of_it.counts
+        assert heard == all_of_it, count
+
+
 @over([(case, provider) for case, provider in STREAMS if not case.told.get("broken")])
 def test_a_stream_that_ends_after_any_of_its_events_is_noticed(case, provider):
     """But where everything has been said: then no more than the usage may be unknown."""

@@ -19,14 +19,11 @@ import msgspec
 
 from extproc.errors import GatewayError, TruncatedStream
 from extproc.formats.base import Overview
+from extproc.formats.held_event import HeldEvent
 from extproc.formats.openai_errors import error_of
 from extproc.formats.openai_usage import Usage as WireUsage, read_usage
-from extproc.framing.sse import MAX_FRAME, cut_frames, parse_frames, split_frames
+from extproc.framing.sse import cut_frames, parse_frames
 from extproc.usage import Usage
-
-MOST_HELD = 64 * 1024
-"""An incomplete event over this length passes as it comes. A chunk with nothing but usage
-has some 500 bytes; what is longer carries a picture, audio, or a whole tool call."""
 
 _MODEL_FRAMES = 4
 """Frames that are parsed to learn the model: Azure's first one (the verdict on the
@@ -87,8 +84,8 @@ class ChunkPassage:
     """See the module's docstring; the interface is `formats.base.Passage`."""
 
     __slots__ = (
-        "_frames_to_name", "_held", "_held_bytes", "_over", "_passed", "_show_usage",
-        "_swallow_lf", "error", "model", "usage",
+        "_frames_to_name", "_held", "_over", "_show_usage", "_swallow_lf", "error",
+        "model", "usage",
     )  # fmt: skip
 
     def __init__(self, show_usage: bool) -> None:
@@ -99,11 +96,7 @@ class ChunkPassage:
         self._frames_to_name = _MODEL_FRAMES
         self._over = False
         """A finish_reason, ``[DONE]`` or an error was seen."""
-        self._held: list[bytes] = []
-        """The incomplete event at the end of what has come."""
-        self._held_bytes = 0
-        self._passed = 0
-        """How much of it the client has already."""
+        self._held = HeldEvent()
         self._swallow_lf = False
         """The bytes so far end with a frame that was left out and ended in CR: an LF
         that comes next is a part of it."""
@@ -113,19 +106,15 @@ class ChunkPassage:
         if self._swallow_lf and data:
             self._swallow_lf = False
             data = data.removeprefix(b"\n")
-        whole = self._cut(data)
+        whole = self._held.cut(data)
         has_usage = bool(whole) and self._look(whole)
         if self._show_usage:
             return data
         passing = b""
         if whole:
             passing = self._without_usage(whole) if has_usage else whole
-            passing = passing[self._passed :] if self._passed else passing
-            self._passed = 0
-        if self._passed or self._held_bytes > MOST_HELD:
-            passing += data if self._passed else b"".join(self._held)
-            self._passed = self._held_bytes
-        return passing
+            passing = self._held.fresh(passing)
+        return passing + self._held.early(data)
 
     def close(self) -> bytes:
         """Return the rest: an event without its empty line, as some servers end.
@@ -135,41 +124,13 @@ class ChunkPassage:
                 a part of an event that no client could read, and is dropped, so that
                 the error event that follows begins on a line of its own.
         """
-        tail = b"".join(self._held)
-        self._held = []
+        tail = self._held.rest()
         has_usage = bool(tail.strip()) and self._look(tail + b"\n\n")
         if not self._over:
             raise TruncatedStream("the provider's stream ended in the middle")
         if self._show_usage:
             return b""
-        return (self._without_usage(tail) if has_usage else tail)[self._passed :]
-
-    def _cut(self, data: bytes) -> bytes:
-        """Return the frames that `data` completes, and hold the rest."""
-        if not self._held:
-            whole, tail = split_frames(data)
-        else:
-            # Only the last two bytes before `data` can be a part of an empty line that
-            # ends in it, so a long event is not searched again with each of its reads.
-            edge = b"".join(self._held[-2:])[-2:]
-            whole, tail = split_frames(edge + data)
-            if not whole:
-                self._hold(data)
-                return b""
-            self._held.append(data[: len(whole) - len(edge)])
-            whole = b"".join(self._held)
-        self._held = [tail] if tail else []
-        self._held_bytes = len(tail)
-        return whole
-
-    def _hold(self, data: bytes) -> None:
-        if data:
-            self._held.append(data)
-            self._held_bytes += len(data)
-        if self._held_bytes > MAX_FRAME:
-            # All of it has passed; what the event says is not worth the memory.
-            self._held = [b"".join(self._held[-2:])[-2:]]
-            self._held_bytes = self._passed = len(self._held[0])
+        return self._held.fresh(self._without_usage(tail) if has_usage else tail)
 
     def _look(self, frames: bytes) -> bool:
         """Read what `frames` say; return whether one of them has a usage object."""
@@ -210,7 +171,7 @@ class ChunkPassage:
         """
         kept = []
         for i, frame in enumerate(cut_frames(whole)):
-            left_out = (i or not self._passed) and _brings_only_usage(frame)
+            left_out = (i or not self._held.passed) and _brings_only_usage(frame)
             # An LF before it is the end of the frame before, cut behind its CR.
             kept.append(frame[: frame.startswith(b"\n")] if left_out else frame)
             self._swallow_lf = bool(left_out) and frame.endswith(b"\r")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.errors import TruncatedStream
+from extproc.formats.held_event import MOST_HELD
 from extproc.formats.openai_chat import PROVIDER
-from extproc.formats.openai_passage import MOST_HELD
 from extproc.framing import sse
 from extproc.usage import Usage
 
@@ -228,11 +228,11 @@ def test_a_long_event_passes_as_it_comes(show):
 
 @pytest.mark.parametrize("show", [True, False])
 def test_an_endless_event_takes_no_endless_memory(show, monkeypatch):
-    monkeypatch.setattr("extproc.formats.openai_passage.MAX_FRAME", 4 * MOST_HELD)
+    monkeypatch.setattr("extproc.formats.held_event.MAX_FRAME", 4 * MOST_HELD)
     passage = PROVIDER.passage(show)
     text = b"data: " + b"x" * 10 * MOST_HELD
     out = b"".join(passage.feed(text[i : i + 1000]) for i in range(0, len(text), 1000))
-    held = b"".join(passage._held)  # type: ignore[attr-defined]
+    held = b"".join(passage._held._pieces)  # type: ignore[attr-defined]
     assert len(held) <= 4 * MOST_HELD
     out += passage.feed(b"\n\n" + FINISH + USAGE + DONE) + passage.close()
     assert out == text + b"\n\n" + FINISH + (USAGE if show else b"") + DONE

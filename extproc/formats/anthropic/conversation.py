@@ -32,7 +32,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats import proofs
-from extproc.formats.anthropic import wire
+from extproc.formats.anthropic import request_wire, wire
 from extproc.formats.anthropic.models import Abilities
 from extproc.formats.base import Unsupported
 
@@ -69,7 +69,7 @@ class _Turn:
 
 def write_conversation(
     messages: tuple[canonical.Message, ...], model: Abilities, drop: Drop
-) -> tuple[list[wire.TextBlock], list[wire.Turn]]:
+) -> tuple[list[wire.TextBlock], list[request_wire.Turn]]:
     """Return the system blocks and the turns.
 
     Raises:
@@ -93,7 +93,7 @@ def write_conversation(
             turns.append(_Turn(role, blocks, message.where))
     turns = _place_system(turns, system, model, drop)
     _check_ends(turns, model, drop)
-    return system, [wire.Turn(turn.role, _ordered(turn)) for turn in turns]
+    return system, [request_wire.Turn(turn.role, _ordered(turn)) for turn in turns]
 
 
 def _place_system(
@@ -149,7 +149,7 @@ def _ordered(turn: _Turn) -> list[Any]:
     return sorted(turn.blocks, key=lambda b: not isinstance(b, wire.ToolResultBlock))
 
 
-def thoughtless(turns: list[wire.Turn]) -> bool:
+def thoughtless(turns: list[request_wire.Turn]) -> bool:
     """Return whether the assistant is to go on, after its words or a call, unthought.
 
     A model with a thinking budget then refuses to think.

@@ -27,7 +27,7 @@ import msgspec
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats import answer_tool
-from extproc.formats.anthropic import thinking, wire
+from extproc.formats.anthropic import request_wire, thinking, wire
 from extproc.formats.anthropic.conversation import (
     Drop,
     cache_control,
@@ -87,7 +87,7 @@ def _body(
     able: Abilities,
     default_max_tokens: int,
     drop: Drop,
-) -> wire.MessagesBody:
+) -> request_wire.MessagesBody:
     _refuse(request)
     _drop_tuning(request, drop)
     system, turns = write_conversation(request.messages, able, drop)
@@ -96,7 +96,7 @@ def _body(
     )
     temperature, top_p = _sampling(request, able, thinks=plan.on)
     tools = _tools(request, able, drop)
-    return wire.MessagesBody(
+    return request_wire.MessagesBody(
         model=model,
         max_tokens=plan.max_tokens,
         messages=turns,
@@ -199,7 +199,7 @@ def _stop_sequences(request: canonical.Request) -> tuple[str, ...]:
     return request.stop
 
 
-def _metadata(request: canonical.Request, drop: Drop) -> wire.Metadata | None:
+def _metadata(request: canonical.Request, drop: Drop) -> request_wire.Metadata | None:
     """Return who the end user is, by whichever of the two names the client used."""
     raw = request.extras.get("safety_identifier", msgspec.Raw(b"null"))
     try:
@@ -209,8 +209,8 @@ def _metadata(request: canonical.Request, drop: Drop) -> wire.Metadata | None:
     if request.end_user is not None:
         if identifier is not None:
             drop("safety_identifier")
-        return wire.Metadata(request.end_user)
-    return None if identifier is None else wire.Metadata(identifier)
+        return request_wire.Metadata(request.end_user)
+    return None if identifier is None else request_wire.Metadata(identifier)
 
 
 def _service_tier(request: canonical.Request, drop: Drop) -> str | None:
@@ -228,11 +228,11 @@ def _schema(request: canonical.Request) -> msgspec.Raw | None:
 
 def _output_config(
     request: canonical.Request, effort: str | None, drop: Drop
-) -> wire.OutputConfig | None:
+) -> request_wire.OutputConfig | None:
     shape = request.output_format
     name = request.name_of("output_format")
     if shape is None or shape.kind == "text":
-        return None if effort is None else wire.OutputConfig(effort)
+        return None if effort is None else request_wire.OutputConfig(effort)
     if shape.schema is None:
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.",
@@ -245,7 +245,7 @@ def _output_config(
         raise BadRequest(
             f"The schema must be a JSON object: {exc}.", param=where
         ) from exc
-    return wire.OutputConfig(effort, wire.JsonFormat(schema))
+    return request_wire.OutputConfig(effort, request_wire.JsonFormat(schema))
 
 
 # ---------------------------------------------------------------- tools
@@ -253,14 +253,14 @@ def _output_config(
 
 def _web_tool(
     tool: canonical.WebSearch | canonical.WebFetch, drop: Drop
-) -> wire.WebTool:
+) -> request_wire.WebTool:
     """Return a tool of the web, in the version that every host has."""
     if tool.allowed and tool.blocked:
         raise Unsupported(
             "Anthropic's API is held to domains or kept from some, not both.",
             param=f"{tool.where}.blocked_domains",
         )
-    web = wire.WebTool(
+    web = request_wire.WebTool(
         type=WEB_TOOLS[tool.name],
         name=tool.name,
         max_uses=tool.max_uses,
@@ -281,11 +281,11 @@ def _web_tool(
 
 def _tools(
     request: canonical.Request, able: Abilities, drop: Drop
-) -> list[wire.Tool | wire.WebTool]:
+) -> list[request_wire.Tool | request_wire.WebTool]:
     choice = request.tool_choice
     allowed = set(choice.names) if choice and choice.mode != "named" else set()
     name = request.name_of("tools")
-    tools: list[wire.Tool | wire.WebTool] = []
+    tools: list[request_wire.Tool | request_wire.WebTool] = []
     for i, tool in enumerate(request.tools):
         where = f"{name}[{i}]"
         function = f"{where}.function" if name == "tools" else where
@@ -305,7 +305,7 @@ def _tools(
         where = f"{function}.parameters"
         schema = _input_schema(tool.parameters, where)
         tools.append(
-            wire.Tool(
+            request_wire.Tool(
                 tool.name,
                 narrow(schema, ANTHROPIC, where, drop) if strict else schema,
                 tool.description,
@@ -342,11 +342,11 @@ def _input_schema(parameters: msgspec.Raw | None, where: str) -> msgspec.Raw:
 
 def _tool_choice(
     request: canonical.Request,
-    tools: list[wire.Tool | wire.WebTool],
+    tools: list[request_wire.Tool | request_wire.WebTool],
     able: Abilities,
     *,
     thinks: bool,
-) -> wire.ToolChoice | None:
+) -> request_wire.ToolChoice | None:
     choice = request.tool_choice or canonical.ToolChoice("auto")
     name = request.name_of("tool_choice")
     unknown = set(choice.names) - {tool.name for tool in tools}
@@ -369,10 +369,10 @@ def _tool_choice(
         )
     match choice.mode:
         case "none":
-            return wire.ToolChoice("none")
+            return request_wire.ToolChoice("none")
         case "auto":
-            return wire.ToolChoice("auto", disable_parallel_tool_use=one_call)
+            return request_wire.ToolChoice("auto", disable_parallel_tool_use=one_call)
         case "required":
-            return wire.ToolChoice("any", disable_parallel_tool_use=one_call)
+            return request_wire.ToolChoice("any", disable_parallel_tool_use=one_call)
         case "named":
-            return wire.ToolChoice("tool", choice.names[0], one_call)
+            return request_wire.ToolChoice("tool", choice.names[0], one_call)

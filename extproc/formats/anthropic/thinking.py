@@ -24,7 +24,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
-from extproc.formats.anthropic import wire
+from extproc.formats.anthropic import request_wire
 from extproc.formats.anthropic.models import Abilities
 from extproc.formats.base import Unsupported
 from extproc.formats.reasoning import SHARES
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What the request says about thinking."""
 
     max_tokens: int
-    config: wire.ThinkingConfig | None = None
+    config: request_wire.ThinkingConfig | None = None
     effort: str | None = None
 
     @property
@@ -78,7 +78,7 @@ def plan(
     if asked.budget_tokens is not None:
         limit = _fit(asked.budget_tokens, given, limit, model, name)
         display = _display(asked.display, name)
-        config = wire.ThinkingConfig("enabled", asked.budget_tokens, display)
+        config = request_wire.ThinkingConfig("enabled", asked.budget_tokens, display)
         return Plan(limit, config, effort)
     if not (asked.effort or asked.adaptive or asked.enabled):
         return Plan(limit)
@@ -95,16 +95,16 @@ def _on(
     name: str,
     *,
     thoughtless: bool,
-) -> wire.ThinkingConfig | None:
+) -> request_wire.ThinkingConfig | None:
     """Return how to ask for thinking; None where it cannot be."""
     display = _display(asked.display, name)
     if model.thinking in {"adaptive", "either"}:
-        return wire.ThinkingConfig("adaptive", display=display)
+        return request_wire.ThinkingConfig("adaptive", display=display)
     _check_budgeted(asked, model, name)
     budget = max(MIN_BUDGET, int(limit * SHARES[asked.effort or "medium"]))
     if model.thinking == "none" or budget >= limit or thoughtless:
         return None
-    return wire.ThinkingConfig("enabled", budget, display)
+    return request_wire.ThinkingConfig("enabled", budget, display)
 
 
 def _check_budgeted(asked: canonical.Thinking, model: Abilities, name: str) -> None:
@@ -117,7 +117,7 @@ def _check_budgeted(asked: canonical.Thinking, model: Abilities, name: str) -> N
         )
 
 
-def _off(model: Abilities, name: str) -> wire.ThinkingConfig | None:
+def _off(model: Abilities, name: str) -> request_wire.ThinkingConfig | None:
     match model.off:
         case "omit":
             return None
@@ -126,7 +126,7 @@ def _off(model: Abilities, name: str) -> wire.ThinkingConfig | None:
                 "This model always thinks; ask for a low effort instead.", param=name
             )
         case word:
-            return wire.ThinkingConfig(word)
+            return request_wire.ThinkingConfig(word)
 
 
 def _level(effort: str | None, model: Abilities, name: str) -> str | None:

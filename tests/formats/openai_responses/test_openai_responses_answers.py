@@ -22,9 +22,9 @@ from extproc.errors import (
 )
 from extproc.formats import proofs
 from extproc.formats.base import Overview, WriterContext
+from extproc.formats.held_event import MOST_HELD
 from extproc.formats.openai_responses import CLIENT, PROVIDER
 from extproc.formats.openai_responses.answer_reader import INCOMPLETE
-from extproc.formats.openai_responses.passage import MOST_HELD
 from extproc.framing import sse
 from extproc.framing.members import read_members
 from extproc.usage import Usage
@@ -399,16 +399,14 @@ def test_a_long_event_passes_as_it_comes():
 
 
 def test_an_endless_event_is_not_kept(monkeypatch):
-    monkeypatch.setattr(
-        "extproc.formats.openai_responses.passage.MAX_FRAME", 3 * MOST_HELD
-    )
+    monkeypatch.setattr("extproc.formats.held_event.MAX_FRAME", 3 * MOST_HELD)
     for kind, over in [("completed", True), ("brand.new", False)]:
         long = resp(kind, output=[{"text": "x" * (9 * MOST_HELD)}])
         passage: Any = PROVIDER.passage(False)
         out = b""
         for i in range(0, len(long), 1000):
             out += passage.feed(long[i : i + 1000])
-            assert sum(map(len, passage._held)) <= 3 * MOST_HELD
+            assert sum(map(len, passage._held._pieces)) <= 3 * MOST_HELD
         assert out == long
         if over:
             assert passage.close() == b""
