@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-from extproc.config.values import Seconds, Section, Switch, Text
+from extproc.config.values import Credential, Seconds, Section, Switch, Text
 from extproc.log_settings import Level, LogSettings
 
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+def _float(value: object) -> object:
+    """Take a whole number for the number that it is: YAML's 1 is no float."""
+    return float(value) if type(value) is int else value
 
 
 class OtlpConfig(Section):
@@ -22,6 +27,8 @@ class OtlpConfig(Section):
     """Sent with every export, such as ``authorization``."""
     metrics: Switch = True
     """Whether metrics are pushed."""
+    traces: Switch = True
+    """Whether traces are sent."""
     interval: Seconds = 15.0
     """Between two pushes of the metrics."""
     service_name: Text = "extproc"
@@ -45,8 +52,49 @@ class LogsConfig(Section):
         return LogSettings(self.level, self.levels, self.format)
 
 
+class LangfuseConfig(Section):
+    """A project of Langfuse, which takes traces over OTLP."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] = (
+        "https://cloud.langfuse.com"
+    )
+    """``https://us.cloud.langfuse.com`` for the one in the USA."""
+    public_key: Credential
+    secret_key: Credential
+
+
+class DatadogConfig(Section):
+    """An account of Datadog, whose LLM Observability takes traces over OTLP."""
+
+    site: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] = "datadoghq.com"
+    """``datadoghq.eu``, ``us5.datadoghq.com``, …"""
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] | None = None
+    """In place of ``https://otlp.SITE``, such as an Agent's."""
+    api_key: Credential
+    ml_app: Text = "extproc"
+    """Under which application the traces are shown."""
+
+
+class TracesConfig(Section):
+    """Which requests have a trace, and what is in it."""
+
+    sample: Annotated[float, Field(ge=0, le=1), BeforeValidator(_float)] = 1.0
+    """Share of the traces that begin here; others go by their client's decision."""
+    to_providers: Switch = False
+    """Whether providers are told of the trace (``traceparent``, ``tracestate``)."""
+
+
 class TelemetryConfig(Section):
     """What leaves the gateway besides answers."""
 
     logs: LogsConfig = LogsConfig()
     otlp: OtlpConfig | None = None
+    langfuse: LangfuseConfig | None = None
+    datadog: DatadogConfig | None = None
+    traces: TracesConfig = TracesConfig()
+
+    @property
+    def traced(self) -> bool:
+        """Whether anybody is sent traces."""
+        otlp = self.otlp is not None and self.otlp.traces
+        return otlp or self.langfuse is not None or self.datadog is not None

@@ -45,6 +45,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str | None = None
     """The request's header, of the W3C; as it came, so not to be trusted."""
     tracestate: str | None = None
+    envoy_span: str | None = None
+    """Envoy's own span, where there are traces: its trace and its id, in hex."""
     operation: str
     """``gen_ai.operation.name``, such as ``chat``; ``models`` and ``health`` for ours."""
     started: float
@@ -100,3 +102,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As the client named it."""
     tags: tuple[str, ...] = ()
     """Of the key."""
+    prompt: str | None = None
+    """The request's body, as far as it is kept: only where the configuration says so."""
+    answer: str | None = None
+    """The answer's, likewise."""

@@ -12,6 +12,10 @@ from extproc.exchange.completion import (
 )
 from extproc.usage import Usage
 
+ENVOY_SPAN = "x-gw-span"
+"""The request header in which Envoy says which span is its own, as ``trace-span``, where
+there are traces."""
+
 
 class Tally:
     """Written to by both halves, read once."""
@@ -22,6 +26,7 @@ class Tally:
     request_id: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    envoy_span: str | None = None
     key: str | None = None
     original_model: str | None = None
     virtual_model: str | None = None
@@ -65,6 +70,8 @@ class Tally:
         if "traceparent" in headers:
             self.traceparent = _ascii(headers["traceparent"])
             self.tracestate = _ascii(headers.get("tracestate"))
+        if ENVOY_SPAN in headers:
+            self.envoy_span = headers[ENVOY_SPAN]
 
     def complete(
         self, *, duration: float, outcome: Outcome, error: str | None

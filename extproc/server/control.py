@@ -156,6 +156,7 @@ class Control:
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self.intake.envoy_log.run()),
                     tasks.create_task(self.intake.alerts.run()),
+                    tasks.create_task(self.intake.traces.run()),
                     tasks.create_task(self._push.run()),
                     tasks.create_task(self._watch(seen)),
                     tasks.create_task(

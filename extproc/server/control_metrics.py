@@ -55,6 +55,8 @@ def watch_control(
     )
     watch("extproc_confirmations_waiting", lambda: join.waiting)
     watch("extproc_access_log_dropped", lambda: envoy_log.dropped)
+    watch("extproc_telemetry_lost", lambda: intake.traces.lost)
+    watch("extproc_telemetry_waiting", lambda: intake.traces.waiting)
     watch("extproc_usage_queue_bytes", lambda: database.books.waiting)
     watch("extproc_usage_records_lost", lambda: database.books.lost)
     watch("extproc_key_snapshot_age_seconds", lambda: _age(database.looked_at))

@@ -1,4 +1,4 @@
-"""Where control takes Envoy's access log, and what comes of it.
+"""Where control takes Envoy's access log and its spans, and what comes of the log.
 
 A unary method on a unix socket. Control being away costs confirmations and nothing else;
 how many is what Envoy itself counts.
@@ -14,6 +14,7 @@ from typing import Final
 
 from extproc.exchange.completion import Completion
 from extproc.server.lean import LeanServer
+from extproc.server.traces import EXPORT as EXPORT_SPANS
 from extproc.telemetry.access import ACCEPTED, EXPORT, read_entries
 from extproc.telemetry.confirm import Confirmations
 
@@ -40,14 +41,18 @@ class EnvoyLog:
         *,
         settle: Callable[[Sequence[Completion]], None],
         stats: Callable[[str], Awaitable[dict[str, int]]],
+        spans: Callable[[bytes], bytes],
     ) -> None:
-        """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`."""
+        """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`.
+
+        `spans` takes an export of Envoy's tracer and returns the answer.
+        """
         self.confirmations = confirmations
         self.dropped = 0
         self._path = path
         self._settle = settle
         self._stats = stats
-        self._server = LeanServer(unary={EXPORT: self._export})
+        self._server = LeanServer(unary={EXPORT: self._export, EXPORT_SPANS: spans})
 
     async def run(self) -> None:
         """Serve until canceled.

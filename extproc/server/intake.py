@@ -20,6 +20,8 @@ from extproc.server.books import Books
 from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
 from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
+from extproc.server.traces import Traces
+from extproc.telemetry import logs
 from extproc.telemetry.confirm import Confirmations
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.request_lines import RequestLines
@@ -36,6 +38,7 @@ class Intake:
         envoy_log: what Envoy says.
         ledger: what is charged to each budget.
         link: to the workers.
+        traces: to whom they go.
     """
 
     def __init__(
@@ -50,6 +53,10 @@ class Intake:
     ) -> None:
         """`state` is the folder of what lasts, `run` that of the sockets."""
         self.alerts = Alerts()
+        exports = metrics.registry.counter("extproc_telemetry_exports")
+        self.traces = Traces(
+            lambda _, well: exports.labels("traces", "ok" if well else "failed").inc()
+        )
         self.ledger = Ledger(state / LEDGER_FILE, clock=wall_clock)
         self.link = ControlLink(
             run / "control.sock",
@@ -61,6 +68,7 @@ class Intake:
             Confirmations(clock=wall_clock, alive=self.link.alive, price=self._price),
             settle=self._settled,
             stats=stats,
+            spans=self.traces.envoy,
         )
         self._lines = RequestLines()
         self._metrics = metrics
@@ -75,6 +83,7 @@ class Intake:
         webhook = config.accounting.webhook if config is not None else None
         url = webhook.get_secret_value() if webhook is not None else None
         if config is not None:
+            self.traces.configure(config.telemetry, logs.redactor())
             self._lines.which = config.telemetry.logs.requests
         self._runtime = runtime
         self._specs = {
@@ -98,6 +107,7 @@ class Intake:
     def _keep(self, completions: Sequence[Completion]) -> None:
         self._metrics.record(completions)
         self._lines.tell(completions)
+        self.traces.tell(completions)
         self._books.note(completions)
         try:
             self.ledger.charge(completions)

@@ -184,7 +184,7 @@ class Serving:
     def _waiting_for_restart(self, config: Config) -> tuple[str, ...]:
         out = []
         if self._rollout.restart_needed:
-            out.append("the change of listen, limits or timeouts")
+            out.append("the change of listen, limits, timeouts or traces")
         old = self.running
         if self._options.resume and old is not None:
             if old.control != config.control.address:

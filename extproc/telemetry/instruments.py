@@ -230,6 +230,12 @@ INSTRUMENTS: Final = (
         "Exports over OTLP, by what was told and what came of it.",
         "signal", "result",
     ),
+    _counter(
+        "extproc_telemetry_lost",
+        "Records that a sink did not get: it was away for too long.",
+        "sink",
+    ),
+    _gauge("extproc_telemetry_waiting", "Records that a sink does not have yet.", "sink"),
     _gauge(
         "extproc_usage_queue_bytes", "Usage that the database does not have yet.", unit="By"
     ),

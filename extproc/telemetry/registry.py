@@ -48,11 +48,16 @@ class Registry:
 
     def __init__(self) -> None:
         self.prometheus = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
 
     def counter(self, name: str) -> Counter:
-        """Make a counter."""
-        one = BY_NAME[name]
-        return Counter(name, one.text, one.labels, registry=self.prometheus)
+        """Make a counter, or return the one that somebody else counts with, too."""
+        made = self._counters.get(name)
+        if made is None:
+            one = BY_NAME[name]
+            made = Counter(name, one.text, one.labels, registry=self.prometheus)
+            self._counters[name] = made
+        return made
 
     def gauge(self, name: str) -> Gauge:
         """Make a gauge."""

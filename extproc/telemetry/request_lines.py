@@ -15,8 +15,9 @@ from extproc.exchange.completion import Completion
 
 log = logging.getLogger(__name__)
 
-OWN: Final = frozenset({"health", "models", "local_reply"})
-"""Operations that ask nobody: they have a line only when they fail."""
+OWN: Final = frozenset({"health", "live", "ready", "models", "local_reply"})
+"""Operations that ask nobody. Among Envoy's own replies are those to probes, while there
+is no worker yet; metrics count them all."""
 
 Requests = Literal["none", "failed", "all"]
 
@@ -84,7 +85,7 @@ class RequestLines:
             return
         for one in completions:
             failed = one.outcome not in ("ok", "canceled")
-            if failed or (self.which == "all" and one.operation not in OWN):
+            if (failed or self.which == "all") and one.operation not in OWN:
                 level = logging.WARNING if failed else logging.INFO
                 log.log(level, "request", extra={"fields": line_of(one)})
 

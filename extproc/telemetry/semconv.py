@@ -15,6 +15,15 @@ REQUEST_MODEL: Final = "gen_ai.request.model"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  tokens are counted here
 ERROR_TYPE: Final = "error.type"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
+USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 
 CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105
 CLIENT_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"

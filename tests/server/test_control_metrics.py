@@ -50,6 +50,7 @@ def look(**changes: Any) -> dict[str, dict[tuple[str, ...], float]]:
         link=link,
         envoy_log=SimpleNamespace(confirmations=join, dropped=7),
         ledger=SimpleNamespace(balances=balances),
+        traces=SimpleNamespace(lost={("otlp",): 9}, waiting={("otlp",): 10}),
     )
     registry = Registry()
 

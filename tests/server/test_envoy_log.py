@@ -31,7 +31,13 @@ class World:
             Confirmations(clock=lambda: self.now),
             settle=self.settled.extend,
             stats=self._stats,
+            spans=self._spans,
         )
+        self.spans: list[bytes] = []
+
+    def _spans(self, export: bytes) -> bytes:
+        self.spans.append(export)
+        return b""
 
     async def _stats(self, pattern: str) -> dict[str, int]:
         assert "logs_dropped" in pattern

@@ -22,6 +22,8 @@ METRICS = {
 }  # fmt: skip
 ATTRIBUTES = {
     "OPERATION_NAME", "PROVIDER_NAME", "REQUEST_MODEL", "RESPONSE_MODEL", "TOKEN_TYPE",
+    "REQUEST_STREAM", "USAGE_INPUT_TOKENS", "USAGE_OUTPUT_TOKENS", "INPUT_MESSAGES",
+    "OUTPUT_MESSAGES",
 }  # fmt: skip
 
 
@@ -31,6 +33,19 @@ def test_an_instrument_has_the_packages_name_and_unit(name: str) -> None:
     assert getattr(semconv, name) == theirs
     maker = getattr(gen_ai_metrics, f"create_{theirs.replace('.', '_')}")
     assert f'unit="{semconv.UNITS[theirs]}"' in inspect.getsource(maker)
+
+
+SHORTER = {
+    "TIME_TO_FIRST_CHUNK": "RESPONSE_TIME_TO_FIRST_CHUNK",
+    "USAGE_CACHE_READ": "USAGE_CACHE_READ_INPUT_TOKENS",
+    "USAGE_CACHE_CREATION": "USAGE_CACHE_CREATION_INPUT_TOKENS",
+    "USAGE_REASONING": "USAGE_REASONING_OUTPUT_TOKENS",
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), SHORTER.items())
+def test_a_shorter_constant_has_the_packages_name_too(ours: str, theirs: str) -> None:
+    assert getattr(semconv, ours) == getattr(gen_ai_attributes, f"GEN_AI_{theirs}")
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)

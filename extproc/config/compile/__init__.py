@@ -65,7 +65,13 @@ def compile_envoy(
         rds=wire.discovery([routes(config)]),
         cds=wire.discovery(
             [
-                provider_cluster(cluster, name, account, layout)
+                provider_cluster(
+                    cluster,
+                    name,
+                    account,
+                    layout,
+                    traced=config.telemetry.traces.to_providers,
+                )
                 for cluster, (name, account) in sorted(accounts(config).items())
             ]
         ),

@@ -145,6 +145,9 @@ FORBIDDEN = (
 )
 """How providers say that their filter refuses a prompt, in lower case."""
 
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""They pass where ``telemetry.traces.to_providers`` says so."""
+
 NOT_FOR_PROVIDERS = (
     # Who the caller is and how it came here.
     "forwarded",
@@ -160,8 +163,7 @@ NOT_FOR_PROVIDERS = (
     "origin",
     "referer",
     # The caller's traces are the caller's.
-    "traceparent",
-    "tracestate",
+    *TRACE_HEADERS,
     "baggage",
     # Would bill another organization than the credential's.
     "openai-organization",
@@ -219,10 +221,18 @@ last, when Lua has read how long to wait."""
 
 
 def upstream_filters(
-    cluster: str, name: str, provider: ProviderConfig, layout: Layout
+    cluster: str,
+    name: str,
+    provider: ProviderConfig,
+    layout: Layout,
+    *,
+    traced: bool = False,
 ) -> list[hcm.HttpFilter]:
-    """Compile the upstream chain of one account at the provider `name`."""
-    chain = [_limits(), _rendering(), _hygiene(name, provider)]
+    """Compile the upstream chain of one account at the provider `name`.
+
+    `traced`: it is told of the trace.
+    """
+    chain = [_limits(), _rendering(), _hygiene(name, provider, traced=traced)]
     if provider.credential_place is not None:
         chain.append(_credential(cluster, provider, layout))
     elif provider.kind.aws_service:
@@ -277,7 +287,9 @@ def _limits() -> hcm.HttpFilter:
     )
 
 
-def _hygiene(name: str, provider: ProviderConfig) -> hcm.HttpFilter:
+def _hygiene(name: str, provider: ProviderConfig, *, traced: bool) -> hcm.HttpFilter:
+    passing = TRACE_HEADERS if traced else ()
+    unwanted = tuple(one for one in NOT_FOR_PROVIDERS if one not in passing)
     # First the drops, so that what we set survives them.
     configured = [_set(key, value) for key, value in sorted(provider.headers.items())]
     told = [_set("x-extproc-provider", name)]
@@ -291,7 +303,7 @@ def _hygiene(name: str, provider: ProviderConfig) -> hcm.HttpFilter:
             mutation.HeaderMutation(
                 mutations=mutation.Mutations(
                     request_mutations=[
-                        *drops(NOT_FOR_PROVIDERS, NOT_FOR_PROVIDERS_PREFIXES),
+                        *drops(unwanted, NOT_FOR_PROVIDERS_PREFIXES),
                         *configured,
                     ],
                     response_mutations=[

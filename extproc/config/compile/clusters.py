@@ -147,9 +147,14 @@ def fixed_cluster(name: str, there: Endpoint, authorities: Path) -> cluster.Clus
 
 
 def provider_cluster(
-    name: str, provider_name: str, provider: ProviderConfig, layout: Layout
+    name: str,
+    provider_name: str,
+    provider: ProviderConfig,
+    layout: Layout,
+    *,
+    traced: bool = False,
 ) -> cluster.Cluster:
-    """Compile the cluster `name`: one account at a provider."""
+    """Compile the cluster `name`: one account at a provider, told of traces or not."""
     # A proxy looks the name up itself.
     addressed = provider.endpoint.is_ip or provider.proxy is not None
     return cluster.Cluster(
@@ -172,7 +177,7 @@ def provider_cluster(
                     explicit_http_config=transport.one_protocol(provider),
                     auto_config=transport.as_agreed(provider),
                     http_filters=upstream_filters(
-                        name, provider_name, provider, layout
+                        name, provider_name, provider, layout, traced=traced
                     ),
                 )
             )

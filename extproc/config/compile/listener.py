@@ -42,6 +42,7 @@ from extproc.config.compile.layout import Layout
 from extproc.config.compile.replies import local_replies
 from extproc.config.compile.routes import ROUTES
 from extproc.config.compile.secrets import certificate_source
+from extproc.config.compile.tracing import span_header, tracing
 from extproc.config.compile.way import UPLOAD_LIMIT, upload_limit
 from extproc.config.schema import Config
 from extproc.runtime import MAX_ATTEMPTS
@@ -184,6 +185,7 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         ),
         local_reply_config=local_replies(config),
         access_log=_access_log(layout),
+        tracing=tracing(config, layout),
         http_filters=[
             # Ahead of the sidecar: a body that says it is too long costs nothing.
             wire.http_filter(
@@ -200,7 +202,10 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                 wire.pack(
                     mutation.HeaderMutation(
                         mutations=mutation.Mutations(
-                            request_mutations=drops((), NOT_FROM_CLIENTS_PREFIXES)
+                            request_mutations=[
+                                *drops((), NOT_FROM_CLIENTS_PREFIXES),
+                                *span_header(config, layout),
+                            ]
                         )
                     )
                 ),

@@ -1,0 +1,112 @@
+"""What waits to be sent to somebody who may be away: bounded, counted, never waited for.
+
+A batch that could not be sent is tried again after a growing pause, for as long as there is
+room; past that the oldest things go, and each is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Generic, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before each further attempt; the last for all after it."""
+
+
+class Outbox(Generic[T]):
+    """One queue and who empties it.
+
+    Attributes:
+        lost: things that there was no room for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[Sequence[T]], bool],
+        *,
+        most: int = 10_000,
+        batch: int = 500,
+        gather: float = 0.5,
+        pauses: Sequence[float] = PAUSES,
+        told: Callable[[str, bool], None] = lambda _name, _well: None,
+    ) -> None:
+        """`send` may block, in a thread, and says whether a batch has arrived.
+
+        Args:
+            name: for the log and for metrics.
+            send: sends one batch.
+            most: things that may wait.
+            batch: things that are sent at once.
+            gather: seconds between two batches.
+            pauses: seconds before each further attempt.
+            told: hears of every batch whether it has arrived.
+        """
+        self.lost = 0
+        self.name = name
+        self._send = send
+        self._most = most
+        self._batch = batch
+        self._gather = gather
+        self._pauses = pauses
+        self._told = told
+        self._waiting: deque[T] = deque()
+        self._sending: Sequence[T] = ()
+        self._arrived = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many things have not arrived."""
+        return len(self._waiting) + len(self._sending)
+
+    def put(self, things: Iterable[T]) -> None:
+        """Send `things` some time; never waits."""
+        for thing in things:
+            if self.waiting >= self._most:
+                if not self._waiting:
+                    self.lost += 1
+                    continue
+                self._waiting.popleft()
+                self.lost += 1
+            self._waiting.append(thing)
+        if self._waiting:
+            self._empty.clear()
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Send until canceled."""
+        failures = 0
+        while True:
+            if not self._sending:
+                if not self._waiting:
+                    self._empty.set()
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                size = min(self._batch, len(self._waiting))
+                self._sending = [self._waiting.popleft() for _ in range(size)]
+            well = await asyncio.to_thread(self._send, self._sending)
+            self._told(self.name, well)
+            if well:
+                if failures:
+                    log.info("%s can be sent to again", self.name)
+                failures, self._sending = 0, ()
+                await asyncio.sleep(self._gather)
+                continue
+            if not failures:
+                log.warning("%s cannot be sent to; it is tried again", self.name)
+            pause = self._pauses[min(failures, len(self._pauses) - 1)]
+            failures += 1
+            await asyncio.sleep(pause)
+
+    async def flushed(self) -> None:
+        """Wait until everything has arrived: for tests, and the end of control."""
+        await self._empty.wait()

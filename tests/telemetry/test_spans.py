@@ -1,0 +1,190 @@
+"""A record becomes the right spans, whatever is missing in it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.status import StatusCode
+
+from extproc.exchange.completion import Completion, FailedAttempt
+from extproc.redact import Redactor
+from extproc.telemetry.spans import Spans, attempt_times, is_sampled, parent_of
+from extproc.usage import Usage
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+ENVOY = f"{TRACE}-00f067aa0ba902b7"
+RECORD = Completion(
+    id="gw-1",
+    request_id="r-1",
+    traceparent=f"00-{TRACE}-{SPAN}-01",
+    operation="chat",
+    started=1000.0,
+    duration=2.0,
+    outcome="ok",
+    status=200,
+    original_model="gpt-4o",
+    request_model="claude",
+    response_model="claude-4",
+    provider="anthropic",
+    cluster="anthropic",
+    attempts=2,
+    attempts_at=(1000.1, 1000.6),
+    failed_attempts=(FailedAttempt("openai", "openai", "gpt-4o", 503, "7"),),
+    skipped=("azure:cooling",),
+    streamed=True,
+    first_byte=1.5,
+    chunks=3,
+    answer_bytes=99,
+    usage=Usage(10, 20, cache_read_input_tokens=4),
+    cost=2_000_000,
+    end_user="bob@example.com",
+)
+THEIRS = {
+    value
+    for name, value in vars(gen_ai_attributes).items()
+    if name.isupper() and isinstance(value, str)
+}
+
+spans = Spans(Resource({"service.name": "x"}), Redactor())
+
+
+def changed(**fields: object) -> Completion:
+    return msgspec.structs.replace(RECORD, **fields)
+
+
+def test_an_exchange_and_its_attempts() -> None:
+    exchange, first, second = spans.of(RECORD, 1.0)
+    assert [one.name for one in (exchange, first, second)] == [
+        "chat gpt-4o", "chat gpt-4o", "chat claude",
+    ]  # fmt: skip
+    assert [one.kind for one in (exchange, first)] == [
+        SpanKind.INTERNAL,
+        SpanKind.CLIENT,
+    ]
+    assert exchange.parent is not None
+    assert (exchange.parent.trace_id, exchange.parent.span_id) == (
+        int(TRACE, 16),
+        int(SPAN, 16),
+    )
+    for attempt in (first, second):
+        assert attempt.parent is not None
+        assert attempt.parent.span_id == exchange.context.span_id
+    assert first.end_time == second.start_time == round(1000.6e9)
+    assert second.end_time == exchange.end_time == round(1002e9)
+    said = dict(exchange.attributes or {})
+    assert said["gen_ai.usage.cache_read.input_tokens"] == 4
+    assert said["extproc.cost_usd"] == 0.002
+    assert said["enduser.id"] == "[redacted:email]"
+    failed = dict(first.attributes or {})
+    assert failed["error.type"] == "503"
+    assert failed["extproc.retry_after"] == "7"
+    assert first.status.status_code is StatusCode.ERROR
+    assert [event.name for event in exchange.events] == [
+        "extproc.target_skipped", "extproc.first_chunk", "extproc.last_chunk",
+    ]  # fmt: skip
+
+
+def test_every_genai_attribute_is_one_of_the_conventions() -> None:
+    names = {name for one in spans.of(RECORD, 1.0) for name in one.attributes or {}}
+    ours = {name for name in names if name.startswith("gen_ai.")}
+    assert len(ours) >= 8
+    assert ours <= THEIRS
+
+
+def test_the_same_record_is_the_same_spans() -> None:
+    first, second = ([s.context for s in spans.of(RECORD, 1.0)] for _ in range(2))
+    assert first == second
+    assert len({context.span_id for context in first}) == 3
+
+
+def test_envoys_span_is_the_parent_and_the_clients_decision_stays() -> None:
+    parent = parent_of(changed(envoy_span=ENVOY))
+    assert (parent.span, parent.sampled) == (0x00F067AA0BA902B7, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "00-1-1-01", f"ff-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01", f"00-{TRACE}-{SPAN}",
+    ],
+)  # fmt: skip
+def test_what_is_no_traceparent_begins_a_trace_of_its_own(text) -> None:
+    parent = parent_of(changed(traceparent=text))
+    assert (parent.span, parent.sampled, parent.state) == (0, None, None)
+    assert parent.trace
+
+
+def test_a_client_decides_and_else_the_ratio_does() -> None:
+    unsampled = changed(traceparent=f"00-{TRACE}-{SPAN}-00")
+    assert spans.of(unsampled, 1.0) == []
+    assert spans.of(RECORD, 0.0) != []
+    roots = [changed(id=f"gw-{n}", traceparent=None) for n in range(2_000)]
+    kept = sum(is_sampled(parent_of(one), 0.25) for one in roots)
+    assert 400 < kept < 600
+    assert not any(is_sampled(parent_of(one), 0.0) for one in roots)
+    assert all(is_sampled(parent_of(one), 1.0) for one in roots)
+
+
+@pytest.mark.parametrize(
+    ("trace", "kept"),
+    [
+        ("2f864d99621a2415675a328620b47df2", True),
+        ("8ffcde062876f73088499e7b51e0ba52", True),
+        ("c7bf871d4071198703c44129e18a6dd3", True),
+        ("f4388d5bc357c8e38ba72f62a9ff4784", False),
+        ("ee9e5dc4900173236e0d6da6a6b18f70", False),
+        ("7dc3a7e52441f1e83b0533d2aa6870eb", True),
+        ("5ce2aa456617c229efb7a81934c9b97b", False),
+    ],
+)
+def test_half_of_the_traces_are_those_that_envoy_has_kept(trace, kept) -> None:
+    """As Envoy 1.40 decided at 50 %, when it was asked."""
+    one = changed(traceparent=None, envoy_span=f"{trace}-{SPAN}")
+    assert is_sampled(parent_of(one), 0.5) is kept
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "code", "kind"),
+    [
+        ("upstream_error", 503, StatusCode.ERROR, "503"),
+        ("gateway_error", 503, StatusCode.ERROR, "gateway_unavailable"),
+        ("client_error", 400, StatusCode.UNSET, "gateway_unavailable"),
+        ("canceled", 200, StatusCode.UNSET, "gateway_unavailable"),
+    ],
+)
+def test_how_it_ended(outcome, status, code, kind) -> None:
+    one = changed(outcome=outcome, status=status, error="gateway_unavailable")
+    exchange = spans.of(one, 1.0)[0]
+    assert exchange.status.status_code is code
+    assert (exchange.attributes or {})["error.type"] == kind
+
+
+def test_attempts_that_nobody_timed_are_still_in_order() -> None:
+    assert attempt_times(changed(attempts=0)) == []
+    times = attempt_times(changed(attempts=3, attempts_at=(0.0, 1001.0)))
+    assert times == [(1000.0, 1001.0), (1001.0, 1001.0), (1001.0, 1002.0)]
+    # Of more attempts than are known only the last has a provider.
+    *_, lost, last = spans.of(changed(attempts=3), 1.0)
+    assert "gen_ai.provider.name" not in (lost.attributes or {})
+    assert (last.attributes or {})["gen_ai.provider.name"] == "anthropic"
+
+
+@pytest.mark.parametrize("operation", ["models", "health", "local_reply"])
+def test_what_asks_nobody_has_no_span(operation) -> None:
+    assert spans.of(changed(operation=operation), 1.0) == []
+
+
+def test_content_is_redacted_and_only_there_when_it_is_kept() -> None:
+    def content(one: Completion) -> dict[str, object]:
+        said = spans.of(one, 1.0)[0].attributes or {}
+        return {key: value for key, value in said.items() if "messages" in key}
+
+    assert content(RECORD) == {}
+    assert content(changed(prompt="x" * 300 + " bob@example.com", answer="hi")) == {
+        "gen_ai.input.messages": "x" * 300 + " [redacted:email]",
+        "gen_ai.output.messages": "hi",
+    }
