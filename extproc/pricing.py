@@ -67,33 +67,36 @@ class PriceRow(msgspec.Struct, frozen=True):
     """In lower case."""
     pattern: str | None = None
     """A regular expression that is searched for in the name in lower case."""
+    context_tokens: int | None = None
+    """What prompt and answer may have together, as far as the catalog says."""
 
 
 class PriceTable:
     """All prices, found by provider and request model. What was found is remembered."""
 
-    __slots__ = ("_found", "_names", "_patterns")
+    __slots__ = ("_found", "_names", "_patterns", "_windows")
 
     def __init__(
         self,
-        names: dict[tuple[str, str], Price],
-        patterns: dict[str, tuple[tuple[re.Pattern[str], Price], ...]],
+        names: dict[tuple[str, str], PriceRow],
+        patterns: dict[str, tuple[tuple[re.Pattern[str], PriceRow], ...]],
     ) -> None:
         self._names = names
         self._patterns = patterns
         self._found: dict[tuple[str, str, str], Price | None] = {}
+        self._windows: dict[tuple[str, str], int | None] = {}
 
     @classmethod
     def of(cls, rows: Iterable[PriceRow]) -> Self:
         """Index `rows`; of two that have the same model the first counts."""
-        names: dict[tuple[str, str], Price] = {}
-        patterns: dict[str, list[tuple[re.Pattern[str], Price]]] = {}
+        names: dict[tuple[str, str], PriceRow] = {}
+        patterns: dict[str, list[tuple[re.Pattern[str], PriceRow]]] = {}
         for row in rows:
             for name in row.names:
-                names.setdefault((row.provider, name), row.price)
+                names.setdefault((row.provider, name), row)
             if row.pattern is not None:
                 pattern = re.compile(row.pattern)
-                patterns.setdefault(row.provider, []).append((pattern, row.price))
+                patterns.setdefault(row.provider, []).append((pattern, row))
         return cls(names, {key: tuple(found) for key, found in patterns.items()})
 
     def find(self, provider: str, type: str, model: str) -> Price | None:  # noqa: A002
@@ -115,12 +118,36 @@ class PriceTable:
         model = key[2].lower()
         # The configuration's own word comes first: by the provider's name, then for any.
         for source in (f"={key[0]}", "=*", key[1]):
-            price = self._names.get((source, model))
-            if price is not None:
-                return price
-            for pattern, candidate in self._patterns.get(source, ()):
-                if pattern.search(model):
-                    return candidate
+            row = self._row(source, model)
+            if row is not None:
+                return row.price
+        return None
+
+    def window(self, type: str, model: str) -> int | None:  # noqa: A002
+        """Return how many tokens prompt and answer may have together; None: unknown.
+
+        Args:
+            type: of the provider.
+            model: the request model.
+        """
+        key = (type, model)
+        try:
+            return self._windows[key]
+        except KeyError:
+            pass
+        if len(self._windows) > _REMEMBERED:
+            self._windows.clear()
+        row = self._row(type, model.lower())
+        found = self._windows[key] = row.context_tokens if row is not None else None
+        return found
+
+    def _row(self, source: str, model: str) -> PriceRow | None:
+        row = self._names.get((source, model))
+        if row is not None:
+            return row
+        for pattern, candidate in self._patterns.get(source, ()):
+            if pattern.search(model):
+                return candidate
         return None
 
 

@@ -170,7 +170,7 @@ def _row(kind: str, model: ModelInfo, at: datetime) -> PriceRow | None:
     requests = _nanos(getattr(standard, "requests_kcount", None)) or 0
     names, pattern = _matcher(model.match)
     price = Price(levels, request=-(-requests // 1000), variants=variants)
-    return PriceRow(kind, price, names, pattern)
+    return PriceRow(kind, price, names, pattern, model.context_window)
 
 
 def _levels(prices: object) -> tuple[Level, ...] | None:

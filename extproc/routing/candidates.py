@@ -10,6 +10,7 @@ from itertools import groupby
 import msgspec
 
 from extproc.deployment import Placement
+from extproc.routing.abilities import abilities_of
 from extproc.routing.demand import Demand
 from extproc.routing.health import BUCKET_SECONDS, Phase
 from extproc.routing.strategies import ORDERS, Candidate, Turn
@@ -69,8 +70,9 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     for target in model.targets:
         place = target.spec.placement
         health = state.health(deployment(target, asked))
-        candidate = Candidate(target, health)
-        no = _unable(target, demand) or _unwanted(place, demand, tagged=tagged)
+        name = target.request_model(asked)
+        candidate = Candidate(target, health, name)
+        no = _unable(candidate, turn) or _unwanted(place, demand, tagged=tagged)
         if no is not None:
             passed.append(Passed(target, *no))
             continue
@@ -78,7 +80,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
         if phase is Phase.LIMITED:
             left = health.cooling_until - now
             passed.append(Passed(target, Why.LIMITED, "retry-after", left))
-        elif (full := _full(candidate, demand, now)) is not None:
+        elif (full := _full(candidate, turn)) is not None:
             passed.append(full)
         elif state.benched(target.spec.cluster, place.credential, now):
             benched.append(candidate)
@@ -101,7 +103,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
 
 def deployment(target: Target, asked: str) -> str:
     """Return the name of what is up or down: cluster (and so key) and request model."""
-    return f"{target.spec.cluster}/{target.spec.model or asked}"
+    return f"{target.spec.cluster}/{target.request_model(asked)}"
 
 
 def _ordered(model: VirtualModel, able: list[Candidate], turn: Turn) -> list[Candidate]:
@@ -132,10 +134,14 @@ def _spread(ordered: Sequence[Candidate]) -> Iterator[Candidate]:
     yield from later
 
 
-def _unable(target: Target, demand: Demand) -> tuple[Why, str] | None:
+def _unable(candidate: Candidate, turn: Turn) -> tuple[Why, str] | None:
+    target, demand = candidate.target, turn.demand
     if not demand.chat:
         return None
-    abilities = target.spec.placement.abilities
+    abilities, lacks = target.spec.placement.abilities, target.lacks
+    if target.spec.model is None:
+        abilities = abilities_of(target.spec, candidate.model, turn.prices)
+        lacks = abilities.lacks
     if abilities.context_tokens is not None and not demand.fits(
         abilities.context_tokens
     ):
@@ -145,7 +151,7 @@ def _unable(target: Target, demand: Demand) -> tuple[Why, str] | None:
         and (demand.output_tokens or 0) > abilities.output_tokens
     ):
         return Why.UNABLE, "output_tokens"
-    for ability in target.lacks:
+    for ability in lacks:
         if demand.needs(ability):
             return Why.UNABLE, ability
     return None
@@ -164,10 +170,13 @@ def _unwanted(
     return None
 
 
-def _full(candidate: Candidate, demand: Demand, now: float) -> Passed | None:
+def _full(candidate: Candidate, turn: Turn) -> Passed | None:
     target, health = candidate.target, candidate.health
-    place = target.spec.placement
-    if place.max_concurrency is not None and health.load >= place.max_concurrency:
+    demand, now, place = turn.demand, turn.now, target.spec.placement
+    cap = place.max_concurrency
+    if cap is not None and (
+        health.load + health.foreseen(now, turn.state.numbers) >= cap
+    ):
         return Passed(target, Why.BUSY, "concurrency", 1.0)
     limit = place.requests_per_minute
     if limit is not None and health.requests_a_minute(now) >= limit:

@@ -91,13 +91,15 @@ class Health:
     __slots__ = (
         "_counted_at", "_failed", "_limited", "_ok", "_strikes",
         "borrowed", "cooling_until", "first_byte", "half_open", "hard", "id",
-        "in_flight", "measured_at", "reason", "remote", "requests", "row", "tokens",
-        "total", "trial",
+        "in_flight", "measured_at", "reason", "remote", "requests", "row", "standby",
+        "tokens", "total", "trial",
     )  # fmt: skip
 
     def __init__(self, id: str) -> None:  # noqa: A002  cluster/model
         self.id = id
         self.in_flight: set[Hashable] = set()
+        self.standby: dict[Health, set[Hashable]] = {}
+        """Requests that come here next when the deployment that they are at fails."""
         self.remote = IDLE
         """At all other workers, as they said last."""
         self.first_byte: float | None = None
@@ -133,6 +135,21 @@ class Health:
     def tokens_a_minute(self, now: float) -> int:
         """Return what it has used in the last minute, for all workers."""
         return self.tokens.total(now) + self.remote.tokens
+
+    def foreseen(self, now: float, numbers: RoutingNumbers) -> float:
+        """Return how many requests are likely to fail over to it, of those in flight."""
+        return sum(
+            len(waiting) * before.failing(now, numbers)
+            for before, waiting in tuple(self.standby.items())
+        )
+
+    def failing(self, now: float, numbers: RoutingNumbers) -> float:
+        """Return which part of its requests fails, as things are."""
+        if self.phase(now) >= Phase.COOLING:
+            return 1.0
+        self._decay(now, numbers)
+        outcomes = self._ok + self._failed + self._limited
+        return (self._failed + self._limited) / (outcomes + 1)
 
     def phase(self, now: float) -> Phase:
         """Say whether it is asked."""

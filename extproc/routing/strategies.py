@@ -26,11 +26,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
     target: Target
     health: Health
-
-    @property
-    def model(self) -> str:
-        """The request model."""
-        return self.health.id.partition("/")[2]
+    model: str
+    """The request model."""
 
     @property
     def slot(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from extproc.routing.health import Health, Phase
@@ -18,8 +19,9 @@ class Ticket:
     """Taken when a chain is sent, given back at the end, whatever that is.
 
     Envoy does not say which attempt is under way, so that a request counts as in flight at
-    its first target until the answer names another. Everything but the end is called from
-    one thread.
+    its first target until the answer names another. At later ones that have a cap it stands
+    by, and counts as far as the one before them fails. Everything but the end is called
+    from one thread.
     """
 
     __slots__ = ("_at", "_picks", "_since", "_state", "_wall")
@@ -35,6 +37,10 @@ class Ticket:
         if first.phase(now) is Phase.TRIAL:
             first.trial = self
         self._move(first, now)
+        for before, pick in itertools.pairwise(picks):
+            if pick.candidate.target.spec.placement.max_concurrency is not None:
+                waiting = pick.candidate.health.standby
+                waiting.setdefault(before.candidate.health, set()).add(self)
 
     def answered(
         self,
@@ -58,7 +64,10 @@ class Ticket:
                 known where it is not the first.
         """
         self._wall = wall
+        self._stand_down()
         for index, (said, wait) in enumerate(failed):
+            if index:
+                self._picks[index].candidate.health.requests.add(1, now)
             self._note(index, said, wait, now)
         last = min(len(failed), len(self._picks) - 1)
         health = self._picks[last].candidate.health
@@ -86,6 +95,7 @@ class Ticket:
     def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
         """Give everything back; `whole` is whether an unstreamed answer came."""
         health = self._at
+        self._stand_down()
         if health is not None:
             if tokens:
                 health.tokens.add(tokens, now)
@@ -113,6 +123,16 @@ class Ticket:
             health.succeeded(now, numbers)
         if health.cooling_until != until:
             state.cooled(health)
+
+    def _stand_down(self) -> None:
+        """Wait nowhere any more for those before to fail."""
+        for before, pick in itertools.pairwise(self._picks):
+            waiting = pick.candidate.health.standby
+            place = waiting.get(before.candidate.health)
+            if place is not None:
+                place.discard(self)
+                if not place:
+                    waiting.pop(before.candidate.health, None)
 
     def _move(self, health: Health, now: float) -> None:
         self._at = health

@@ -29,7 +29,7 @@ def leg(name: str, conditional: str = "") -> Leg:
         dropped=(),
         kept=None,
         attempt=Attempt(name, "/", "h", (), (), b"{}"),
-        pick=Pick(Candidate(made, Health(name)), "v", "", conditional),
+        pick=Pick(Candidate(made, Health(name), "m"), "v", "", conditional),
     )
 
 

@@ -17,6 +17,7 @@ from extproc.deployment import (
     Share,
 )
 from extproc.errors import BadRequest, GatewayError, Overloaded, UpstreamLimited
+from extproc.pricing import Level, Price, PriceRow
 from extproc.routing.candidates import Why
 from extproc.routing.health import Phase
 from extproc.routing.retry import BURST
@@ -199,6 +200,57 @@ def test_a_full_target_overflows_to_the_next_and_all_full_is_a_503():
     assert full.value.retry_after == "1"
     tickets[0].end(world.now)
     assert world.chain() == ["a"]
+
+
+def test_who_stands_by_for_a_failing_target_is_counted_where_it_would_go():
+    world = World(
+        target("a", tier=0),
+        target("b", tier=1, max_concurrency=4),
+        target("c", tier=2),
+        numbers=RoutingNumbers(failures=100, least_outcomes=1000),
+    )
+    tickets = [world.send() for _ in range(8)]
+    assert world.health("b").foreseen(world.now, world.state.numbers) == 0
+    assert world.chain() == ["a", "b", "c"]
+    # One in two fails at `a` now: of the seven left, four are likely to come.
+    tickets[0].answered([(500, None)], 200, None, world.now)
+    assert len(world.health("b").in_flight) == 1
+    assert world.health("b").foreseen(world.now, world.state.numbers) == 3.5
+    assert world.chain() == ["a", "c"]
+    for ticket in tickets:
+        ticket.end(world.now)
+    assert world.health("b").standby == {}
+    assert world.chain() == ["a", "b", "c"]
+
+
+def test_each_attempt_counts_to_the_limits_of_who_was_asked():
+    world = World(
+        target("a", tier=0, requests_per_minute=9),
+        target("b", tier=1, requests_per_minute=9),
+        target("c", tier=2, requests_per_minute=9),
+    )
+    ticket = world.send()
+    ticket.answered([(500, None), (500, None)], 200, None, world.now)
+    ticket.end(world.now, tokens=70)
+    seen = {name: world.health(name) for name in "abc"}
+    assert [seen[n].requests_a_minute(world.now) for n in "abc"] == [1, 1, 1]
+    assert [seen[n].tokens_a_minute(world.now) for n in "abc"] == [0, 0, 70]
+
+
+def test_what_a_glob_stands_for_is_known_by_its_own_name():
+    stripped = msgspec.structs.replace(target("a", model=None), strip="openai/")
+    rows = (PriceRow("openai", Price((Level(0, 1, 1),)), ("tiny",), None, 1000),)
+    specs = (ModelSpec("openai/*", (stripped, target("b", model="wide", tier=1))),)
+    world = World(target("z"))
+    world.runtime = Runtime.of(Snapshot(1, models=specs, prices=rows))
+    picture = {"messages": [{"content": [{"type": "image_url"}]}]}
+    assert world.chain(demand(picture), "openai/gpt-3.5-turbo") == ["b"]
+    assert world.chain(demand(picture), "openai/gpt-4o") == ["a", "b"]
+    long = {"messages": [{"content": "word " * 2000}]}
+    assert world.chain(demand(long), "openai/tiny") == ["b"]
+    assert world.chain(demand(long), "openai/large") == ["a", "b"]
+    known = [pick.candidate.model for pick in world.plan(asked="openai/tiny").picks]
+    assert known == ["tiny", "wide"]
 
 
 def test_a_targets_rate_limits_overflow_too():
