@@ -18,7 +18,7 @@ CHUNKS = 5
 
 @dataclass
 class Conduct:
-    """How requests for one model go."""
+    """How requests for one model go, or for a URL where no model is named."""
 
     status: int = 200
     chance: float = 1.0
@@ -43,8 +43,11 @@ class Provider:
         self.conduct: dict[str, Conduct] = {}
         self.asked: Counter[str] = Counter()
         """Requests by model."""
+        self.begun: Counter[str] = Counter()
+        """Requests by URL whose headers are here."""
         self.gone: Counter[str] = Counter()
-        """Requests by model whose peer left before their answer was whole."""
+        """Requests by model whose peer left before their answer was whole, or by URL before
+        their body was."""
         self.last: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
         """Body and headers of the last request, by model."""
         self._chance = random.Random(seed)
@@ -117,9 +120,15 @@ class Provider:
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head.split("\r\n"))
         }
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-        asked = json.loads(body or b"{}")
-        model = asked.get("model", "")
+        url = head.split(" ", 2)[1]
+        self.begun[url] += 1
+        try:
+            body = await _read_body(reader, headers)
+        except (OSError, asyncio.IncompleteReadError):
+            self.gone[url] += 1
+            raise
+        asked = _object(body)
+        model = asked.get("model", url)
         conduct = self.conduct.get(model, Conduct())
         self.asked[model] += 1
         self.last[model] = asked, headers
@@ -176,6 +185,25 @@ class Provider:
             )
         await writer.drain()
         return True
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the body where it is a JSON object; a form is none."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _send(
