@@ -72,6 +72,10 @@ test-budgets: $(VENV)/.dev ## Prove that money and limits hold; ends with a summ
 	  tests/server/test_till.py tests/budgets $(ARGS) || code=$$?; \
 	cat $(VENV)/.budgets; exit $$code
 
+.PHONY: agreement
+agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests against each other
+	@EXTPROC_AGREEMENT=2000 $(PYTEST) -q -p no:randomly tests/agreement $(ARGS)
+
 .PHONY: test-unit
 test-unit: $(VENV)/.dev ## Run the tests that need no Envoy
 	@$(PYTEST) -q $(ALL) -m "not envoy and not node" $(ARGS)

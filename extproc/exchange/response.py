@@ -145,6 +145,8 @@ class ResponseHalf:
         Ending before the provider does resets it.
         """
         self.error = error
+        if self._tally.provider is None:
+            self._note_leg()
         state, self.state = self.state, State.DONE
         if state in {State.HEADERS, State.COLLECTING}:
             self._tally.status = error.status
@@ -181,10 +183,7 @@ class ResponseHalf:
         if event.failed:
             tally.failed_attempts = tuple(_failed(legs, one) for one in event.failed)
         self.leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
-        tally.cluster = leg.target.spec.cluster
-        tally.provider = leg.target.provider.name
-        tally.request_model = leg.model
-        tally.translated = leg.translated
+        self._note_leg()
         tally.dropped = leg.dropped
         if event.details != "via_upstream":
             raise _local_reply(event)
@@ -205,6 +204,14 @@ class ResponseHalf:
             return [AnswerHeaders(set_headers=self._report())]
         self.state = State.COLLECTING
         return self._answer() if event.end else []
+
+    def _note_leg(self) -> None:
+        """Note whom the record is of."""
+        tally, leg = self._tally, self.leg
+        tally.cluster = leg.target.spec.cluster
+        tally.provider = leg.target.provider.name
+        tally.request_model = leg.model
+        tally.translated = leg.translated
 
     def _pass_unread(self, event: events.ResponseHeaders) -> list[Command]:
         """Let an answer go of which nothing but the headers comes here."""
@@ -280,6 +287,8 @@ class ResponseHalf:
 
     def abandon(self) -> None:
         """Note what had been produced when the client left or the upstream broke off."""
+        if self.state is State.HEADERS:
+            self._note_leg()  # the first, as far as anybody knows
         self._tally.estimated = True
         self._tally.usage = self._stream.usage
         self._tally.response_model = self._stream.model

@@ -366,6 +366,8 @@ def test_a_record_has_the_ids_by_which_others_know_the_request():
         tracestate="congo=t61rcWkgMzE",
     )
     record = completion(ex.receive(events.Closed(), 101.0))
+    # Whom it was sent to is known also where nobody has answered.
+    assert (record.provider, record.attempts) == ("openai", 0)
     assert record.request_id == "5a1c"
     assert record.traceparent == (
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

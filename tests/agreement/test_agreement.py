@@ -1,0 +1,275 @@
+"""Everybody's account of the same requests is the same, to the token.
+
+300 of them in `make test`, 2,000 in `make agreement` (``EXTPROC_AGREEMENT=2000``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+
+import pytest
+
+from extproc.db.tables import UsageRecord
+from extproc.telemetry.instruments import INSTRUMENTS
+from tests.agreement.world import KINDS, Kind, World, world
+from tests.harness import wait_for
+from tests.otlp import attributes
+
+pytestmark = pytest.mark.envoy
+
+TOKENS = {"extproc_token_refresh_failures", "extproc_token_valid_seconds"}
+"""Shown by `tests/envoy/test_tokens.py`, where there is an identity provider."""
+
+NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "300"))
+
+
+def cut_rows(here: World) -> list[UsageRecord]:
+    """Return the rows of streams that a provider reset.
+
+    Envoy tells a worker no more than that it was over, and a client has a whole error if
+    it had passed nothing on. So what each of them makes of it is not compared.
+    """
+    marks = {one.mark for one in here.seen if one.kind.end == "cut"}
+    rows = [row for row in here.rows() if row.end_user in marks]
+    assert len(rows) == len(marks)
+    assert {row.outcome for row in rows} <= {"canceled", "upstream_error"}
+    return rows
+
+
+def canceled(here: World) -> int:
+    left = sum(one.kind.end == "left" for one in here.seen)
+    return left + sum(row.outcome == "canceled" for row in cut_rows(here))
+
+
+@pytest.fixture(scope="module")
+def live():
+    with world() as made:
+        made.ask(NUMBER)
+        made.settled(NUMBER)
+        made.kept = made.frozen()
+        yield made
+
+
+@pytest.fixture
+def here(live: World) -> World:
+    """Everybody's account when all had been asked, whichever test comes first."""
+    return live.kept
+
+
+def keyed(here: World):
+    """What clients saw of requests that a worker knew the key of."""
+    return [
+        one for one in here.seen if one.kind.end != "local" and one.kind.key != "nobody"
+    ]
+
+
+def test_the_mix_is_what_it_says(here: World) -> None:
+    assert len(here.seen) == NUMBER
+    for one in here.seen:
+        if one.kind.end == "whole":
+            assert (one.status, one.usage is None) == (200, False), one
+        elif one.kind.end == "refused" and one.kind.key != "slow":
+            assert 400 <= one.status < 430, one
+        elif one.kind.end in {"local", "failed"}:
+            assert one.status >= 400, one
+        elif one.kind.end == "broken":
+            assert one.status == 200, one
+
+
+def test_every_request_counts_once(here: World) -> None:
+    counted = here.counted("operation")
+    local = sum(one.kind.end == "local" for one in here.seen)
+    assert counted["local_reply",] == local
+    assert counted.total() == NUMBER
+
+
+def test_clients_and_metrics_agree_on_every_status(here: World) -> None:
+    seen = Counter(
+        str(one.status) for one in here.seen if one.kind.end not in {"cut", "left"}
+    )
+    counted: Counter[str] = Counter()
+    broke_off = 0
+    for (outcome, status), number in here.counted("outcome", "status").items():
+        if outcome == "canceled":
+            broke_off += number
+        else:
+            counted[status] += number
+    for row in cut_rows(here):
+        counted[str(row.status)] -= row.outcome != "canceled"
+    assert +counted == seen
+    assert broke_off == canceled(here)
+
+
+def test_the_database_has_a_row_for_each_request_with_a_key(here: World) -> None:
+    rows = here.rows()
+    assert len(rows) == len(keyed(here))
+    marks = Counter(row.end_user for row in rows if row.end_user)
+    assert set(marks.values()) == {1}
+    outcomes = Counter(row.outcome for row in rows)
+    whole = sum(one.usage is not None for one in here.seen)
+    assert outcomes["ok"] == whole + _slow_ones(here)
+    assert outcomes["canceled"] == canceled(here)
+
+
+def _slow_ones(here: World) -> int:
+    """Of the key that may ask once an hour, the first may have been served."""
+    return sum(one.kind.key == "slow" and one.status == 200 for one in here.seen)
+
+
+def test_tokens_agree_from_the_provider_to_the_client(here: World) -> None:
+    """Of each answer that came whole: what the client was told is what is in the row."""
+    rows = {row.end_user: row for row in here.rows()}
+    books = {
+        line["mark"]: line
+        for line in here.books()
+        if line["status"] == 200 and line["whole"]
+    }
+    compared = 0
+    for one in here.seen:
+        if one.usage is None:
+            continue
+        row, line = rows[one.mark], books[one.mark]
+        told = {"input": row.input_tokens, "output": row.output_tokens}
+        assert told == one.usage, one
+        assert told == {"input": line["input"], "output": line["output"]}, one
+        assert not row.estimated
+        compared += 1
+    assert compared > NUMBER / 3
+
+
+def test_rows_and_metrics_agree_on_every_token_and_cent(here: World) -> None:
+    rows = here.rows()
+    sums = {
+        "input": sum(row.input_tokens for row in rows),
+        "output": sum(row.output_tokens for row in rows),
+        "cache_read": sum(row.cache_read_input_tokens for row in rows),
+        "cache_creation": sum(row.cache_creation_input_tokens for row in rows),
+        "reasoning": sum(row.reasoning_output_tokens for row in rows),
+    }
+    assert sums["cache_read"] > 0
+    assert here.by("extproc_tokens_total", "kind") == +Counter(sums)
+    by_type = here.by("gen_ai_client_token_usage_sum", "gen_ai_token_type")
+    assert by_type == {"input": sums["input"], "output": sums["output"]}
+    cost = sum(row.cost or 0 for row in rows) / 1e9
+    assert sum(here.by("extproc_cost_usd_total").values()) == pytest.approx(cost)
+
+
+def test_providers_and_metrics_agree_on_every_attempt(here: World) -> None:
+    """The provider's books have a line for each time that it was asked."""
+    # Who leaves before there is an answer leaves before anybody knows who was asked.
+    gone = {one.mark for one in here.seen if one.kind.leave_after == 0}
+    served = sum(line["mark"] not in gone for line in here.books())
+    attempts = here.by("extproc_attempts_total", "result")
+    assert sum(attempts.values()) == served
+    fallbacks = here.by("extproc_fallbacks_total", "reason")
+    again = sum(one.kind.name.startswith("fallback") for one in here.seen)
+    after_reset = sum(one.kind.model == "both" for one in here.seen) - again
+    assert again <= sum(fallbacks.values()) <= again + after_reset
+    assert set(fallbacks) == {"server_error", "no_answer"}
+
+
+def test_envoys_log_confirms_every_record(here: World) -> None:
+    results = here.by("extproc_confirmations_total", "result")
+    counted = here.by("extproc_requests_total", "operation")
+    local, ready = counted.pop("local_reply"), counted["ready"]
+    assert set(results) <= {"confirmed", "local", "unconfirmed"}
+    assert results["local"] == local
+    # But for probes while control was on its way up.
+    assert 0 <= sum(counted.values()) - results["confirmed"] <= ready
+    assert results["confirmed"] >= NUMBER - sum(
+        one.kind.end == "local" for one in here.seen
+    )
+
+
+def test_limits_and_money_are_counted(here: World) -> None:
+    decisions = here.by("extproc_admissions_total", "decision", "limit")
+    poor = sum(one.kind.key == "poor" for one in here.seen)
+    assert decisions["denied", "key usd"] == poor
+    slow = sum(one.kind.key == "slow" and one.status == 429 for one in here.seen)
+    assert decisions["denied", "key requests"] == slow
+    rows = [row for row in here.rows() if row.key in {"app", "soft"}]
+    settled = sum(here.by("extproc_settled_usd_total").values())
+    assert settled == pytest.approx(sum(row.cost or 0 for row in rows) / 1e9)
+    spent = here.by("extproc_budget_spent_usd", "subject")
+    assert sum(spent.values()) == pytest.approx(settled)
+
+
+def test_a_collector_is_told_the_same(here: World) -> None:
+    requests = {
+        tuple(sorted(labels)): value
+        for labels, value in here.metrics()["extproc_requests_total"].items()
+        if dict(labels)["operation"] != "ready"
+    }
+
+    told = {
+        tuple(sorted(said.items())): point.as_double
+        for point in here.pushed["extproc_requests"].sum.data_points
+        if (said := attributes(point.attributes))["operation"] != "ready"
+    }
+    assert told == requests
+    assert here.receiver.refused == []
+
+
+def test_every_metric_of_the_table_is_there(live: World) -> None:
+    """What only a store that is away or a cloud's token brings about: the store is away."""
+    live.redis.kill()
+
+    def missing() -> set[str]:
+        found = live.metrics()
+        return {
+            one.prometheus
+            for one in INSTRUMENTS
+            if not any(name.startswith(one.prometheus) for name in found)
+        }
+
+    try:
+        wait_for(lambda: True if missing() == TOKENS else None, lambda: str(missing()))
+    finally:
+        live.redis.restart()
+
+
+def test_a_control_that_is_killed_costs_no_row_and_doubles_none(live: World) -> None:
+    live.kill("extproc.local.control")
+    live.ask(24, KINDS[:24], "b")
+    marks = {f"b-{n}" for n in range(24)}
+
+    def there() -> bool | None:
+        found = [row.end_user for row in live.rows() if row.end_user in marks]
+        return True if len(found) == len(marks) == len(set(found)) else None
+
+    wait_for(there, live.process.output, 60)
+
+
+def test_a_worker_that_is_killed_leaves_no_request_uncounted(live: World) -> None:
+    """Its exchanges are settled on Envoy's word: estimated, and charged as reserved."""
+    wait_for(
+        lambda: len(live.by("extproc_worker_generation", "worker")) == 2 or None,
+        str,
+        60,
+    )
+    stalled = Kind("stalled", "left", stream=True, directive="stall-mid-stream after=3")
+    asking = threading.Thread(target=live.ask, args=(8, (stalled,), "c"))
+    asking.start()
+    marks = {f"c-{n}" for n in range(8)}
+
+    def under_way() -> bool | None:
+        return live.by("extproc_worker_open_exchanges")[()] >= 8 or None
+
+    wait_for(under_way, live.process.output, 60)
+    live.kill("w0.sock")
+    live.kill("w1.sock")
+    asking.join()
+
+    def settled() -> bool | None:
+        rows = [row for row in live.rows() if row.end_user in marks]
+        lost = [row for row in rows if row.error == "worker_lost" and row.estimated]
+        return True if len(lost) == len(rows) == 8 else None
+
+    wait_for(settled, live.process.output, 60)
+    assert live.by("extproc_confirmations_total", "result")["settled"] == 8
+
+
+def test_every_kind_was_asked() -> None:
+    assert len(KINDS) <= NUMBER
