@@ -184,13 +184,65 @@ def read_entries(session: Session) -> Entries:
     return Entries(at, found)
 
 
-def with_entries(config: Config, entries: Entries, *, now: float) -> Config:
+def read_changes(session: Session, entries: Entries) -> Entries:
+    """Read what has changed since `entries` were: each change is in the audit log."""
+    at = version(session)
+    question = (
+        sa.select(AuditEntry.kind, AuditEntry.subject)
+        .where(AuditEntry.id > entries.version)
+        .limit(MOST_CHANGES + 1)
+    )
+    lines = session.execute(question).all()
+    if not entries.version or at < entries.version or len(lines) > MOST_CHANGES:
+        return read_entries(session)
+    changed = {(kind, id_) for kind, id_ in lines}
+    found = dict(entries.sections)
+    for section, kind in KINDS.items():
+        ids = {id_ for of, id_ in changed if of == section}
+        if not ids:
+            continue
+        known = {one.id: one for one in found.get(section, ()) if one.id not in ids}
+        rows = session.scalars(sa.select(kind.table).where(kind.table.id.in_(ids)))
+        known |= {row.id: _stored(kind, row) for row in rows}
+        found[section] = tuple(known[id_] for id_ in sorted(known))
+    return Entries(at, found)
+
+
+MOST_CHANGES: Final = 200
+"""Of which each is looked up; more are read with all the rest."""
+
+
+class Readings:
+    """What entries were read as, so that a change of one reads no other again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Section, str], tuple[Stored, Allowed | None]] = {}
+        self._next: dict[tuple[Section, str], tuple[Stored, Allowed | None]] = {}
+
+    def read(self, kind: EntryKind, stored: Stored) -> Allowed | None:
+        """Return what `stored` says, the same as before where it has not changed."""
+        place = (kind.section, stored.id)
+        known = self._known.get(place)
+        if known is None or known[0] != stored:
+            known = (stored, _read(kind, stored))
+        self._next[place] = known
+        return known[1]
+
+    def turn(self) -> None:
+        """Forget what has not been read since the last turn."""
+        self._known, self._next = self._next, {}
+
+
+def with_entries(
+    config: Config, entries: Entries, *, now: float, readings: Readings | None = None
+) -> Config:
     """Return `config` as if the database's entries stood in it.
 
     What is in both is the file's. An entry that this version cannot read any more is left
     out, which for a key means that it opens nothing.
     """
     update: dict[str, Any] = {}
+    readings = readings or Readings()
     for kind in KINDS.values():
         taken = of_file(config, kind.section)
         new = [
@@ -199,14 +251,19 @@ def with_entries(config: Config, entries: Entries, *, now: float) -> Config:
             if stored.id not in taken
         ]
         if kind.section == "keys":
-            keys = [key for stored in new for key in _keys(kind, stored, now)]
+            keys = [
+                key
+                for stored in new
+                for key in _keys(readings.read(kind, stored), stored, now)
+            ]
             update["keys"] = (*config.keys, *keys)
         elif new:
-            read = {stored.id: _read(kind, stored) for stored in new}
+            read = {stored.id: readings.read(kind, stored) for stored in new}
             update[kind.section] = {
                 **{id_: entry for id_, entry in read.items() if entry is not None},
                 **getattr(config, kind.section),
             }
+    readings.turn()
     return config.model_copy(update=update)
 
 
@@ -221,22 +278,31 @@ def _stored(kind: EntryKind, row: Entry) -> Stored:
 
 def _read(kind: EntryKind, stored: Stored) -> Allowed | None:
     try:
-        return check_settings(kind, stored.settings)
+        holder = check_settings(kind, stored.settings)
     except Invalid:
         return None
-
-
-def _keys(kind: EntryKind, stored: Stored, now: float) -> Sequence[KeyConfig]:
-    """Return the key, and the one before a rotation while it is still good."""
-    holder = _read(kind, stored)
-    if holder is None:
-        return ()
+    if kind.section != "keys":
+        return holder
     # No dump: it is checked already.
-    settings = {name: getattr(holder, name) for name in holder.model_fields_set}
-    new = KeyConfig.model_construct(id=stored.id, key_sha256=stored.sha256, **settings)
+    return KeyConfig.model_construct(
+        id=stored.id, key_sha256=stored.sha256, **_given(holder)
+    )
+
+
+def _given(holder: Allowed) -> dict[str, Any]:
+    return {name: getattr(holder, name) for name in holder.model_fields_set}
+
+
+def _keys(new: Allowed | None, stored: Stored, now: float) -> Sequence[KeyConfig]:
+    """Return the key, and the one before a rotation while it is still good."""
+    if not isinstance(new, KeyConfig):
+        return ()
     until = stored.replaced_until
     if stored.replaced_sha256 is None or until is None or now >= until:
         return (new,)
+    settings = _given(new)
+    for name in ("id", "key_sha256"):
+        del settings[name]
     own = settings.pop("expires", None)
     old = KeyConfig.model_construct(
         id=stored.id,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extproc.config import placement, subjects
 from extproc.config.prices import price_rows
 from extproc.config.schema import Config, ModelConfig, TargetConfig
+from extproc.config.subjects import Granted
 from extproc.deployment import Placement
 from extproc.runtime import (
     MAX_ATTEMPTS,
@@ -26,7 +27,12 @@ and a client gets one answer, not a race of two."""
 
 
 def build(
-    config: Config, *, grants: Sequence[Grant], generation: int, created: int
+    config: Config,
+    *,
+    grants: Sequence[Grant],
+    generation: int,
+    created: int,
+    granted: Granted | None = None,
 ) -> Snapshot:
     """Build what the workers need of `config`.
 
@@ -35,17 +41,20 @@ def build(
         grants: of keys that are not in the file.
         generation: counts up with every change.
         created: Unix seconds.
+        granted: what an earlier build made of the same keys.
     """
-    granted = (*grants, *(subjects.grant(config, key) for key in config.keys))
+    memory = granted or Granted()
+    every = (*grants, *(memory.grant(config, key) for key in config.keys))
+    memory.turn()
     found = subjects.subjects(config)
     allowances = [
-        *(grant.allowance for grant in granted),
+        *(grant.allowance for grant in every),
         *(subject.allowance for subject in found),
         *(issuer.grant.allowance for issuer in config.jwt.values()),
     ]
     return Snapshot(
         generation=generation,
-        grants=granted,
+        grants=every,
         models=tuple(
             ModelSpec(
                 name=name,

@@ -54,6 +54,36 @@ def grant(config: Config, key: KeyConfig) -> Grant:
     )
 
 
+class Granted:
+    """What keys were compiled to, so that a change of one compiles no other again.
+
+    All that a grant depends on is frozen: the same objects make the same grant.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[KeyConfig, object, object, Grant]] = {}
+        self._next: dict[str, tuple[KeyConfig, object, object, Grant]] = {}
+
+    def grant(self, config: Config, key: KeyConfig) -> Grant:
+        """Return `grant(config, key)`."""
+        if key.key_sha256 is None:
+            return grant(config, key)
+        user = config.users.get(key.user or "")
+        team = config.teams.get(key.team or (user.team if user else None) or "")
+        known = self._known.get(key.key_sha256)
+        same = known is not None and (
+            known[0] is key and known[1] is user and known[2] is team
+        )
+        if known is None or not same:
+            known = (key, user, team, grant(config, key))
+        self._next[key.key_sha256] = known
+        return known[3]
+
+    def turn(self) -> None:
+        """Forget what has not been asked for since the last turn."""
+        self._known, self._next = self._next, {}
+
+
 def subjects(config: Config) -> tuple[Subject, ...]:
     """Return everything but keys that has a limit on it."""
     return tuple(_subjects(config))

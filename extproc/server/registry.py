@@ -20,7 +20,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from extproc.admin.directory import Directory
-from extproc.admin.entries import Entries, read_entries, version
+from extproc.admin.entries import Entries, read_changes, version
 from extproc.admin.errors import NotReady
 from extproc.admin.http import Admin
 from extproc.config.schema import Config
@@ -159,6 +159,6 @@ class Registry:
             with self.database.read() as session:
                 if version(session) == self.entries.version:
                     return None
-                entries = read_entries(session)
+                entries = read_changes(session, self.entries)
             write_private(self._file, msgspec.msgpack.encode(entries))
             return entries

@@ -12,7 +12,7 @@ from pathlib import Path
 import certifi
 import msgspec
 
-from extproc.admin.entries import with_entries
+from extproc.admin.entries import Readings, with_entries
 from extproc.config.build import build
 from extproc.config.compile import Layout, compile_envoy
 from extproc.config.load import (
@@ -24,6 +24,7 @@ from extproc.config.load import (
     needs_store,
 )
 from extproc.config.schema import Config
+from extproc.config.subjects import Granted
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
 from extproc.server.envoy_log import LOG_SOCKET
@@ -65,6 +66,8 @@ class Serving:
         self.running = compiled.read_compiled(options.state)
         self.snapshot = _read_snapshot(options.state / compiled.SNAPSHOT_FILE)
         self.runtime = Runtime.of(self.snapshot) if self.snapshot else None
+        self._readings = Readings()
+        self._granted = Granted()
         self._options = options
         self._rollout = rollout
         self._registry = registry
@@ -160,10 +163,19 @@ class Serving:
     def _next(self, config: Config) -> Snapshot:
         """Build the snapshot; the one that serves, when nothing in it changed."""
         old, grants = self.snapshot, read_grants(self._options.state, self._environ)
-        config = with_entries(config, self._registry.entries, now=self._wall_clock())
+        config = with_entries(
+            config,
+            self._registry.entries,
+            now=self._wall_clock(),
+            readings=self._readings,
+        )
         if old is not None:
             same = build(
-                config, grants=grants, generation=old.generation, created=old.created
+                config,
+                grants=grants,
+                generation=old.generation,
+                created=old.created,
+                granted=self._granted,
             )
             if same == old:
                 return old
@@ -172,6 +184,7 @@ class Serving:
             grants=grants,
             generation=1 if old is None else old.generation + 1,
             created=int(self._wall_clock()),
+            granted=self._granted,
         )
 
     def _take(self, snapshot: Snapshot) -> None:
