@@ -85,7 +85,7 @@ _FORMS: dict[str, AnyClientFormat] = {
 REALTIME_PATH = "/v1/realtime"
 KEPT = (
     "files", "uploads", "batches", "fine_tuning", "vector_stores", "assistants",
-    "threads", "conversations", "containers", "evals", "videos",
+    "threads", "conversations", "containers", "evals", "videos", "skills",
 )  # fmt: skip
 """What OpenAI keeps by an id: https://platform.openai.com/docs/api-reference. The name is
 also that of the operation in records."""
@@ -93,6 +93,8 @@ BATCHES = "messages/batches"
 """Anthropic's."""
 ANSWERS = ("responses", "chat/completions")
 """Stored too, each under its id: what is at the path itself is asked for."""
+LISTED = "/v1/chat/completions"
+"""What a GET lists of the stored ones: https://platform.openai.com/docs/api-reference/chat/list."""
 _KEPT = re.compile(
     rf"/v1/(?:({'|'.join(KEPT)})(?:/.*)?|messages/(batches)(?:/.*)?"
     rf"|({'|'.join(ANSWERS)})/.+)"
@@ -124,11 +126,21 @@ def find_operation(method: str, path: str, headers: Mapping[str, str]) -> Operat
             return Operation(Kind.MODELS, form)
         name = urllib.parse.unquote(path.removeprefix(_MODELS + "/"))
         return Operation(Kind.MODEL, form, name)
-    kept = _KEPT.fullmatch(path)
-    if kept is not None:
-        name = kept[kept.lastindex or 0].replace("/", "_")
+    name = _kept(method, path)
+    if name:
         return Operation(Kind.FORWARDED, form, name)
     return Operation(Kind.UNKNOWN, form) if path.startswith(_MESSAGES) else UNKNOWN
+
+
+def _kept(method: str, path: str) -> str:
+    """Return what is kept by its id there; empty: nothing."""
+    if (method, path) == ("GET", LISTED):
+        return "chat_completions"
+    if method == "DELETE" and path.startswith(_MODELS + "/"):
+        # Fine-tuned ones can be: https://platform.openai.com/docs/api-reference/models.
+        return "models"
+    kept = _KEPT.fullmatch(path)
+    return "" if kept is None else kept[kept.lastindex or 0].replace("/", "_")
 
 
 def _find_form(method: str, path: str, headers: Mapping[str, str]) -> Operation | None:

@@ -180,6 +180,9 @@ def test_the_path_the_query_and_the_body_are_the_clients_own(rig):
         ("POST", "/v1/batches"),
         ("POST", "/v1/responses/resp_1/cancel"),
         ("GET", "/v1/chat/completions/c-1"),
+        ("GET", "/v1/chat/completions?limit=2&metadata%5Ba%5D=b"),
+        ("DELETE", "/v1/models/ft:gpt-4o-mini:acme::1"),
+        ("POST", "/v1/skills/skill_1/versions"),
     ):
         body = b'{"b": 1.50,  "a":"\\u0041"}' if method == "POST" else None
         answer = rig.http.request(

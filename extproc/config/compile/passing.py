@@ -30,6 +30,7 @@ from extproc.exchange.operations import (
     ANSWERS,
     BATCHES,
     KEPT,
+    LISTED,
     REALTIME_PATH,
 )
 from extproc.formats import openai_endpoints
@@ -80,6 +81,13 @@ def uploads(config: Config) -> list[route.Route]:
             for kept in KEPT
         ),
         sidecar(config, MESSAGES_ROUTE, match(f"/v1/{BATCHES}", below=True), UNSEEN),
+        sidecar(config, "stored", match(LISTED, method="GET"), UNSEEN),
+        sidecar(
+            config,
+            "stored",
+            match("/v1/models/", prefix=True, method="DELETE"),
+            UNSEEN,
+        ),
     ]
 
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import msgspec
 
 from extproc.local.mock.anthropic.api import Anthropic
+from extproc.local.mock.anthropic.stored import StoredAtAnthropic
 from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
 from extproc.local.mock.bedrock.invoke import Invoke
@@ -227,6 +228,7 @@ async def serve(
             Embeddings(memory, keys), Media(memory, keys), files,
             Library(memory, keys, files), KeptResponses(memory, keys, shelf),
         ),
+        "anthropic": (StoredAtAnthropic(memory, keys),),
         "gemini": (Counts(memory, keys),),
         "bedrock": (Invoke(memory, keys),),
     }  # fmt: skip
