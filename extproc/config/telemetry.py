@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from extproc.config.values import Credential, Seconds, Section, Switch, Text
+from extproc.config.values import (
+    ByteCount,
+    Credential,
+    Seconds,
+    Section,
+    Switch,
+    Text,
+    Whole,
+)
 from extproc.log_settings import Level, LogSettings
 
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -84,6 +93,16 @@ class TracesConfig(Section):
     """Whether providers are told of the trace (``traceparent``, ``tracestate``)."""
 
 
+class RequestLogConfig(Section):
+    """A file with a JSON line for each request."""
+
+    path: Path
+    """Rotated: the ones before it have ``.1``, ``.2`` … behind their name."""
+    max_bytes: Annotated[ByteCount, Field(ge=64 << 10)] = 100 << 20
+    keep: Annotated[Whole, Field(ge=0, le=1_000)] = 5
+    """Files besides the one that is written."""
+
+
 class TelemetryConfig(Section):
     """What leaves the gateway besides answers."""
 
@@ -92,6 +111,7 @@ class TelemetryConfig(Section):
     langfuse: LangfuseConfig | None = None
     datadog: DatadogConfig | None = None
     traces: TracesConfig = TracesConfig()
+    request_log: RequestLogConfig | None = None
 
     @property
     def traced(self) -> bool:

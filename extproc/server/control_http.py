@@ -1,8 +1,8 @@
 """What operators ask control over HTTP: metrics and health.
 
 GET /metrics        Prometheus' text format
-GET /health/live    200 while the process answers
-GET /health/ready   200 when a request would be served, else 503; why, as JSON
+GET /health/live    200 while the process answers; also /healthz
+GET /health/ready   also /readyz: 200 when a request would be served, else 503; why, as JSON
 /admin/v1, /admin/docs   see `extproc.admin.api`
 """
 
@@ -47,6 +47,9 @@ def make_app(
             Route("/metrics", metrics),
             Route("/health/live", live),
             Route("/health/ready", is_ready),
+            # Kubernetes' habit.
+            Route("/healthz", live),
+            Route("/readyz", is_ready),
             Mount("/", admin),
         ]
     )

@@ -1,4 +1,4 @@
-"""Traces in control: to whom they go, and what waits to go there."""
+"""Traces and the file of requests, in control: what goes where, and what waits to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import base64
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from extproc.config.telemetry import TelemetryConfig
+from extproc.config.telemetry import RequestLogConfig, TelemetryConfig
 from extproc.exchange.completion import Completion
 from extproc.redact import Redactor
 from extproc.telemetry.destination import Destination
 from extproc.telemetry.outbox import Outbox
+from extproc.telemetry.request_file import RequestFile
 
 if TYPE_CHECKING:
     from extproc.telemetry.trace_export import Said
@@ -23,6 +24,8 @@ EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 """The method that Envoy calls."""
 ACCEPTED: Final = b""
 """An ``ExportTraceServiceResponse`` that finds no fault."""
+FILE: Final = "request_log"
+"""The sink that is a file."""
 END_SECONDS: Final = 2.0
 """That the last spans have to arrive when control ends."""
 
@@ -82,7 +85,7 @@ def outlets_of(telemetry: TelemetryConfig) -> Iterator[Outlet]:
 
 
 class Traces:
-    """Every destination's outbox."""
+    """The outbox of every destination, the file of requests among them."""
 
     def __init__(self, told: Callable[[str, bool], None]) -> None:
         """`told` hears of every export whether it has arrived."""
@@ -95,7 +98,7 @@ class Traces:
     def configure(self, telemetry: TelemetryConfig, redactor: Redactor) -> None:
         """Send as `telemetry` says from now on; what waits for others is dropped."""
         outlets = list(outlets_of(telemetry))
-        now = (outlets, telemetry.traces, redactor)
+        now = (outlets, telemetry.traces, telemetry.request_log, redactor)
         if now == self._seen:
             return
         self._seen = now
@@ -104,6 +107,8 @@ class Traces:
         self._boxes = [
             self._box(outlet, telemetry.traces.sample, redactor) for outlet in outlets
         ]
+        if (wanted := telemetry.request_log) is not None:
+            self._boxes.append(_file_box(wanted, redactor))
         self._changed.set()
 
     @property
@@ -121,6 +126,14 @@ class Traces:
         """What has not arrived, by destination."""
         return {(box.name,): box.waiting for box in self._boxes}
 
+    def state(self) -> dict[str, dict[str, int]]:
+        """Return both, for people."""
+        lost, waiting = self.lost, self.waiting
+        return {
+            name: {"waiting": waiting.get((name,), 0), "lost": number}
+            for (name,), number in lost.items()
+        }
+
     def tell(self, completions: Iterable[Completion]) -> None:
         """Trace requests that have ended."""
         if self._boxes:
@@ -131,7 +144,8 @@ class Traces:
     def envoy(self, export: bytes) -> bytes:
         """Take Envoy's own spans."""
         for box in self._boxes:
-            box.put((export,))
+            if box.name != FILE:
+                box.put((export,))
         return ACCEPTED
 
     async def run(self) -> None:
@@ -168,3 +182,14 @@ class Traces:
             langfuse=outlet.name == "langfuse",
         )
         return Outbox(outlet.name, exporter.export, told=self._told)
+
+
+def _file_box(wanted: RequestLogConfig, redactor: Redactor) -> Outbox[Said]:
+    file = RequestFile(
+        wanted.path, redactor, max_bytes=wanted.max_bytes, keep=wanted.keep
+    )
+
+    def write(said: Sequence[Said]) -> bool:
+        return file.write([one for one in said if isinstance(one, Completion)])
+
+    return Outbox(FILE, write)

@@ -246,6 +246,8 @@ def test_operators_see_whether_a_request_would_be_served(bench: Bench) -> None:
             await until(file.exists)
             url = f"http://{file.read_text()}"
             assert (await client.get(f"{url}/health/live")).status_code == 200
+            assert (await client.get(f"{url}/healthz")).status_code == 200
+            assert (await client.get(f"{url}/readyz")).status_code == 503
             assert (await client.get(f"{url}/health/ready")).status_code == 503
             async with asyncio.TaskGroup() as tasks:
                 task = tasks.create_task(worker.run())

@@ -159,6 +159,25 @@ def test_of_envoys_spans_only_the_requests_and_only_what_is_chosen(
     }
 
 
+def test_a_file_of_requests(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+
+    async def main() -> None:
+        traces = Traces(lambda *_: None)
+        traces.configure(telemetry(f"{{request_log: {{path: '{path}'}}}}"), Redactor())
+        traces.tell([RECORD])
+        assert traces.envoy(b"nothing for a file") == b""
+        assert traces.state() == {"request_log": {"waiting": 1, "lost": 0}}
+        task = asyncio.create_task(traces.run())
+        while not path.exists() or traces.state()["request_log"]["waiting"]:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task})
+
+    asyncio.run(main())
+    assert '"end_user":"carol"' in path.read_text()
+
+
 def test_a_sink_that_is_away_holds_nothing_up_and_what_is_left_is_counted() -> None:
     async def main() -> None:
         traces = Traces(lambda *_: None)
