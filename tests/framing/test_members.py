@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.errors import BadRequest
-from extproc.framing.members import patch, read_members, remove
+from extproc.framing.members import MAX_MEMBERS, patch, read_members, remove
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=9),
@@ -124,3 +124,11 @@ def test_a_key_spelled_with_escapes_is_the_same_key():
     assert bytes(members["model"]) == b'"x"'
     with pytest.raises(BadRequest):
         read_members(b'{"mod\\u0065l":"x","model":"x"}')
+
+
+def test_more_members_than_any_api_has_are_refused():
+    within = {f"n{number}": number for number in range(MAX_MEMBERS)}
+    assert len(read_members(json.dumps(within).encode())) == MAX_MEMBERS
+    beyond = json.dumps({**within, "one": 1}).encode()
+    with pytest.raises(BadRequest, match="more than 1000 members"):
+        read_members(beyond)
