@@ -106,7 +106,7 @@ chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff
-	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly tests/config tests/test_cases.py tests/local/test_conformance.py tests/local/providers/test_catalogue.py tests/telemetry/test_instruments.py
+	@EXTPROC_GOLDEN=write $(PYTEST) -q -p no:randomly tests/config tests/test_cases.py tests/test_fields.py tests/local/test_conformance.py tests/local/providers/test_catalogue.py tests/telemetry/test_instruments.py
 
 .PHONY: protos
 protos: $(VENV)/.dev ## Compile protos/ into extproc/_pb

@@ -169,25 +169,12 @@ def _marks(request: canonical.Request) -> Iterator[_Mark]:
             if isinstance(part, canonical.ToolResult):
                 for q, inner in enumerate(part.parts):
                     if inner.cache is not None:
-                        where = f"{_name(message, p)}.content[{q}].{word}"
+                        where = f"{message.place(p)}.content[{q}].{word}"
                         ttl = inner.cache.ttl
                         yield _Mark((m, p, q), where, ttl, message.role, inner, part)
             if isinstance(part, _CARRIERS) and part.cache is not None:
-                where = f"{_name(message, p)}.{word}"
+                where = f"{message.place(p)}.{word}"
                 yield _Mark((m, p), where, part.cache.ttl, message.role, part)
-
-
-def _name(message: canonical.Message, place: int) -> str:
-    """Return what a part is called, its calls counted apart from the rest."""
-    kind = type(message.parts[place])
-    if kind is not canonical.ToolCall and message.role == "tool":
-        return message.where
-    before = message.parts[:place]
-    calls = sum(type(part) is canonical.ToolCall for part in before)
-    if kind is canonical.ToolCall:
-        return f"{message.where}.tool_calls[{calls}]"
-    thoughts = sum(type(part) is canonical.Reasoning for part in before)
-    return f"{message.where}.content[{place - calls - thoughts}]"
 
 
 def _placed(mark: _Mark, offer: Offer, drop: Drop) -> _Mark | None:

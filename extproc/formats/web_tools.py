@@ -78,9 +78,10 @@ class _Said(msgspec.Struct, frozen=True):
 _SAID = msgspec.json.Decoder(_Said)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_IGNORED = frozenset({"type", "name", "search_content_types"})
+_IGNORED = frozenset({"type", "name"})
 _TUNING = frozenset({
     "allowed_callers", "defer_loading", "strict", "response_inclusion", "use_cache",
+    "search_content_types",
     "blocking_confidence", "blockingConfidence",
 })  # fmt: skip
 """Members that change no answer's meaning, or only Anthropic's way to it."""

@@ -38,7 +38,7 @@ def read(said: dict[str, Any], kind: str = "") -> Any:
             },
             c.WebSearch("t", ("a.test",), context_size="high", location=ROME), (),
         ),
-        ({"type": "web_search_preview", "search_content_types": ["text"]}, c.WebSearch("t"), ()),
+        ({"type": "web_search_preview", "search_content_types": ["text"]}, c.WebSearch("t"), ("t.search_content_types",)),
         (
             {
                 "type": "web_search_20260318", "name": "web_search", "max_uses": 2,

@@ -245,6 +245,8 @@ def _output_config(
         raise BadRequest(
             f"The schema must be a JSON object: {exc}.", param=where
         ) from exc
+    if shape.description is not None:
+        drop(f"{name}.description")
     return request_wire.OutputConfig(effort, request_wire.JsonFormat(schema))
 
 

@@ -73,6 +73,8 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
     }
     left_out = [name for name in extras if name in LEFT_OUT]
     tools = tuple(_read_tools(said.tools or (), left_out))
+    if said.thinking is not None and said.thinking.type == "between_tools":
+        left_out.append("thinking")  # others think before a call, or not at all
     return canonical.Request(
         model=said.model,
         messages=(*_read_system(said.system), *_read_messages(said.messages)),
@@ -117,7 +119,8 @@ def _read_system(
         parts = tuple(
             canonical.Text(block.text, _cache(block.cache_control)) for block in said
         )
-        yield canonical.Message("system", parts, where="system")
+        places = tuple(f"system[{i}]" for i in range(len(parts)))
+        yield canonical.Message("system", parts, where="system", places=places)
 
 
 def _read_messages(said: list[wire.Message]) -> Iterator[canonical.Message]:

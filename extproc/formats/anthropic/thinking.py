@@ -81,6 +81,8 @@ def plan(
         config = request_wire.ThinkingConfig("enabled", asked.budget_tokens, display)
         return Plan(limit, config, effort)
     if not (asked.effort or asked.adaptive or asked.enabled):
+        if asked.display is not None:
+            drop(f"{name}.display")  # of what is not asked for
         return Plan(limit)
     config_or_none = _on(asked, model, limit, name, thoughtless=thoughtless)
     if config_or_none is None and effort is None:

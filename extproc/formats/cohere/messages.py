@@ -76,6 +76,8 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
         where = message.place(i)
         match part:
             case canonical.Text() | canonical.Refusal():
+                if isinstance(part, canonical.Text) and part.citations:
+                    drop(f"{where}.citations")
                 texts.append(part.text)
                 content.append({"type": "text", "text": part.text})
             case canonical.Reasoning(text, signature, encrypted):

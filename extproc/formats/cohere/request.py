@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from extproc import canonical
+from extproc.errors import BadRequest
 from extproc.formats import answer_tool, reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
@@ -74,7 +75,7 @@ def write_request(
     _write_tools(request, body, drop)
     _write_sampling(request, body, drop)
     _write_thinking(request, model, body, drop)
-    _write_output_format(request, body)
+    _write_output_format(request, body, drop)
     body |= {name: raw for name, raw in request.extras.items() if name in PASSED}
     if request.stream:
         body["stream"] = True
@@ -217,11 +218,18 @@ def _write_thinking(
         drop(f"{name}.display")
 
 
-def _write_output_format(request: canonical.Request, body: Json) -> None:
+def _write_output_format(request: canonical.Request, body: Json, drop: Drop) -> None:
     shape = request.output_format
     if shape is None or shape.kind == "text":
         return
+    name = request.name_of("output_format")
+    if shape.kind == "json_schema" and shape.schema is None:
+        raise BadRequest(
+            "A response format of type `json_schema` needs its schema.", param=name
+        )
     wanted: Json = {"type": "json_object"}
     body["response_format"] = wanted
-    if shape.kind == "json_schema" and shape.schema is not None:
+    if shape.schema is not None:
         wanted["json_schema"] = shape.schema
+    if shape.description is not None:
+        drop(f"{name}.description")

@@ -64,6 +64,8 @@ def plan(request: canonical.Request, family: Family, drop: Drop) -> Thoughts:
             raise Unsupported("This model cannot think.", param=name)
         if asked.effort is not None:
             drop(name)
+        elif asked.display is not None:
+            drop(f"{name}.display")  # of what is not asked for
         return Thoughts(limit)
     if asked.display is not None:
         drop(f"{name}.display")

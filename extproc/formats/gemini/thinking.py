@@ -61,6 +61,8 @@ def plan(
     if asked.effort == "none" or asked.enabled is False or asked.budget_tokens == 0:
         return _off(model, name, drop)
     if not (asked.effort or asked.enabled or asked.adaptive or asked.budget_tokens):
+        if asked.display is not None:
+            drop(f"{name}.display")  # of what is not asked for
         return None
     if model.thinking == "none":
         if asked.enabled or asked.adaptive or asked.budget_tokens:

@@ -189,6 +189,8 @@ def write_output_format(
     config.response_mime_type = "application/json"
     if shape.kind == "json_object":
         return
+    if shape.description is not None:
+        drop(f"{name}.description")
     where = f"{name}.json_schema.schema" if name == "response_format" else name
     if shape.schema is None:
         raise BadRequest(

@@ -113,6 +113,8 @@ def _read_names(said: wire.Request, body: bytes) -> dict[str, str]:
         names["thinking"] = "reasoning_effort"
     if BREAKPOINT.encode() in body:
         names["cache_control"] = BREAKPOINT
+    if present(said.web_search_options) and not (said.tools or said.functions):
+        names["tools"] = "web_search_options"
     return names
 
 

@@ -361,7 +361,8 @@ def _write_output_format(
         strict = False
     if shape.schema is None:
         raise Unsupported(
-            "A format of type `json_schema` needs its schema.", param="text.format"
+            "A format of type `json_schema` needs its schema.",
+            param=request.name_of("output_format"),
         )
     schema = {
         "type": "json_schema",

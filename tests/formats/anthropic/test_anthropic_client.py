@@ -168,7 +168,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"system": [ephemeral(TEXT)]},
         {
             "messages": (
-                c.Message("system", (c.Text("a", CACHE),), where="system"),
+                c.Message("system", (c.Text("a", CACHE),), where="system", places=("system[0]",)),
                 say("user", c.Text("hello")),
             )
         },

@@ -556,7 +556,7 @@ CASES = [
         {
             "messages": HELLO,
             "output_format": c.OutputFormat(
-                "json_schema", "n", "d", raw({"type": "object", "properties": {}}), strict=True
+                "json_schema", "n", None, raw({"type": "object", "properties": {}}), strict=True
             ),
         },
         {

@@ -666,7 +666,7 @@ def test_what_is_left_out_is_reported():
         ({"stop": ("x",)}, "stop"),
         ({"service_tier": "gold"}, "service_tier"),
         ({"thinking": c.Thinking(display="loud")}, "thinking.display"),
-        ({"output_format": c.OutputFormat("json_schema")}, "text.format"),
+        ({"output_format": c.OutputFormat("json_schema")}, "output_format"),
         ({"extras": {"prediction": raw({})}}, "prediction"),
         ({"extras": {"stream_options": raw({})}}, "stream_options"),
         ({"extras": {"modalities": raw(["text", "audio"])}}, "modalities"),
