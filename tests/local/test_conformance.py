@@ -56,6 +56,8 @@ def test_only_what_a_clients_api_cannot_say_has_no_row():
         ("anthropic", "seed"),
         ("anthropic", "two choices"),
         ("anthropic", "logprobs"),
+        ("anthropic", "audio in"),
+        ("openai_responses", "audio in"),
         ("openai_responses", "stop sequence"),
         ("openai_responses", "seed"),
         ("openai_responses", "two choices"),

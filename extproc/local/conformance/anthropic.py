@@ -47,6 +47,9 @@ def spell(prompt: Prompt, model: str) -> Json:
             {"name": tool.name, "input_schema": tool.parameters}
             for tool in prompt.tools
         ]
+    if prompt.web_search:
+        search = {"type": "web_search_20250305", "name": "web_search"}
+        body["tools"] = [*body.get("tools", ()), search]
     if prompt.tool_choice == "none":
         body["tool_choice"] = {"type": "none"}
     elif prompt.tool_choice:
@@ -172,7 +175,7 @@ DIALECT: Final = Dialect(
     title="Anthropic Messages",
     path="/v1/messages",
     headers=lambda key: {"x-api-key": key, "anthropic-version": "2023-06-01"},
-    lacks=frozenset({"json_mode", "seed", "n", "logprobs"}),
+    lacks=frozenset({"json_mode", "seed", "n", "logprobs", "audio"}),
     spell=spell,
     read=read,
     read_stream=read_stream,

@@ -13,6 +13,7 @@ from extproc.local.conformance.prompts import (
     PICTURE,
     PICTURE_URL,
     POPULATION,
+    SOUND,
     WEATHER,
     Prompt,
 )
@@ -113,9 +114,26 @@ FEATURES: Final = (
         checks.carries(PAPER, _SAID),
     ),
     Feature(
+        "audio in",
+        Prompt("What is said?", audio=True),
+        checks.carries(SOUND, _SAID),
+    ),
+    Feature("web search", Prompt("Hello", web_search=True), _SAID),
+    Feature(
         "structured output",
         Prompt("The weather, please", json_schema=True),
         checks.is_json("city", "celsius"),
+    ),
+    Feature(
+        "structured output beside tools",
+        # Where it is bound by a tool, the mock's model has to hear that one's name.
+        Prompt("A json_answer, please", json_schema=True, tools=(CLOCK,)),
+        checks.is_json("city", "celsius"),
+    ),
+    Feature(
+        "tool call beside structured output",
+        Prompt("The weather, please", json_schema=True, tools=_TOOLS),
+        checks.calls(("weather", _CITY)),
     ),
     Feature(
         "JSON mode",

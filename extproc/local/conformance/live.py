@@ -40,6 +40,7 @@ OUTPUT_TOKENS: Final = 250
 are some 150 tokens, and a model that thinks does so for a few hundred."""
 
 _NEEDS_AN_ADDRESS: Final = "not played: it needs a picture that the provider can fetch"
+_NEEDS_EARS: Final = "not played: it needs a model that hears"
 _UNPROVOKED: Final = "not played: a real provider cannot be made to do so"
 
 
@@ -81,6 +82,14 @@ _ASKED: Final[Mapping[str, _Live]] = {
     "tool choice none": _Live("Say hello.", checks.speaks),
     "image inline": _Live("What is this?", checks.carries(PICTURE, checks.speaks)),
     "PDF": _Live("What does it say?", checks.carries(PAPER, checks.speaks)),
+    "web search": _Live("What is the news of today?", checks.speaks),
+    "structured output beside tools": _Live(
+        "Paris has 18 degrees. As JSON, please; call no tool.",
+        checks.is_json("city", "celsius"),
+    ),
+    "tool call beside structured output": _Live(
+        "Call the tool weather for Paris, and say nothing.", checks.called("weather")
+    ),
     "structured output": _Live("Paris has 18 degrees. As JSON, please.",
                                checks.is_json("city", "celsius")),
     "JSON mode": _Live("Paris has 18 degrees. As a JSON object, please.", checks.is_json()),
@@ -105,6 +114,7 @@ _ASKED: Final[Mapping[str, _Live]] = {
 
 _UNPLAYED: Final = {
     "image by URL": _NEEDS_AN_ADDRESS,
+    "audio in": _NEEDS_EARS,
     "error inside a stream": _UNPROVOKED,
     "truncated stream": _UNPROVOKED,
 }

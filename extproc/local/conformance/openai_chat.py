@@ -14,6 +14,7 @@ from extproc.local.conformance.prompts import (
     PAPER,
     PICTURE,
     PICTURE_URL,
+    SOUND,
     Json,
     Prompt,
 )
@@ -67,6 +68,7 @@ def _options(prompt: Prompt) -> Json:
         "seed": prompt.seed,
         "n": prompt.n,
         "logprobs": prompt.logprobs or None,
+        "web_search_options": {} if prompt.web_search else None,
         "reasoning_effort": "medium" if prompt.thinking else None,
     }
     return {name: value for name, value in wanted.items() if value is not None}
@@ -104,6 +106,9 @@ def _content(prompt: Prompt) -> str | list[Json]:
             "file_data": f"data:application/pdf;base64,{PAPER}",
         }
         parts.append({"type": "file", "file": paper})
+    if prompt.audio:
+        sound = {"data": SOUND, "format": "wav"}
+        parts.append({"type": "input_audio", "input_audio": sound})
     return parts if len(parts) > 1 else prompt.text
 
 

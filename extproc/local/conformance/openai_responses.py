@@ -40,6 +40,8 @@ def spell(prompt: Prompt, model: str) -> Json:
             }
             for tool in prompt.tools
         ]
+    if prompt.web_search:
+        body["tools"] = [*body.get("tools", ()), {"type": "web_search"}]
     if prompt.tool_choice == "none":
         body["tool_choice"] = "none"
     elif prompt.tool_choice:
@@ -185,7 +187,7 @@ DIALECT: Final = Dialect(
     title="OpenAI Responses",
     path="/v1/responses",
     headers=lambda key: {"authorization": f"Bearer {key}"},
-    lacks=frozenset({"stop", "seed", "n"}),
+    lacks=frozenset({"stop", "seed", "n", "audio"}),
     spell=spell,
     read=read,
     read_stream=read_stream,

@@ -35,6 +35,8 @@ PAPER: Final = (
     "dGFydHhyZWYKMzUzCiUlRU9GCg=="
 )
 """A PDF of one page that says hello, in base64."""
+SOUND: Final = "UklGRiUAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQEAAACA"
+"""A WAV of one sample, in base64."""
 
 ANSWER_SCHEMA: Final[Json] = {
     "type": "object",
@@ -81,6 +83,8 @@ class Prompt:
     """Turns before: what the user and the assistant said."""
     image: Literal["", "inline", "url"] = ""
     pdf: bool = False
+    audio: bool = False
+    web_search: bool = False
     tools: tuple[Tool, ...] = ()
     tool_choice: str = ""
     """``none``, or the tool that must be called."""

@@ -43,6 +43,9 @@ MODELS: Final = {
 }
 """The model of each provider, and the one that is asked to think, or to cache."""
 
+EARS: Final = {"openai": "gpt-4o-audio-preview", "azure": "gpt-4o-audio-preview"}
+"""The model that hears, of providers whose usual one does not."""
+
 Outcome = Literal["pass", "fail", "unsupported"]
 
 
@@ -111,7 +114,8 @@ def _play(
 ) -> tuple[Outcome, str]:
     """Ask it in every way; the first that does not pass decides."""
     able = feature.prompt.thinking or feature.prompt.cache
-    model = feature.model or models[able]
+    ears = EARS.get(provider, "") if feature.prompt.audio else ""
+    model = feature.model or ears or models[able]
     for stream in feature.ways:
         prompt = replace(
             feature.prompt,
