@@ -22,8 +22,9 @@ class RedisServer:
     """A redis-server that keeps nothing on disk, unless told to."""
 
     def __init__(self, *, keep: bool = False) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="rd-"))
-        self.socket = self._folder / "redis.sock"
+        self.folder = Path(tempfile.mkdtemp(prefix="rd-"))
+        """What it writes."""
+        self.socket = self.folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._keep = keep
         self.process = self.start()
@@ -31,7 +32,7 @@ class RedisServer:
     def start(self) -> subprocess.Popen[bytes]:
         command = [
             find_server(), "--port", "0",
-            "--unixsocket", str(self.socket), "--dir", str(self._folder),
+            "--unixsocket", str(self.socket), "--dir", str(self.folder),
             "--save", "", "--appendonly", "yes" if self._keep else "no",
             "--appendfsync", "always", "--loglevel", "warning",
         ]  # fmt: skip
@@ -64,4 +65,4 @@ class RedisServer:
 
     def stop(self) -> None:
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

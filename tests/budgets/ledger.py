@@ -64,6 +64,8 @@ KEYS: dict[str, dict[str, Any]] = {
 TEAMS = {"core": {"budgets": [{"usd": 2000, **TOTAL}]}}
 WORST_NANOS = 2_000_000_000
 """No request of ours may cost more."""
+PROMPT = "The canary sings 4711-prompt-canary"
+WRONG_KEY = "sk-wrong-canary-0123456789abcdef0123456789"
 LONG = " ".join(f"w{n}" for n in range(300))
 
 
@@ -106,7 +108,7 @@ KINDS = [
 
 def body_of(kind: Kind, mark: str) -> bytes:
     """Return a request of this kind, whose client calls itself `mark`."""
-    text = f"Hi [[mock: mark={mark}]]"
+    text = f"{PROMPT} [[mock: mark={mark}]]"
     if kind.directive:
         text += f"[[mock: {kind.directive.format(mark=mark)}]]"
     said: dict[str, Any] = {"model": kind.model, "stream": kind.stream}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,8 +18,10 @@ from extproc.server.ledger import LEDGER_FILE, read_balances
 from tests.budgets.conftest import FULL
 from tests.budgets.ledger import (
     KEYS,
+    PROMPT,
     TEAMS,
     WORST_NANOS,
+    WRONG_KEY,
     by_meter,
     priced,
     read_rows,
@@ -27,6 +30,7 @@ from tests.budgets.ledger import (
     running,
     traffic,
 )
+from tests.budgets.world import Asked, key_of
 from tests.harness import KEY, wait_for
 
 pytestmark = pytest.mark.envoy
@@ -52,7 +56,10 @@ def books():
             # A record that has not come by then died with its worker.
             told = store.settled <= {row.id for row in rows}
             told = told or time.monotonic() > finished + UNTOLD_SECONDS
-            done = quiet and not store.waiting and same and told
+            # What expired under a slow worker is corrected by the settlement to come.
+            known = store.settled | store.expired.keys()
+            paid = {row.id for row in rows if row.cost} <= known
+            done = quiet and not store.waiting and same and told and paid
             return (store, rows, balances) if done else None
 
         store, rows, balances = wait_for(settled, run.process.output, 60)
@@ -109,8 +116,9 @@ def test_the_store_has_what_the_database_has(books, rows):
     """And what died with a worker: charged as reserved, and listed."""
     _, store, records, balances, _, _ = books
     assert not any(store.held.values()), "something is reserved for nobody"
-    sums = by_meter(records)
-    assert {m: b.nanos for m, b in balances.items()} == +sums
+    assert {m: b.nanos for m, b in balances.items()} == +by_meter(records)
+    # What died with a worker has a record too, where Envoy's own log tells of it.
+    sums = by_meter([row for row in records if row.id in store.settled])
     known = {row.id for row in records}
     # Settled in the same moment in which their worker was killed, its record unsent.
     untold = store.settled - known
@@ -121,7 +129,7 @@ def test_the_store_has_what_the_database_has(books, rows):
         assert 0 <= rest <= len(untold) * WORST_NANOS, meter
         if not untold:
             assert rest == 0, meter
-    assert {row.id for row in records if row.cost} <= store.settled
+    assert {r.id for r in records if r.cost} <= store.settled | store.expired.keys()
     rows(
         "redis-1", f"{SECONDS:g} s of chaos: died with a worker",
         len(store.expired) + len(untold), len(store.expired), f"${show(charged)}", "-",
@@ -152,3 +160,62 @@ def test_operators_are_told_what_the_store_has(books):
         assert round(one["spent_usd"] * 1e9) == spent
         assert one["reserved_usd"] == 0
         assert one["left_usd"] == pytest.approx(max(0, one["budget_usd"] - spent / 1e9))
+
+
+CANARIES = {
+    "the provider's key": "sk-mock-provider-secret",
+    "the master key": KEY,
+    "a wrong key": WRONG_KEY,
+    "a prompt": PROMPT.split()[-1],
+    **{f"the key {name!r}": key_of(name) for name in KEYS},
+}
+ADMIN = ("keys", "teams", "usage", "usage?format=csv", "spend?by=key", "audit", "budgets",
+         "export", "me", "routing", "openapi.json")  # fmt: skip
+
+
+def test_no_secret_and_no_prompt_is_left_anywhere(books):
+    """In files, logs, the store, errors, metrics, health and what operators are told."""
+    seen, _, _, _, _, run = books
+    chat = f"{run.url}/v1/chat/completions"
+    for key, body in (
+        (WRONG_KEY, {"model": "gpt-4o", "messages": []}),
+        (KEY, {"model": "none", "messages": [{"role": "user", "content": PROMPT}]}),
+        (KEY, {"model": "gpt-4o", "messages": PROMPT}),
+    ):
+        refused = httpx.post(
+            chat, json=body, headers={"authorization": f"Bearer {key}"}
+        )
+        assert refused.status_code >= 400
+        seen[f"refused-{len(seen)}"] = Asked(
+            refused.status_code, dict(refused.headers), refused.content
+        )
+    control = f"http://{(run.state / ADDRESS_FILE).read_text()}"
+    places = {
+        f"error for {mark}": one.body for mark, one in seen.items() if one.status >= 400
+    }
+    for path in ("/metrics", "/health/ready", *(f"/admin/v1/{path}" for path in ADMIN)):
+        # Ten wrong ones would make this address wait.
+        for key in (KEY, WRONG_KEY) if path.endswith("/keys") else (KEY,):
+            answer = httpx.get(
+                control + path, headers={"authorization": f"Bearer {key}"}
+            )
+            places[path] = places.get(path, b"") + answer.content
+    private = {}
+    for folder in (run.state, run.redis.folder):
+        for file in folder.rglob("*"):
+            if file.is_file() and not file.is_socket():
+                private[file] = file.stat().st_mode & 0o077
+                places[str(file)] = file.read_bytes()
+    places["output"] = run.process.output().encode()
+    assert len(places) > 30
+    found = {
+        (what, where)
+        for where, content in places.items()
+        for what, secret in CANARIES.items()
+        if secret.encode() in content
+    }
+    # Envoy reads the credentials that it adds from here, and nobody else can.
+    secrets = {pair for pair in found if "/xds/" in pair[1]}
+    assert {what for what, _ in secrets} <= {"the provider's key"}
+    assert not any(private[Path(where)] for _, where in secrets)
+    assert found - secrets == set()
