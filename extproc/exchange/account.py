@@ -24,7 +24,7 @@ from extproc.exchange.refusal import refusal, unchecked
 from extproc.exchange.render import Asked, Leg
 from extproc.exchange.tally import Tally
 from extproc.exchange.told import MOST_OUTPUT, read_end_user
-from extproc.framing.members import patch
+from extproc.framing.members import patch, patched
 from extproc.identity import Grant
 from extproc.policy.books import Books
 from extproc.policy.claims import NOTHING, Admission, Admitted, Denied, Left, Spent
@@ -97,7 +97,7 @@ class Account:
         changed = {name: msgspec.json.encode(most)}
         forecast.bound(most)
         body = patch(asked.body, asked.members, changed)
-        members = {**asked.members, name: msgspec.Raw(changed[name])}
+        members = patched(asked.members, changed)
         return msgspec.structs.replace(asked, body=body, members=members)
 
     def claim(self, legs: tuple[Leg, ...]) -> Admission | None:

@@ -115,6 +115,13 @@ def patch(body: bytes, members: Members, changes: Mapping[str, bytes]) -> bytes:
     return b"".join(pieces)
 
 
+def patched(members: Members, changes: Mapping[str, bytes]) -> Members:
+    """Return the members of what `patch` gives, in the order in which they stand there."""
+    raw = {key: msgspec.Raw(value) for key, value in changes.items()}
+    added = {key: value for key, value in raw.items() if key not in members}
+    return {**added, **members, **raw}
+
+
 def _spans(body: bytes, members: Members) -> dict[str, tuple[int, int]]:
     """Find where each member's value stands in `body`.
 

@@ -80,7 +80,14 @@ def runtime(allowance=UNLIMITED, subjects=(), **more):
 
 
 def ask(
-    rt, model="gpt", *, path="/v1/chat/completions", books=None, headers=None, **body
+    rt,
+    model="gpt",
+    *,
+    path="/v1/chat/completions",
+    books=None,
+    headers=None,
+    separators=None,
+    **body,
 ):
     ex = Exchange(rt, id="gw-1", started=STARTED, now=0.0, books=books)
     sent = {":method": "POST", ":path": path, "authorization": f"Bearer {KEY}"}
@@ -89,7 +96,7 @@ def ask(
     )
     plain = {} if "input" in body else {"messages": [{"role": "user", "content": "Hi"}]}
     said = {"model": model, **plain, **body}
-    raw = json.dumps(said).encode()
+    raw = json.dumps(said, separators=separators).encode()
     return ex, ex.receive(events.RequestBody(raw, end=True), 0.1)
 
 
@@ -275,6 +282,16 @@ def test_a_hard_budget_bounds_an_answer_that_nobody_bounded():
     route = admit(ex, commands)
     assert json.loads(route.chain[0].body)["max_completion_tokens"] == 777
     assert claims(commands)[0].amount >= 777 * 8_000
+
+
+@pytest.mark.parametrize("separators", [None, (",", ":")])
+def test_a_bound_stands_beside_the_name_that_the_provider_knows(separators):
+    rt = runtime(allow(budgets=(MONTH,)))
+    ex, commands = ask(rt, "both", separators=separators, user="ann")
+    assert json.loads(admit(ex, commands).chain[0].body) == {
+        "model": "gpt", "messages": [{"role": "user", "content": "Hi"}],
+        "max_completion_tokens": 777, "user": "ann",
+    }  # fmt: skip
 
 
 def test_a_clients_own_bound_is_left_alone():

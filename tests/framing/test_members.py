@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.errors import BadRequest
-from extproc.framing.members import MAX_MEMBERS, patch, read_members, remove
+from extproc.framing.members import MAX_MEMBERS, patch, patched, read_members, remove
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=9),
@@ -132,3 +132,16 @@ def test_more_members_than_any_api_has_are_refused():
     beyond = json.dumps({**within, "one": 1}).encode()
     with pytest.raises(BadRequest, match="more than 1000 members"):
         read_members(beyond)
+
+
+@given(value=OBJECTS, spelling=st.sampled_from(SPELLINGS), first=OBJECTS, then=OBJECTS)
+def test_what_was_patched_can_be_patched_again(value, spelling, first, then):
+    body, members = json.dumps(value, **spelling).encode(), None
+    expected = dict(value)
+    for change in (first, then):
+        members = read_members(body) if members is None else members
+        raw = {key: json.dumps(one).encode() for key, one in change.items()}
+        body, members = patch(body, members, raw), patched(members, raw)
+        assert list(members.items()) == list(read_members(body).items())
+        expected |= change
+        assert json.loads(body) == expected
