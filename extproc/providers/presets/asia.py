@@ -80,6 +80,18 @@ PRESETS: Mapping[str, Preset] = {
             "base_resp": "https://platform.minimax.io/docs/api-reference/errorcode",
         },
     ),
+    "minimax_cn": Preset(
+        title="MiniMax, China",
+        base_url="https://api.minimaxi.com/v1",
+        key="MINIMAX_CN_API_KEY",
+        source="https://platform.minimaxi.com/docs/api-reference/text-openai-api",
+        quirks={
+            "no_n": "https://platform.minimax.io/docs/api-reference/text-openai-api",
+            "no_penalties": "https://platform.minimax.io/docs/api-reference/text-openai-api",
+            "no_logit_bias": "https://platform.minimax.io/docs/api-reference/text-openai-api",
+            "base_resp": "https://platform.minimax.io/docs/api-reference/errorcode",
+        },
+    ),
     "volcengine": Preset(
         title="Volcengine Ark",
         base_url="https://ark.cn-beijing.volces.com/api/v3",

@@ -18,6 +18,9 @@ PRESETS: Mapping[str, Preset] = {
             "no_logit_bias": "https://console.groq.com/docs/openai",
             "no_names": "https://console.groq.com/docs/openai",
             "no_n": "https://console.groq.com/docs/openai",
+            "no_penalties": "https://github.com/groq/groq-python/blob/main/src/groq/types/chat/completion_create_params.py",
+            "no_store": "https://github.com/groq/groq-python/blob/main/src/groq/types/chat/completion_create_params.py",
+            "no_metadata": "https://github.com/groq/groq-python/blob/main/src/groq/types/chat/completion_create_params.py",
             "x_groq_usage": "https://github.com/groq/groq-python/blob/main/src/groq/types/chat/chat_completion_chunk.py",
             "reasoning": "https://console.groq.com/docs/reasoning",
         },
@@ -56,9 +59,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "together": Preset(
         title="Together AI",
-        base_url="https://api.together.xyz/v1",
+        base_url="https://api.together.ai/v1",
         key="TOGETHER_API_KEY",
-        source="https://docs.together.ai/docs/openai-api-compatibility",
+        source="https://github.com/togethercomputer/together-py",
         quirks={"reasoning": "https://docs.together.ai/docs/inference/chat/reasoning"},
     ),
     "fireworks": Preset(
