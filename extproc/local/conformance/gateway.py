@@ -211,8 +211,11 @@ def _refused(dialect: Dialect, commands: list[Command]) -> Refused:
     (respond,) = [one for one in commands if isinstance(one, Respond)]
     (record,) = [one.completion for one in commands if isinstance(one, Complete)]
     field = record.skipped[0].partition(":")[2] if record.skipped else ""
-    message = dialect.read(decode(respond.body)).error
-    return Refused(respond.status, "" if field == "None" else field, message)
+    body = decode(respond.body)
+    if field in {"", "None"}:
+        # Where no target is able to, routing refuses before anything is rendered.
+        field = body["error"].get("param") or ""
+    return Refused(respond.status, field, dialect.read(body).error)
 
 
 def _hear(
