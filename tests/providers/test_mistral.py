@@ -105,11 +105,20 @@ def outcome(dialect: Dialect, feature: Feature, *, stream: bool) -> str:
 
 
 OTHERWISE = {
-    ("anthropic", "prompt caching"): "left out: system.content[0].cache_control",
+    ("anthropic", "prompt caching"): "left out: system[0].cache_control",
     ("openai_chat", "prompt caching"): (
         "left out: messages[0].content[0].prompt_cache_breakpoint"
     ),
     ("anthropic", "reasoning over two turns"): "left out: thinking",
+    ("anthropic", "web search"): "refused: tools[0]",
+    ("openai_chat", "web search"): (
+        "an error with status 400: extra_forbidden: ['web_search_options']"
+    ),
+    # The mock's model does not hear.
+    ("openai_chat", "audio in"): (
+        "an error with status 400: Invalid content type. input_audio is only supported "
+        "by certain models."
+    ),
     # The mock's model does not reason.
     ("openai_chat", "reasoning over two turns"): (
         "an error with status 400: Unsupported parameter: 'reasoning_effort' is not "
@@ -125,7 +134,9 @@ OTHERWISE = {
 def test_mistral_takes_what_clients_say(feature: Feature, dialect: Dialect):
     """Every feature of the conformance run works, but for those that are named."""
     said = {
-        f for f in ("seed", "n", "logprobs", "json_mode") if getattr(feature.prompt, f)
+        f
+        for f in ("seed", "n", "logprobs", "json_mode", "audio")
+        if getattr(feature.prompt, f)
     }
     for stream in () if said & dialect.lacks else feature.ways:
         expected = OTHERWISE.get((dialect.name, feature.name), "pass")
