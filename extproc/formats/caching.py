@@ -113,7 +113,7 @@ def bind(
     unsaid = wish.default_ttl if wish is not None else None
     ttls = [lifetime(mark.ttl or unsaid, offer, mark.where, drop) for mark in kept]
     if offer.ordered:
-        ttls = _ordered(ttls, offer)
+        ttls = _ordered(kept, ttls, offer, request)
     return _with(
         request,
         {
@@ -132,6 +132,8 @@ _CACHED_TOOLS = (canonical.Tool, canonical.WebSearch, canonical.WebFetch)
 
 _Place = tuple[int, int] | tuple[int, int, int]
 """Message and part, and the part of a result; or `_TOOLS` and the tool."""
+
+_INSTRUCTIONS = ("system", "developer")
 
 _CARRIERS = (
     canonical.Text,
@@ -229,17 +231,52 @@ def _nothing(_: str) -> None:
     """Report nothing: another place is looked for."""
 
 
-def _ordered(ttls: list[str | None], offer: Offer) -> list[str | None]:
-    """Return the lifetimes with none longer than one before it."""
-    longest = 0
-    ordered: list[str | None] = []
-    name: str | None = None
-    for ttl in reversed(ttls):
-        seconds = SECONDS[ttl or offer.default]
-        if seconds >= longest:
-            longest, name = seconds, ttl
-        ordered.append(name)
-    return ordered[::-1]
+def _ordered(
+    marks: list[_Mark],
+    ttls: list[str | None],
+    offer: Offer,
+    request: canonical.Request,
+) -> list[str | None]:
+    """Return the lifetimes with none longer than one before it.
+
+    What stands before what is known where it is written: results go to the front of their
+    turn, and instructions may go before all turns or stay. So it holds in both orders.
+    """
+    turns = _turns(request)
+    given = list(range(len(marks)))
+    sent = sorted(given, key=lambda i: _sent(marks[i], turns))
+    ordered, before = list(ttls), None
+    while ordered != before:
+        before = list(ordered)
+        for order in (given, sent):
+            longest, name = 0, None
+            for i in reversed(order):
+                seconds = SECONDS[ordered[i] or offer.default]
+                if seconds >= longest:
+                    longest, name = seconds, ordered[i]
+                ordered[i] = name
+    return ordered
+
+
+def _turns(request: canonical.Request) -> list[int]:
+    """Return of each message the turn that it becomes a part of; instructions break none."""
+    turns, turn, speaker = [], 0, None
+    for message in request.messages:
+        assistant = message.role == "assistant"
+        if message.role not in _INSTRUCTIONS and assistant is not speaker:
+            turn, speaker = turn + 1, assistant
+        turns.append(turn)
+    return turns
+
+
+def _sent(mark: _Mark, turns: list[int]) -> tuple[int, int, bool, _Place]:
+    m = mark.place[0]
+    if m == _TOOLS:
+        return (0, 0, False, mark.place)
+    if mark.role in _INSTRUCTIONS:
+        return (1, 0, False, mark.place)
+    result = mark.within is not None or isinstance(mark.part, canonical.ToolResult)
+    return (2, turns[m], not result, mark.place)
 
 
 # ---------------------------------------------------------------- written

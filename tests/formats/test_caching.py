@@ -51,6 +51,19 @@ def bound(
     return [one.ttl for one in caches if one is not None], tuple(left_out)
 
 
+def test_a_result_that_goes_to_the_front_of_its_turn_lives_as_long_as_what_it_passes():
+    result = c.ToolResult("t", (c.Text("b"),), cache=c.CacheControl("5m"))
+    request = asked(user(text("1h")), c.Message("tool", (result,), where="messages[1]"))
+    assert bound(request, CACHE)[0] == ["1h", "1h"]
+
+
+def test_instructions_that_go_to_the_front_put_off_nobodys_end():
+    request = asked(user(text("1h")), c.Message("system", (text("5m"),), where="x"))
+    assert bound(request, CACHE)[0] == ["1h", "1h"]
+    request = asked(user(text("5m")), c.Message("system", (text("1h"),), where="x"))
+    assert bound(request, CACHE)[0] == ["1h", "1h"]
+
+
 @pytest.mark.parametrize(
     ("ttl", "offered", "given", "reported"),
     [
@@ -187,7 +200,7 @@ def test_a_nova_has_no_breakpoint_in_its_tools():
     assert json.dumps(relayed.sent["toolConfig"]).count("cachePoint") == 0
     assert json.dumps(relayed.sent).count("cachePoint") == 2
     assert relayed.dropped == (
-        "tools[0].cache_control", "system.content[0].cache_control.ttl",
+        "tools[0].cache_control", "system[0].cache_control.ttl",
         "messages[0].content[0].cache_control.ttl",
     )  # fmt: skip
 
