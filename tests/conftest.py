@@ -17,7 +17,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 TESTS = Path(__file__).parent
 
-TOGETHER = ("chaos", "clients", "budgets", "observed")
+TOGETHER = ("clients", "chaos", "agreement", "budgets", "observed")
 """Folders of tests that share what takes seconds to start."""
 
 FIRST = (*TOGETHER, "envoy", "server", "local")
