@@ -185,11 +185,15 @@ def test_a_websocket_is_refused_at_once(http, method):
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "gemini-3.5-flash", BEDROCK])
-@pytest.mark.parametrize("tool", [PATCH, SEARCH], ids=lambda tool: tool["type"])
-def test_tools_that_only_openai_has_are_refused_by_name(http, model, tool):
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [(PATCH, "tools[1]"), (SEARCH, "tools[1].external_web_access")],
+    ids=["apply_patch", "a search of what OpenAI has stored"],
+)
+def test_tools_that_only_openai_has_are_refused_by_name(http, model, tool, param):
     answer = post(http, turn(model, message("user", HELLO), tools=(SHELL, tool)))
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "tools[1]"
+    assert answer.json()["error"]["param"] == param
 
 
 @EVERYWHERE

@@ -286,7 +286,7 @@ def test_what_cannot_start_is_one_sentence(
         timeout=START_SECONDS,
     )
     assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "control: INFO" not in line]
+    lines = [line for line in done.stderr.splitlines() if '"level":"info"' not in line]
     assert lines == [sentence]
     assert done.stdout == ""
     assert not list(tmp_path.rglob("*.sock"))

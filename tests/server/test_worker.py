@@ -66,7 +66,7 @@ def test_a_worker_serves_from_a_snapshot_file_and_drains(edge):
                 assert health(b"", timeout=5, wait_for_ready=True) == SERVING
             process.send(signal.SIGTERM)
             assert process.wait() == 0
-            assert "ERROR" not in process.output()
+            assert '"level":"error"' not in process.output()
         finally:
             process.stop()
 
@@ -105,7 +105,7 @@ def test_an_address_that_cannot_be_listened_on_is_one_sentence_and_code_2():
         try:
             assert process.wait() == 2
             assert "Traceback" not in process.output()
-            assert "ERROR" in process.output()
+            assert '"level":"error"' in process.output()
         finally:
             process.stop()
 
