@@ -33,6 +33,7 @@ def config(collector: Receiver, **telemetry: Any) -> dict[str, Any]:
         "providers": {
             "openai": {"type": "openai", **provider},
             "anthropic": {"type": "anthropic", **provider},
+            "wrong": {"type": "openai", **provider, "api_key": "not-a-key-of-theirs"},
         },
         "models": {
             "gpt-4o": {"targets": [{"provider": "openai"}]},
@@ -41,6 +42,20 @@ def config(collector: Receiver, **telemetry: Any) -> dict[str, Any]:
                     {"provider": "openai", "model": "gpt-4o[[mock: status=503]]"},
                     {"provider": "anthropic", "model": "claude-sonnet-4-5"},
                 ]
+            },
+            "silent": {
+                "targets": [{"provider": "openai", "model": "gpt-4o[[mock: no-usage]]"}]
+            },
+            "limited": {
+                "targets": [
+                    {
+                        "provider": "openai",
+                        "model": "gpt-4o[[mock: status=429 retry-after=1]]",
+                    }
+                ]
+            },
+            "refused": {
+                "targets": [{"provider": "wrong", "model": "gpt-4o"}]
             },
             "broken": {
                 "targets": [
@@ -51,6 +66,9 @@ def config(collector: Receiver, **telemetry: Any) -> dict[str, Any]:
         "routing": {
             "cooldown": {"failures": 1_000_000, "least_outcomes": 1_000_000}
         },
+        "budgets": [{"usd": 1_000, "period": "day"}],
+        # A model that misbehaves has a name that nobody has a price for.
+        "prices": {"gpt-4o*": {"input": 1, "output": 2}},
         "telemetry": telemetry
         | {
             "otlp": {
