@@ -646,7 +646,8 @@ def targets(results: dict[str, Any]) -> list[Target]:
     least("translated chunks a second and core", 40_000, 1e6 / chunk)
     idle, opened = results["rss idle MB"], results["rss with streams MB"]
     count = results["streams"]
-    held = 1000 * (opened["worker"] - results["rss after load MB"]["worker"]) / count
+    # Against idle: what the load before has freed, the streams take first.
+    held = 1000 * (opened["worker"] - idle["worker"]) / count
     most(f"worker memory of each of {count:,} open streams", 20, held, " kB")
     most("worker RSS, idle", 60, idle["worker"], " MB")
     if count == 1000:
