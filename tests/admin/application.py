@@ -40,7 +40,9 @@ class Api:
     def ask(
         self, method: str, path: str, role: str | None = "owner", **more: Any
     ) -> Any:
-        headers = {"authorization": f"Bearer {KEYS[role]}"} if role else {}
+        headers = more.pop("headers", {})
+        if role:
+            headers = {**headers, "authorization": f"Bearer {KEYS[role]}"}
         return self.http.request(method, path, headers=headers, **more)
 
 

@@ -87,6 +87,22 @@ def test_every_route_asks_for_the_role_that_the_matrix_says(api, role):
             assert said.status_code == (204 if allowed else 401 if not role else 403)
 
 
+def test_no_page_of_another_site_can_use_a_browser_against_us(api):
+    foreign = {"origin": "https://elsewhere.example"}
+    for method, path, body, _ in ROUTES:
+        # Without its key a browser sends nothing that opens anything.
+        said = api.http.request(method, path, json=body, headers=foreign)
+        assert said.status_code == 401
+        mine = api.ask(method, path, "owner", json=body, headers=foreign)
+        for answer in (said, mine):
+            assert "set-cookie" not in answer.headers
+            assert not [h for h in answer.headers if h.startswith("access-control-")]
+    preflight = {**foreign, "access-control-request-method": "POST"}
+    said = api.http.options("/admin/v1/keys", headers=preflight)
+    assert said.status_code == 405
+    assert "access-control-allow-origin" not in said.headers
+
+
 def test_no_route_is_missing_from_the_matrix(api):
     tried = {
         (method, path.replace("/x", "/{id}").replace("/{id}/", "/{id}/"))
