@@ -13,9 +13,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from extproc.errors import GatewayError
+import msgspec
+
+from extproc.errors import ClientError, GatewayError
 from extproc.exchange.streams import Stream, Translation
-from extproc.framing.sse import MAX_FRAME, cut_frames, split_frames
+from extproc.framing.members import Members, patch
+from extproc.framing.sse import MAX_FRAME, split_frames
 from extproc.pricing import show
 from extproc.usage import Usage
 
@@ -24,19 +27,35 @@ COST_HEADER: Final = "x-extproc-include-cost"
 
 # JSON writes a quote inside a string as \", so this is a key, whatever the model says.
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{(?=\s*")')
-_BEGINNING: Final = re.compile(rb'"type"\s*:\s*"message_start"')
-"""Anthropic's first event has the usage so far, which is not yet the answer's."""
+_USAGE_BEGINS: Final = re.compile(rb'\{(?=\s*")')
+_DATA: Final = re.compile(rb"^(data: ?)(\{.*\})(\r?)$", re.MULTILINE)
+"""An event's JSON, which every provider writes on one line."""
+_MEMBERS: Final = msgspec.json.Decoder(Members)
 
 Costs = Callable[[Usage | None], int | None]
 """Usage to nano-dollars; None: nobody knows."""
 
 
 def with_cost(body: bytes, nanos: int | None) -> bytes:
-    """Return `body` with the cost in its first ``usage``, if it has one."""
-    if nanos is None:
+    """Return `body` with the cost in the usage of the whole answer, if it tells one.
+
+    That is a member of the body, or of its ``response``. A tool's argument or a schema may
+    have the same name, and the ``message`` that Anthropic begins with has its usage so far.
+    """
+    if nanos is None or _USAGE.search(body) is None:
         return body
-    said = b'"cost":%b,' % show(nanos).encode()
-    return _USAGE.sub(lambda found: found[0] + said, body, count=1)
+    try:
+        members = _MEMBERS.decode(body)
+        name = "usage" if "usage" in members else "response"
+        old = bytes(members.get(name, b"null"))
+        if name == "response":
+            new = with_cost(old, nanos) if old.startswith(b"{") else old
+        else:
+            said = b'"cost":%b,' % show(nanos).encode()
+            new = _USAGE_BEGINS.sub(lambda found: found[0] + said, old, count=1)
+        return body if new == old else patch(body, members, {name: new})
+    except (msgspec.MsgspecError, UnicodeDecodeError, ClientError):
+        return body  # it passes as it came, whatever it is
 
 
 class Priced:
@@ -112,7 +131,6 @@ class Priced:
         if _USAGE.search(frames) is None:
             return frames
         nanos = self._costs(usage)
-        return b"".join(
-            frame if _BEGINNING.search(frame) else with_cost(frame, nanos)
-            for frame in cut_frames(frames)
+        return _DATA.sub(
+            lambda line: line[1] + with_cost(line[2], nanos) + line[3], frames
         )

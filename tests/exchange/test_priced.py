@@ -138,6 +138,52 @@ def test_a_stream_has_its_cost_once_however_it_is_cut(path, model):
         assert told[:begin] + told[end:] == plain
 
 
+SCHEMA = {"type": "object", "properties": {"usage": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}],
+            "usage": {"a": 1},
+        },
+        {
+            "content": [{"type": "tool_use", "input": {"usage": {"b": 1}}}],
+            "usage": {"a": 1},
+        },
+        {"usage": {"a": 1}, "metadata": {"usage": {"b": 1}}},
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_cost_stands_in_the_answers_own_usage(body, wrapped):
+    expected = {**body, "usage": {"cost": 0.5, **body["usage"]}}
+    if wrapped:
+        body, expected = (
+            {"type": "x", "response": body},
+            {"type": "x", "response": expected},
+        )
+    for spelled in ({}, {"indent": 1}, {"separators": (",", ":")}):
+        told = with_cost(json.dumps(body, **spelled).encode(), 500_000_000)
+        assert json.loads(told) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message":{"usage":{"a":1}}}',
+        b'{"content":[{"usage":{"a":1}}]}',
+        b'{"usage":null,"x":{"usage":{"a":1}}}',
+        b'{"response":["usage",{"usage":{"a":1}}]}',
+        b'[{"usage":{"a":1}}]',
+        b'{"usage":{"a":1},"usage":{"a":1}}',
+        b'{"usage":{"a":1}',
+    ],
+)
+def test_what_is_not_the_answers_own_usage_is_left_alone(body):
+    assert with_cost(body, 5) == body
+
+
 def test_who_did_not_ask_gets_the_providers_bytes():
     ex, _ = asking("/v1/chat/completions", "gpt", headers=None)
     ex.receive(answered(), 1.0)
