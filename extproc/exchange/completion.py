@@ -102,7 +102,3 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As the client named it."""
     tags: tuple[str, ...] = ()
     """Of the key."""
-    prompt: str | None = None
-    """The request's body, as far as it is kept: only where the configuration says so."""
-    answer: str | None = None
-    """The answer's, likewise."""

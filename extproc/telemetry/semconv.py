@@ -22,8 +22,6 @@ USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
-INPUT_MESSAGES: Final = "gen_ai.input.messages"
-OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 
 CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105
 CLIENT_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"

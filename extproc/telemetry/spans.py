@@ -124,7 +124,6 @@ class Spans:
         attributes = dict(_exchange_attributes(one))
         if self._langfuse:
             attributes |= _for_langfuse(one)
-        attributes |= self._content(one)
         return self._span(
             _name(one.operation, one.virtual_model or one.original_model),
             own,
@@ -196,13 +195,6 @@ class Spans:
                 events,
             )
 
-    def _content(self, one: Completion) -> dict[str, str]:
-        said = {
-            semconv.INPUT_MESSAGES: one.prompt,
-            semconv.OUTPUT_MESSAGES: one.answer,
-        }
-        return {name: self._redactor.text(text) for name, text in said.items() if text}
-
     def _span(  # noqa: PLR0917  a record
         self,
         name: str,
@@ -216,9 +208,9 @@ class Spans:
     ) -> ReadableSpan:
         begin, end = times
         clean = {
-            key: value
-            if key in _CONTENT or not isinstance(value, str)
-            else self._redactor.text(value[:_MOST_NAME])
+            key: self._redactor.text(value[:_MOST_NAME])
+            if isinstance(value, str)
+            else value
             for key, value in attributes.items()
         }
         return ReadableSpan(
@@ -234,9 +226,6 @@ class Spans:
             start_time=_nanos(begin),
             end_time=_nanos(max(begin, end)),
         )
-
-
-_CONTENT: Final = frozenset({semconv.INPUT_MESSAGES, semconv.OUTPUT_MESSAGES})
 
 
 def attempt_times(one: Completion) -> list[tuple[float, float]]:
