@@ -13,14 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
-from extproc.local.mock import gate, strictjson
+from extproc.local.mock import gate
 from extproc.local.mock.multipart import NotAForm, read_form
-from extproc.local.mock.openai import errors, library_rules as rules
+from extproc.local.mock.openai import library_rules as rules
 from extproc.local.mock.openai.api import PREFIX, OpenAI
 from extproc.local.mock.openai.models import MODELS
-from extproc.local.mock.openai.stored import Stored, listed
+from extproc.local.mock.openai.stored import Stored, listed, read
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
-from extproc.local.mock.rules import Rule, Violation, check
 from extproc.local.mock.state import Memory
 
 Json = dict[str, Any]
@@ -126,7 +125,7 @@ class Library(OpenAI):
     # Fine-tuning
 
     def _train(self, request: Request) -> Json:
-        body = _read(request, rules.JOB)
+        body = read(request, rules.JOB)
         if body["model"] not in MODELS:
             message = f"The model `{body['model']}` does not exist."
             raise Refusal(400, message, param="model", code="model_not_found")
@@ -172,7 +171,7 @@ class Library(OpenAI):
     # Vector stores
 
     def _new_store(self, request: Request) -> Json:
-        body = _read(request, rules.STORE)
+        body = read(request, rules.STORE)
         store = self._keep(
             "store",
             "vs_",
@@ -189,7 +188,7 @@ class Library(OpenAI):
 
     def _change_store(self, request: Request, id_: str) -> Json:
         store = self._get("store", id_)
-        store.update(_read(request, rules.STORE_UPDATE))
+        store.update(read(request, rules.STORE_UPDATE))
         return store
 
     def _put(self, store: Json, asked: Json) -> Json:
@@ -211,7 +210,7 @@ class Library(OpenAI):
         return list(self._kept.get(f"files of {id_}", {}).values())
 
     def _add_file(self, request: Request, id_: str) -> Json:
-        return self._put(self._get("store", id_), _read(request, rules.STORE_FILE))
+        return self._put(self._get("store", id_), read(request, rules.STORE_FILE))
 
     def _file_of(self, _: Request, id_: str, file: str) -> Json:
         return self._get(f"files of {id_}", file)
@@ -220,7 +219,7 @@ class Library(OpenAI):
         return self._drop(f"files of {id_}", file, "vector_store.file")
 
     def _add_files(self, request: Request, id_: str) -> Json:
-        body, store = _read(request, rules.STORE_FILES), self._get("store", id_)
+        body, store = read(request, rules.STORE_FILES), self._get("store", id_)
         if ("file_ids" in body) is ("files" in body):
             raise Refusal(400, "Give one of file_ids and files.", param="file_ids")
         asked = body.get("files") or [{"file_id": one} for one in body["file_ids"]]
@@ -236,7 +235,7 @@ class Library(OpenAI):
         return self._get(f"batches of {id_}", batch)
 
     def _search(self, request: Request, id_: str) -> Json:
-        body = _read(request, rules.SEARCH)
+        body = read(request, rules.SEARCH)
         query = body["query"]
         asked = " ".join(query if isinstance(query, list) else [query])
         words = re.findall(r"\w+", asked.lower())
@@ -263,7 +262,7 @@ class Library(OpenAI):
     # Uploads
 
     def _begin(self, request: Request) -> Json:
-        body = _read(request, rules.UPLOAD)
+        body = read(request, rules.UPLOAD)
         return self._keep(
             "upload",
             "upload_",
@@ -298,7 +297,7 @@ class Library(OpenAI):
         return part
 
     def _finish(self, request: Request, id_: str) -> Json:
-        body, upload = _read(request, rules.COMPLETE), self._pending(id_)
+        body, upload = read(request, rules.COMPLETE), self._pending(id_)
         parts = [self._get("part", one) for one in body["part_ids"]]
         if any(part["upload_id"] != id_ for part in parts):
             raise Refusal(400, "A part is of another upload.", param="part_ids")
@@ -320,7 +319,7 @@ class Library(OpenAI):
     # Conversations
 
     def _talk(self, request: Request) -> Json:
-        body = _read(request, rules.CONVERSATION)
+        body = read(request, rules.CONVERSATION)
         talk = self._keep(
             "talk",
             "conv_",
@@ -334,7 +333,7 @@ class Library(OpenAI):
 
     def _change_talk(self, request: Request, id_: str) -> Json:
         talk = self._get("talk", id_)
-        talk["metadata"] = _read(request, rules.CONVERSATION_UPDATE)["metadata"] or {}
+        talk["metadata"] = read(request, rules.CONVERSATION_UPDATE)["metadata"] or {}
         return talk
 
     def _items(self, id_: str) -> list[Json]:
@@ -361,7 +360,7 @@ class Library(OpenAI):
 
     def _say(self, request: Request, id_: str) -> Json:
         self._get("talk", id_)
-        return listed(self._hear(id_, _read(request, rules.ITEMS)["items"]))
+        return listed(self._hear(id_, read(request, rules.ITEMS)["items"]))
 
     def _item(self, _: Request, id_: str, item: str) -> Json:
         return self._get(f"items of {id_}", item)
@@ -375,15 +374,3 @@ class Library(OpenAI):
 def _counts(completed: int) -> Json:
     nothing = {"cancelled": 0, "failed": 0, "in_progress": 0}
     return {**nothing, "completed": completed, "total": completed}
-
-
-def _read(request: Request, rule: Rule) -> Json:
-    gate.check_body_headers(request)
-    try:
-        body = strictjson.read_object(request.body)
-        check(rule, body)
-    except strictjson.BadJson as exc:
-        raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-    except Violation as exc:
-        raise errors.from_violation(exc) from exc
-    return body

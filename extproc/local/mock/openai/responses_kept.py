@@ -11,20 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
-from extproc.local.mock import gate, strictjson, tokens
-from extproc.local.mock.openai import errors
+from extproc.local.mock import gate, tokens
 from extproc.local.mock.openai.api import PREFIX, RESPONSES_PATH, OpenAI
 from extproc.local.mock.openai.models import MODELS
 from extproc.local.mock.openai.responses_memory import Shelf, encrypt
-from extproc.local.mock.openai.stored import listed
+from extproc.local.mock.openai.stored import listed, read
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
 from extproc.local.mock.rules import (
     FreeObj,
     ListOf,
     Obj,
     Str,
-    Violation,
-    check,
     enum,
     nullable,
     one_of,
@@ -95,14 +92,7 @@ class KeptResponses(OpenAI):
                 raise Refusal(405, f"Not allowed to {method} on {UNDER}{id_}/{verb}.")
 
     def _compact(self, request: Request) -> Json:
-        gate.check_body_headers(request)
-        try:
-            body = strictjson.read_object(request.body)
-            check(COMPACT, body)
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
+        body = read(request, COMPACT)
         if body["model"] not in MODELS:
             told = f"The requested model '{body['model']}' does not exist."
             raise Refusal(400, told, param="model", code="model_not_found")

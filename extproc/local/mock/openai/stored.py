@@ -17,7 +17,16 @@ from extproc.local.mock.openai import errors
 from extproc.local.mock.openai.api import PREFIX, OpenAI
 from extproc.local.mock.openai.library_rules import PURPOSES
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
-from extproc.local.mock.rules import FreeObj, Obj, Str, Violation, check, enum, nullable
+from extproc.local.mock.rules import (
+    FreeObj,
+    Obj,
+    Rule,
+    Str,
+    Violation,
+    check,
+    enum,
+    nullable,
+)
 from extproc.local.mock.state import Memory
 
 ROUTE: Final = re.compile(
@@ -141,14 +150,7 @@ class Stored(OpenAI):
                 raise Refusal(405, "Method not allowed.")
 
     def _batch(self, request: Request) -> Json:
-        gate.check_body_headers(request)
-        try:
-            body = strictjson.read_object(request.body)
-            check(BATCH, body)
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
+        body = read(request, BATCH)
         self.file(body["input_file_id"])
         id_ = f"batch_{len(self._batches) + 1}"
         self._batches[id_] = {
@@ -172,3 +174,20 @@ def listed(data: list[Json]) -> Json:
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
     }  # fmt: skip
+
+
+def read(request: Request, rule: Rule) -> Json:
+    """Return the JSON object of a request that keeps to `rule`.
+
+    Raises:
+        Refusal: it does not.
+    """
+    gate.check_body_headers(request)
+    try:
+        body = strictjson.read_object(request.body)
+        check(rule, body)
+    except strictjson.BadJson as exc:
+        raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
+    except Violation as exc:
+        raise errors.from_violation(exc) from exc
+    return body
