@@ -24,7 +24,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from extproc.exchange.completion import Completion
 from extproc.redact import Redactor
 from extproc.telemetry.destination import Destination
-from extproc.telemetry.otlp import TIMEOUT_SECONDS, resource_of
+from extproc.telemetry.otlp import connect, resource_of
 from extproc.telemetry.spans import SAMPLED, SCOPE, Spans
 
 KEPT: Final = {
@@ -69,21 +69,9 @@ class TraceExporter:
         self._redactor = redactor
         self._ratio = ratio
         self._spans = Spans(self._resource, redactor, langfuse=langfuse)
-        headers = dict(destination.headers)
-        self._exporter: SpanExporter
-        if destination.protocol == "grpc":
-            self._exporter = grpc.OTLPSpanExporter(
-                endpoint=destination.endpoint,
-                insecure=destination.endpoint.startswith("http://"),
-                headers=headers,
-                timeout=TIMEOUT_SECONDS,
-            )
-        else:
-            self._exporter = http.OTLPSpanExporter(
-                endpoint=f"{destination.endpoint.rstrip('/')}/v1/traces",
-                headers=headers,
-                timeout=TIMEOUT_SECONDS,
-            )
+        self._exporter: SpanExporter = connect(
+            destination, "traces", grpc.OTLPSpanExporter, http.OTLPSpanExporter
+        )
 
     def export(self, said: Sequence[Said]) -> bool:
         """Send the spans of `said`; say whether they have arrived."""
