@@ -12,8 +12,7 @@ it has not passed on is lost.
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -43,6 +42,7 @@ from extproc.exchange.commands import (
 from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.priced import Priced, with_cost
 from extproc.exchange.render import Leg
+from extproc.exchange.reported import reported
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
 from extproc.exchange.streams import Metering, Nothing, Stream, Translation
@@ -58,11 +58,6 @@ from extproc.runtime import Limits
 
 _LENGTH_AND_CODING = ("content-length", "content-encoding")
 """What no longer holds once the body is another."""
-
-MOST_REPORTED = 4096
-"""Characters of a header; Envoy's own limit is 60 KiB for all of them together."""
-
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 _NO_LIMIT = 1 << 62
 """A stream is decoded event by event and never held."""
@@ -441,21 +436,6 @@ def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttemp
         failed.status,
         failed.retry_after,
     )
-
-
-def reported(dropped: Sequence[str]) -> str:
-    """Return the value of ``x-extproc-dropped``.
-
-    A place may have a name of the client's in it, such as a property of a schema: what a
-    header cannot carry is a ``?``, and what would make it too long is counted only.
-    """
-    kept, size = 0, 0
-    while kept < len(dropped) and size < MOST_REPORTED:
-        size += len(dropped[kept]) + 2
-        kept += 1
-    text = _UNPRINTABLE.sub("?", ", ".join(dropped[:kept]))[:MOST_REPORTED]
-    more = len(dropped) - kept
-    return f"{text} and {more} more" if more else text
 
 
 def _is_json(kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.exchange.response import MOST_REPORTED, reported
+from extproc.exchange.reported import MOST_REPORTED, reported
 
 
 def test_a_report_is_a_list():
