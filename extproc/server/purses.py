@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -20,6 +20,8 @@ from extproc.state.base import Balance
 
 STORE_SECONDS = 2.0
 """For Redis to say how things stand; after that control says what it knows itself."""
+AT_ONCE = 500
+"""Budgets in one round trip."""
 
 
 def budgets_router(
@@ -85,9 +87,13 @@ def _stored(url: str) -> tuple[dict[str, int], dict[str, int]] | None:
         ) as client,
     ):
         before = f"{TAG}b:"
-        for key in client.scan_iter(f"{before}*", count=500):
-            money: Any = client.hmget(key, ["s", "h"])
-            meter = key.decode().removeprefix(before)
-            spent[meter], held[meter] = (int(n or 0) for n in money)
+        keys = client.scan_iter(f"{before}*", count=AT_ONCE)
+        while batch := list(islice(keys, AT_ONCE)):
+            asking = client.pipeline(transaction=False)
+            for key in batch:
+                asking.hmget(key, ["s", "h"])
+            for key, money in zip(batch, asking.execute(), strict=True):
+                meter = key.decode().removeprefix(before)
+                spent[meter], held[meter] = (int(n or 0) for n in money)
         return spent, held
     return None
