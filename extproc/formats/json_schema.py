@@ -213,22 +213,28 @@ def closes(raw: msgspec.Raw | None) -> bool:
 
 def _recurs(root: Json) -> bool:
     """Say whether a reference leads back to itself, or out of the schema."""
+    ended: set[str] = set()
+    """References that were followed to all their ends: each is once."""
 
     def visit(schema: object, within: tuple[str, ...]) -> bool:
         for one in _below(schema):
             ref = one.get("$ref")
-            if not isinstance(ref, str):
+            if not isinstance(ref, str) or ref in ended:
                 continue
-            target = _resolve(ref, root)
-            if target is None or ref in within or visit(target, (*within, ref)):
+            target = resolve(ref, root)
+            if target is None or target is root or ref in within:
                 return True
+            if visit(target, (*within, ref)):
+                return True
+            ended.add(ref)
         return False
 
     bare = {key: value for key, value in root.items() if key not in {"$defs", "definitions"}}  # fmt: skip
     return visit(bare, ())
 
 
-def _resolve(ref: str, root: Json) -> Json | None:
+def resolve(ref: str, root: Json) -> Json | None:
+    """Return the schema in `root` that `ref` names; None: there is none."""
     node: Any = root
     if not ref.startswith("#"):
         return None
@@ -236,7 +242,7 @@ def _resolve(ref: str, root: Json) -> Json | None:
         if step:
             key = step.replace("~1", "/").replace("~0", "~")
             node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, dict) and node is not root else None
+    return node if isinstance(node, dict) else None
 
 
 def is_strict(raw: msgspec.Raw | None) -> bool:

@@ -11,6 +11,8 @@ from anthropic import transform_schema
 from hypothesis import given, settings, strategies as st
 
 from extproc import canonical as c
+from extproc.formats.base import Unsupported
+from extproc.formats.gemini.schema import convert
 from extproc.formats.json_schema import ANTHROPIC, GEMINI, closes, is_strict, narrow
 from extproc.local.mock.anthropic.schemas import check_schema
 from tests.formats.relay import PLACES
@@ -148,3 +150,33 @@ def test_openai_is_strict_only_about_a_schema_that_is_made_for_it(
     shape = said.get("text", {}).get("format") or said["response_format"]["json_schema"]
     assert shape["strict"] is strict
     assert rendered.dropped == (() if strict else ("output_config.format.strict",))
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of a few KB that refers to its last part 2**levels times."""
+    both = [
+        {"properties": {side: {"$ref": f"#/$defs/d{n + 1}"} for side in "ab"}}
+        for n in range(levels)
+    ]
+    defs = {f"d{n}": {"type": "object", **one} for n, one in enumerate(both)}
+    defs[f"d{levels}"] = {"type": "string"}
+    return {
+        "type": "object",
+        "$defs": defs,
+        "properties": {"a": {"$ref": "#/$defs/d0"}},
+    }
+
+
+def test_references_are_followed_once_each():
+    """Else this takes longer than the universe has."""
+    assert closes(raw(doubling(60)))
+
+
+def test_references_are_not_written_out_without_an_end():
+    left_out: dict[str, None] = {}
+    whole = json.loads(bytes(convert(raw(doubling(8)), "x", left_out.setdefault)))
+    assert whole["properties"]["a"]["properties"]["b"]
+    with pytest.raises(Unsupported, match="too large") as refused:
+        convert(raw(doubling(60)), "x", left_out.setdefault)
+    assert refused.value.param is not None
+    assert refused.value.param.startswith("x.properties.a")

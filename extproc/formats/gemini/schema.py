@@ -15,11 +15,18 @@ from typing import Any
 
 import msgspec
 
+from extproc.formats.base import Unsupported
+from extproc.formats.json_schema import resolve
+
 Drop = Callable[[str], None]
 Json = dict[str, Any]
 
 _DEEPEST = 32
 """A schema that nests deeper is a recursive one; the API's own limit is lower."""
+
+_MOST = 10_000
+"""Schemas that a schema may come to: references are written out, and a few hundred bytes of
+them can stand for more than any machine holds."""
 
 _SAME = frozenset({
     "title", "description", "default", "pattern", "minLength", "maxLength", "minimum",
@@ -44,6 +51,7 @@ def convert(raw: msgspec.Raw, where: str, drop: Drop) -> msgspec.Raw:
 
     Raises:
         msgspec.MsgspecError: `raw` is no JSON object.
+        Unsupported: it is too large when its references are written out.
     """
     return msgspec.Raw(msgspec.json.encode(_convert(raw, where, drop)))
 
@@ -55,6 +63,7 @@ def convert_object(raw: msgspec.Raw, where: str, drop: Drop) -> msgspec.Raw | No
 
     Raises:
         msgspec.MsgspecError: `raw` is no JSON object.
+        Unsupported: it is too large when its references are written out.
     """
     made = _convert(raw, where, drop)
     return msgspec.Raw(msgspec.json.encode(made)) if "properties" in made else None
@@ -71,9 +80,20 @@ class _Converter:
     def __init__(self, root: Json, drop: Drop) -> None:
         self._root = root
         self._drop = drop
+        self._made = 0
 
     def convert(self, schema: object, where: str, within: tuple[str, ...]) -> Json:
-        """Return `schema` converted; `within` are the references that led here."""
+        """Return `schema` converted; `within` are the references that led here.
+
+        Raises:
+            Unsupported: it comes to more than `_MOST` schemas.
+        """
+        self._made += 1
+        if self._made > _MOST:
+            raise Unsupported(
+                "Gemini has no references, and without them this schema is too large.",
+                param=where,
+            )
         if not isinstance(schema, dict):
             if schema is not True:
                 self._drop(where)  # false: nothing fits, which has no word
@@ -95,7 +115,7 @@ class _Converter:
 
     def _refer(self, schema: Json, where: str, within: tuple[str, ...]) -> Json:
         ref = schema["$ref"]
-        target = _resolve(ref, self._root)
+        target = resolve(ref, self._root)
         if target is None or ref in within:
             self._drop(f"{where}.$ref")
             rest = {key: value for key, value in schema.items() if key != "$ref"}
@@ -177,14 +197,3 @@ class _Converter:
                 made.setdefault("type", "STRING")
                 return
         self._drop(where)
-
-
-def _resolve(ref: str, root: Json) -> Json | None:
-    node: Any = root
-    if not ref.startswith("#"):
-        return None
-    for step in ref[1:].strip("/").split("/"):
-        if step:
-            key = step.replace("~1", "/").replace("~0", "~")
-            node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, dict) else None
