@@ -81,12 +81,13 @@ class RequestLines:
 
     def tell(self, completions: Iterable[Completion]) -> None:
         """Write a line for each that is wanted."""
-        if self.which == "none" or not log.isEnabledFor(logging.INFO):
+        if self.which == "none":
             return
         for one in completions:
             failed = one.outcome not in ("ok", "canceled")
-            if (failed or self.which == "all") and one.operation not in OWN:
-                level = logging.WARNING if failed else logging.INFO
+            level = logging.WARNING if failed else logging.INFO
+            wanted = (failed or self.which == "all") and one.operation not in OWN
+            if wanted and log.isEnabledFor(level):
                 log.log(level, "request", extra={"fields": line_of(one)})
 
 

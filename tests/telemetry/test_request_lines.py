@@ -77,6 +77,14 @@ def test_only_those_are_told_that_are_wanted(which, told, caplog) -> None:
     )
 
 
+def test_a_failure_is_told_where_only_warnings_are(caplog) -> None:
+    lines = RequestLines()
+    lines.which = "all"
+    with caplog.at_level(logging.WARNING):
+        lines.tell([OK, FAILED])
+    assert [record.fields["gw_id"] for record in caplog.records] == ["gw-2"]
+
+
 @pytest.mark.parametrize("text", [None, "", "00-1-1-01", "nonsense", "00-abc-b-c"])
 def test_what_is_no_traceparent_has_no_trace(text) -> None:
     assert trace_id(text) is None
