@@ -298,7 +298,7 @@ class Directory:
 
     @contextlib.contextmanager
     def _changes(self, actor: Actor) -> Iterator[Changes]:
-        with self._database.write() as session:
+        with self._database.write_alone() as session:
             yield Changes(
                 session,
                 self._config(),

@@ -68,8 +68,7 @@ class Database:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
         with self._writing.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            _wait_for(connection, _MIGRATION)
             command.upgrade(_alembic(connection), "head")
 
     @contextlib.contextmanager
@@ -84,13 +83,31 @@ class Database:
         with self._writers.begin() as session:
             yield session
 
+    @contextlib.contextmanager
+    def write_alone(self) -> Iterator[Session]:
+        """Give a transaction that no other of these overlaps.
+
+        Ids that it draws are then seen in their order: whoever reads up to one has missed
+        none before it.
+        """
+        with self.write() as session:
+            _wait_for(session.connection(), _CHANGE)
+            yield session
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
 
-_LOCK: Final = 0x657874_70726F63
-"""Any number that nobody else of the same database takes: ``extproc``."""
+_MIGRATION: Final = 0x657874_70726F63
+_CHANGE: Final = _MIGRATION + 1
+"""Any numbers that nobody else of the same database takes: ``extproc``."""
+
+
+def _wait_for(connection: sa.Connection, lock: int) -> None:
+    """Hold `lock` until the transaction ends; SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
 
 
 def _to_json(value: object) -> str:

@@ -92,6 +92,32 @@ def test_writers_wait_for_each_other_and_none_is_refused(database):
         assert session.scalars(sa.select(AuditEntry.subject)).one() == "80"
 
 
+def test_changes_are_seen_in_the_order_of_their_ids(database):
+    """One that commits late must not have drawn its id early: readers have passed it."""
+    entered, leave, order = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with database.write_alone():
+            entered.set()
+            leave.wait(5)
+            order.append("first")
+
+    def second() -> None:
+        with database.write_alone():
+            order.append("second")
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert entered.wait(5)
+    threads[1].start()
+    threads[1].join(0.3)
+    assert order == []
+    leave.set()
+    for thread in threads:
+        thread.join(5)
+    assert order == ["first", "second"]
+
+
 def test_plain_postgres_urls_take_the_driver_that_we_have():
     for scheme in ("postgres", "postgresql"):
         database = Database(f"{scheme}://u:p@db.example:5432/x")
