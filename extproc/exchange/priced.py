@@ -61,13 +61,14 @@ def with_cost(body: bytes, nanos: int | None) -> bytes:
 class Priced:
     """A stream whose usage has its cost in it; all else is the other stream's."""
 
-    __slots__ = ("_costs", "_stream", "_tail")
+    __slots__ = ("_costs", "_held", "_size", "_stream")
 
     def __init__(self, stream: Stream, costs: Costs) -> None:
         self._stream = stream
         self._costs = costs
-        self._tail = b""
-        """An event that is not whole yet: its usage cannot be changed later."""
+        self._held: list[bytes] = []
+        """An event that is not whole yet, as it came: its usage cannot be changed later."""
+        self._size = 0
 
     @property
     def usage(self) -> Usage | None:
@@ -106,26 +107,42 @@ class Priced:
 
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
-        whole, self._tail = split_frames(self._tail + self._stream.feed(data))
-        if len(self._tail) > MAX_FRAME:
-            whole, self._tail = whole + self._tail, b""
+        data = self._stream.feed(data)
+        if not data:
+            return b""
+        # Only two bytes before `data` can be a part of an empty line that ends in it: a
+        # long event is not searched again with each of its reads.
+        edge = b"".join(self._held[-2:])[-2:]
+        self._held.append(data)
+        self._size += len(data)
+        if not split_frames(edge + data)[0] and self._size <= MAX_FRAME:
+            return b""
+        whole, tail = split_frames(self._rest())
+        if len(tail) > MAX_FRAME:
+            whole, tail = whole + tail, b""
+        self._held, self._size = [tail], len(tail)
         return self._tell(whole, self._stream.usage)
 
     def close(self) -> bytes:
         """See `Stream.close`."""
         rest = self._stream.close()
-        rest, self._tail = self._tail + rest, b""
-        return self._tell(rest, self._stream.usage)
+        return self._tell(self._rest() + rest, self._stream.usage)
 
     def fail(self, error: GatewayError) -> bytes:
         """See `Stream.fail`; a part of an event that no client could read is dropped."""
-        self._tail = b""
+        self._rest()
         return self._stream.fail(error)
 
     def cut(self, usage: Usage) -> bytes:
         """See `Translation.cut`."""
         assert isinstance(self._stream, Translation)  # noqa: S101  only it is cut
         return self._tell(self._stream.cut(usage), usage)
+
+    def _rest(self) -> bytes:
+        """Return what is held, and hold it no longer."""
+        rest = b"".join(self._held)
+        self._held, self._size = [], 0
+        return rest
 
     def _tell(self, frames: bytes, usage: Usage | None) -> bytes:
         if _USAGE.search(frames) is None:

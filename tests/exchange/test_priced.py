@@ -128,7 +128,9 @@ def test_a_stream_has_its_cost_once_however_it_is_cut(path, model):
     dice = random.Random(7)
     cuts = sorted(dice.sample(range(len(whole)), 9))
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    for split in ([whole], pieces, [whole[i : i + 1] for i in range(len(whole))]):
+    bytewise = [whole[i : i + 1] for i in range(len(whole))]
+    with_gaps = [piece for byte in bytewise for piece in (byte, b"")]
+    for split in ([whole], pieces, bytewise, with_gaps):
         told = streamed(path, model, split)
         assert costs(told) == [pytest.approx(COSTS[model])]
         # Nothing else has changed.
@@ -182,6 +184,15 @@ def test_the_cost_stands_in_the_answers_own_usage(body, wrapped):
 )
 def test_what_is_not_the_answers_own_usage_is_left_alone(body):
     assert with_cost(body, 5) == body
+
+
+def test_lines_may_end_in_crlf():
+    whole = STREAMS["gpt"].replace(b"\n", b"\r\n")
+    told = streamed(
+        "/v1/chat/completions", "gpt", [whole[i : i + 1] for i in range(len(whole))]
+    )
+    assert costs(told) == [pytest.approx(COSTS["gpt"])]
+    assert told.count(b"\r\n") == whole.count(b"\r\n")
 
 
 def test_who_did_not_ask_gets_the_providers_bytes():
