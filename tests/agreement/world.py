@@ -122,10 +122,10 @@ KINDS = (
     ),
     *(
         Kind(f"gone in a stream {model}", "left", model=model, stream=True,
-             directive=f'answer="{LONG}"', leave_after=700)
+             directive=f'answer="{LONG}"]][[mock: stall-mid-stream after=30', leave_after=700)
         for model in ("gpt-4o", "claude-sonnet-4-5")
     ),
-    Kind("gone before", "left", directive="slow-first-token ms=2000", leave_after=0),
+    Kind("gone before", "left", directive="silence", leave_after=0),
 )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ async def ask(http: httpx.AsyncClient, kind: Kind, mark: str) -> Seen:
     data = b""
     with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError, TimeoutError):
         async with (
-            asyncio.timeout(0.2 if kind.leave_after == 0 else 60),
+            asyncio.timeout(1 if kind.leave_after == 0 else 60),
             http.stream(
                 kind.method,
                 kind.path,
