@@ -18,19 +18,18 @@ from typing import ClassVar
 
 import msgspec
 
-from extproc.errors import (
-    BadUpstreamAnswer,
-    BodyTooLarge,
-    ClientError,
-    GatewayError,
-    OutOfTurn,
-    RequestTimeout,
-    TruncatedStream,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from extproc.errors import BadUpstreamAnswer, GatewayError, OutOfTurn, TruncatedStream
 from extproc.exchange import events
 from extproc.exchange.account import Account
+from extproc.exchange.arrival import (
+    NO_LIMIT,
+    AnswerDecoder,
+    answering,
+    content_coding,
+    failed_attempt,
+    is_json,
+    local_reply,
+)
 from extproc.exchange.commands import (
     AnswerBody,
     AnswerHeaders,
@@ -39,28 +38,21 @@ from extproc.exchange.commands import (
     Headers,
     Respond,
 )
-from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.priced import Priced, with_cost
 from extproc.exchange.render import Leg
 from extproc.exchange.reported import reported
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
-from extproc.exchange.streams import Metering, Nothing, Stream, Translation
+from extproc.exchange.streams import Nothing, Stream, Translation, begin
 from extproc.exchange.tally import Tally
-from extproc.formats import unsaid
-from extproc.formats.answer_tool import Unwrapping, unwrap
+from extproc.exchange.whole import pass_on, translate
 from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
-from extproc.framing.encoding import ContentDecoder
-from extproc.framing.members import is_json_object
 from extproc.policy.estimate import answer_tokens
 from extproc.runtime import Limits
 
 _LENGTH_AND_CODING = ("content-length", "content-encoding")
 """What no longer holds once the body is another."""
-
-_NO_LIMIT = 1 << 62
-"""A stream is decoded event by event and never held."""
 
 
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
@@ -93,7 +85,7 @@ class ResponseHalf:
         self._headers: Mapping[str, str] = {}
         self._bodiless = True
         """No body of an answer is on its way: it has none, or has not even begun."""
-        self._decoder: ContentDecoder | None = None
+        self._decoder: AnswerDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
         self._stream: Stream = Nothing()
@@ -176,24 +168,26 @@ class ResponseHalf:
         tally.attempts_at = event.attempts_at
         legs = self._request.legs
         if event.failed:
-            tally.failed_attempts = tuple(_failed(legs, one) for one in event.failed)
-        self.leg = leg = legs[max(0, min(event.attempts, len(legs)) - 1)]
+            tally.failed_attempts = tuple(
+                failed_attempt(legs, one) for one in event.failed
+            )
+        self.leg = leg = answering(legs, event.attempts)
         self._note_leg()
         tally.dropped = leg.dropped
         if event.details != "via_upstream":
-            raise _local_reply(event)
+            raise local_reply(event)
         if leg.unread:
             return self._pass_unread(event)
-        coding = event.headers.get("content-encoding", "identity").strip().lower()
+        coding = content_coding(event)
         framing = leg.target.provider.framing
         kind = event.headers.get("content-type", "")
         streamed = event.status == 200 and kind.startswith(framing.content_type)
-        if coding != "identity":
-            limit = _NO_LIMIT if streamed else self._limits.max_answer_bytes
-            self._decoder = _decoder(coding, limit)
+        if coding:
+            limit = NO_LIMIT if streamed else self._limits.max_answer_bytes
+            self._decoder = AnswerDecoder(coding, limit=limit)
         if streamed:
             return self._begin_stream(end=event.end)
-        if leg.format.opaque and event.status < 400 and not _is_json(kind):
+        if leg.format.opaque and event.status < 400 and not is_json(kind):
             tally.estimated = True
             self.state = State.DONE if event.end else State.PASSING
             return [AnswerHeaders(set_headers=self._report())]
@@ -215,7 +209,7 @@ class ResponseHalf:
             error = self.leg.format.read_error(event.status, b"")
             kind = event.headers.get("content-type", "")
             # Of our own account, or in no dialect of a client's.
-            if error.status != event.status or not _is_json(kind):
+            if error.status != event.status or not is_json(kind):
                 self.state, self._bodiless = State.HEADERS, True
                 raise error
             self.error = error
@@ -224,24 +218,11 @@ class ResponseHalf:
     def _begin_stream(self, *, end: bool) -> list[Command]:
         if end:
             raise TruncatedStream("The provider's stream is empty.")
-        leg, form = self.leg, self.leg.format
-        framing = leg.target.provider.framing
+        leg, framing = self.leg, self.leg.target.provider.framing
         # A stream that may be cut must be ours to write: only then can we end it well.
         written = leg.translated or self._account.cuts
-        if written:
-            reader = form.stream_reader()
-            self._stream = Translation(
-                framing.decoder(),
-                Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
-                self._client.stream_writer(self._context()),
-                self._client,
-            )
-        else:
-            self._stream = Metering(
-                form.passage(leg.show_usage),
-                self._client.write_error_event,
-                form.name,
-            )
+        context = self._context() if written else None
+        self._stream = begin(leg, self._client, context)
         if self._account.tells_cost:
             self._stream = Priced(self._stream, partial(self._account.cost, leg))
         self.state = State.STREAMING
@@ -258,7 +239,9 @@ class ResponseHalf:
     def _on_stream(self, event: events.ResponseBody) -> list[Command]:
         stream = self._stream
         self._tally.answer_bytes += len(event.data)
-        out = stream.feed(self._decode(event.data) if self._decoder else event.data)
+        out = stream.feed(
+            self._decoder.feed(event.data) if self._decoder else event.data
+        )
         if not event.end and not stream.over:
             account = self._account
             if account.cut and isinstance(stream, Translation | Priced):
@@ -345,57 +328,31 @@ class ResponseHalf:
     def _answer(self, *, trailers: bool = False) -> list[Command]:
         """Answer what has been collected."""
         leg = self.leg
-        form = leg.format
         raw = b"".join(self._body)
-        body = self._decode(raw) if self._decoder else raw
+        body = self._decoder.feed(raw) if self._decoder else raw
         if self._status >= 400:
-            raise form.read_error(self._status, body)
-        changed: tuple[str, ...] = ()
+            raise leg.format.read_error(self._status, body)
         if leg.translated:
-            answer = form.read_answer(body)
-            if leg.answer_tool:
-                answer = unwrap(answer, leg.answer_tool)
-            if answer.usage is None:
-                told = form.header_usage(self._headers)
-                answer = msgspec.structs.replace(answer, usage=told)
-            self._tally.usage = answer.usage
-            self._tally.response_model = answer.model or None
-            self._unsaid = unsaid.of_answer(answer, self._client)
-            self._tally.dropped += self._unsaid
-            raw = self._client.write_answer(answer, self._context())
-            if self._account.tells_cost:
-                raw = with_cost(raw, self._account.cost(leg, answer.usage))
-            head = AnswerHeaders(
-                set_headers=(*JSON, *self._report()), delete_headers=_LENGTH_AND_CODING
-            )
+            whole = translate(body, leg, self._client, self._context(), self._headers)
         else:
-            if form.rewrite_answer is not None:
-                raw = body = form.rewrite_answer(body)
-                changed = _LENGTH_AND_CODING
-            seen = form.overview(body)
-            if seen.model is None and not is_json_object(body):
-                # The client's SDK could only fail on it, and would not ask again.
-                raise BadUpstreamAnswer("The provider's answer is not valid JSON.")
-            self._tally.usage = seen.usage
-            self._tally.response_model = seen.model
-            if self._account.tells_cost:
-                cost = self._account.cost(leg, seen.usage)
-                raw, changed = with_cost(body, cost), _LENGTH_AND_CODING
-            head = AnswerHeaders(set_headers=self._report(), delete_headers=changed)
+            whole = pass_on(raw, body, leg)
+        self._tally.usage, self._tally.response_model = whole.usage, whole.model
+        self._unsaid = whole.unsaid
+        self._tally.dropped += whole.unsaid
+        if self._account.tells_cost:
+            plain = whole.body if whole.changed else body
+            priced = with_cost(plain, self._account.cost(leg, whole.usage))
+            whole = msgspec.structs.replace(whole, body=priced, changed=True)
+        kind = JSON if leg.translated else ()
+        head = AnswerHeaders(
+            set_headers=(*kind, *self._report()),
+            delete_headers=_LENGTH_AND_CODING if whole.changed else (),
+        )
         self._tally.estimated = self._tally.usage is None
         self.state = State.DONE
         if trailers:
-            return [head, AnswerBody(raw, end=False), AnswerTrailers()]
-        return [head, AnswerBody(raw, end=True)]
-
-    def _decode(self, data: bytes) -> bytes:
-        try:
-            return self._decoder.feed(data) if self._decoder else data
-        except ClientError:
-            # The decoder speaks of requests; this is the provider's doing.
-            raise BadUpstreamAnswer(
-                "The provider's answer cannot be decompressed."
-            ) from None
+            return [head, AnswerBody(whole.body, end=False), AnswerTrailers()]
+        return [head, AnswerBody(whole.body, end=True)]
 
     def _report(self) -> Headers:
         """Tell the client what could not be kept, and what a whole answer costs."""
@@ -425,38 +382,3 @@ class ResponseHalf:
         (State.PASSING, events.ResponseBody): _on_passing,
         (State.PASSING, events.ResponseTrailers): _on_passing_trailers,
     }
-
-
-def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttempt:
-    leg = legs[min(failed.attempt, len(legs)) - 1]
-    return FailedAttempt(
-        leg.target.provider.name,
-        leg.target.spec.cluster,
-        leg.model,
-        failed.status,
-        failed.retry_after,
-    )
-
-
-def _is_json(kind: str) -> bool:
-    return kind.partition(";")[0].strip().lower() == "application/json"
-
-
-def _decoder(coding: str, limit: int) -> ContentDecoder:
-    try:
-        return ContentDecoder(coding, limit=limit)
-    except GatewayError:
-        raise BadUpstreamAnswer(
-            "The provider's answer has a content-encoding that we cannot read."
-        ) from None
-
-
-def _local_reply(event: events.ResponseHeaders) -> GatewayError:
-    """Say what Envoy's own answer means: the whole chain failed, or the body on its way."""
-    if event.status == 413:
-        return BodyTooLarge("The request body is too large.")
-    if event.status == 408:
-        return RequestTimeout("The request's body did not arrive in time.")
-    if event.status == 504 or "timeout" in event.details:
-        return UpstreamTimeout("The provider did not answer in time.")
-    return UpstreamUnreachable("The provider could not be reached.")

@@ -8,8 +8,16 @@ from typing import Protocol
 
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation, TruncatedStream
+from extproc.exchange.render import Leg
 from extproc.formats import unsaid
-from extproc.formats.base import AnyClientFormat, Passage, StreamReader, StreamWriter
+from extproc.formats.answer_tool import Unwrapping
+from extproc.formats.base import (
+    AnyClientFormat,
+    Passage,
+    StreamReader,
+    StreamWriter,
+    WriterContext,
+)
 from extproc.framing.base import Decoder
 from extproc.policy.estimate import produced_tokens
 from extproc.usage import Usage
@@ -287,3 +295,21 @@ class Metering:
     def fail(self, error: GatewayError) -> bytes:
         """See `Stream.fail`."""
         return self._write_error(error)
+
+
+def begin(leg: Leg, client: AnyClientFormat, context: WriterContext | None) -> Stream:
+    """Return what becomes of the stream that `leg` answers with.
+
+    With a `context` it is written anew, without one it passes.
+    """
+    form = leg.format
+    if context is None:
+        passage = form.passage(leg.show_usage)
+        return Metering(passage, client.write_error_event, form.name)
+    reader = form.stream_reader()
+    return Translation(
+        leg.target.provider.framing.decoder(),
+        Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
+        client.stream_writer(context),
+        client,
+    )

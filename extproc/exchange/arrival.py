@@ -1,0 +1,93 @@
+"""What the headers of an answer say: whose it is, how it is coded, what went before."""
+
+from __future__ import annotations
+
+from extproc.errors import (
+    BadUpstreamAnswer,
+    BodyTooLarge,
+    ClientError,
+    GatewayError,
+    RequestTimeout,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from extproc.exchange import events
+from extproc.exchange.completion import FailedAttempt
+from extproc.exchange.render import Leg
+from extproc.framing.encoding import ContentDecoder
+
+NO_LIMIT = 1 << 62
+"""A stream is decoded event by event and never held."""
+
+
+class AnswerDecoder:
+    """Undoes an answer's content coding; what goes wrong is the provider's doing."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self, coding: str, *, limit: int) -> None:
+        """Begin; `limit` is how many bytes may come out.
+
+        Raises:
+            BadUpstreamAnswer: a coding that we do not know.
+        """
+        try:
+            self._decoder = ContentDecoder(coding, limit=limit)
+        except GatewayError:
+            raise BadUpstreamAnswer(
+                "The provider's answer has a content-encoding that we cannot read."
+            ) from None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can be read of `data`.
+
+        Raises:
+            BadUpstreamAnswer: it is not what its headers say, or too large.
+        """
+        try:
+            return self._decoder.feed(data)
+        except ClientError:
+            raise BadUpstreamAnswer(
+                "The provider's answer cannot be decompressed."
+            ) from None
+
+
+def content_coding(event: events.ResponseHeaders) -> str:
+    """Return the answer's ``content-encoding``; empty: it has none."""
+    coding = event.headers.get("content-encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def is_json(kind: str) -> bool:
+    """Say whether a ``content-type`` is JSON's."""
+    return kind.partition(";")[0].strip().lower() == "application/json"
+
+
+def answering(legs: tuple[Leg, ...], attempts: int) -> Leg:
+    """Return the attempt that answers, the last of `attempts`."""
+    return legs[max(0, min(attempts, len(legs)) - 1)]
+
+
+def failed_attempt(
+    legs: tuple[Leg, ...], failed: events.FailedAttempt
+) -> FailedAttempt:
+    """Return what the record says of an attempt before that."""
+    leg = legs[min(failed.attempt, len(legs)) - 1]
+    return FailedAttempt(
+        leg.target.provider.name,
+        leg.target.spec.cluster,
+        leg.model,
+        failed.status,
+        failed.retry_after,
+    )
+
+
+def local_reply(event: events.ResponseHeaders) -> GatewayError:
+    """Say what Envoy's own answer means: the whole chain failed, or the body on its way."""
+    if event.status == 413:
+        return BodyTooLarge("The request body is too large.")
+    if event.status == 408:
+        return RequestTimeout("The request's body did not arrive in time.")
+    if event.status == 504 or "timeout" in event.details:
+        return UpstreamTimeout("The provider did not answer in time.")
+    return UpstreamUnreachable("The provider could not be reached.")
