@@ -14,7 +14,9 @@ PYTEST := $(BIN)/pytest
 
 # How many tests run at once.
 JOBS ?= $(shell nproc)
-ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+# The order of the tests, the same each time: a gate that fails by chance says nothing of a change.
+SEED ?= 1
+ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder --randomly-seed=$(SEED)
 
 # What the tests need beyond Python, and the Debian package that brings it.
 NODE := $(and $(shell command -v node),$(shell command -v npm))
@@ -81,6 +83,10 @@ agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests agai
 .PHONY: test-unit
 test-unit: $(VENV)/.dev ## Run the tests that need no Envoy
 	@$(PYTEST) -q $(ALL) -m "not envoy and not node" $(ARGS)
+
+.PHONY: explore
+explore: $(VENV)/.dev ## Run the tests without Envoy in a new order, with 10,000 new examples each
+	@HYPOTHESIS_PROFILE=deep $(PYTEST) -q $(ALL) --randomly-seed=$$RANDOM -m "not envoy and not node" $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts
