@@ -46,6 +46,9 @@ class GatewayError(Exception):
     status: int = 500
     type: str = "api_error"
     code: str | None = None
+    inner: object = None
+    """What Azure says beneath it (``innererror``), such as what its content filter found:
+    JSON with nothing in it but words for the caller."""
 
     def __init__(
         self,

@@ -5,7 +5,10 @@ theirs is each format's own.
 
 https://platform.openai.com/docs/guides/error-codes. Servers of this format answer errors
 in many shapes more, and what stands before them (CDNs, load balancers) in HTML; all are
-read, and nothing but words meant for the caller gets through.
+read, and nothing but words meant for the caller gets through. Azure says beneath an error
+what its content filter found (``innererror``:
+https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter); clients of
+this shape get it there, too.
 
 A provider's 401, 402 or 403 is about the gateway's own account. The client would take it
 for its own key and drop or rotate that, so it sees a 502 that names neither.
@@ -64,28 +67,29 @@ def error_of(status: int, said: object) -> UpstreamError:
     kept = status if 400 <= status <= 599 else 502
     inner = _inner(said)
     message = _message(inner) or f"The provider answered with status {status}."
-    kind = inner.get("type") if isinstance(inner, dict) else None
-    return UpstreamError(
+    told: Mapping[str, object] = inner if isinstance(inner, dict) else {}
+    error = UpstreamError(
         message,
         status=kept,
-        type=_word(kind) or _TYPES.get(kept, "server_error"),
-        code=_word(inner.get("code")) if isinstance(inner, dict) else None,
-        param=_word(inner.get("param")) if isinstance(inner, dict) else None,
+        type=_word(told.get("type")) or _TYPES.get(kept, "server_error"),
+        code=_word(told.get("code")),
+        param=_word(told.get("param")),
     )
+    error.inner = _beneath(told.get("innererror"))
+    return error
 
 
 def write_error(error: GatewayError) -> bytes:
     """Write the body of an error answer."""
-    return _encode(
-        {
-            "error": {
-                "message": error.message,
-                "type": error.type,
-                "param": error.param,
-                "code": error.code,
-            }
-        }
-    )
+    said: dict[str, object] = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    if error.inner is not None:
+        said["innererror"] = error.inner
+    return _encode({"error": said})
 
 
 def _parse(body: bytes) -> object:
@@ -125,6 +129,23 @@ def _texts(inner: object) -> Iterator[str]:
     elif isinstance(inner, list):  # FastAPI: {"detail": [{"loc", "msg", "type"}]}
         for item in inner:
             yield from _texts(item)
+
+
+def _beneath(said: object) -> object:
+    """Return an inner error without keys; None where there is none, or too much."""
+    if not isinstance(said, dict) or len(_encode(said)) > _MOST_CHARACTERS:
+        return None
+    return _cleaned(said)
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return "" if _HTML.search(value) else _KEY.sub("[redacted]", value)
+    if isinstance(value, dict):
+        return {name: _cleaned(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    return value
 
 
 def _word(value: object) -> str | None:

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from extproc.formats import anthropic, converse
+from extproc.formats.anthropic import count_tokens
 from extproc.formats.anthropic.invoke import INVOKE_STREAM, passage
 from extproc.formats.base import Members, Rendered
-from extproc.formats.converse import count_tokens
+from extproc.formats.converse.count_tokens import foundation_model, read_answer
 from extproc.providers.base import Dialect, Provider
 
 DATED = "bedrock-2023-05-31"
@@ -61,6 +62,44 @@ def _wrap(members: Members, headers: Mapping[str, str]) -> Rendered:
     return Rendered(msgspec.json.encode(body), dropped)
 
 
+class _Thinking(msgspec.Struct):
+    budget_tokens: int = 0
+
+
+_THINKING = msgspec.json.Decoder(_Thinking | None)
+
+
+def _count(members: Members, headers: Mapping[str, str]) -> Rendered:
+    """Write what `CountTokens` takes of InvokeModel: its body, whole, in base64.
+
+    https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelTokensRequest.html.
+    Such a body has a limit of the answer, which a request to count has not: any does.
+    """
+    invoked = _wrap(members, headers)
+    body = msgspec.json.decode(invoked.body, type=dict[str, msgspec.Raw])
+    try:
+        thinking = _THINKING.decode(members.get("thinking", b"null"))
+    except msgspec.ValidationError:
+        thinking = None  # Bedrock says what is wrong with it
+    limit = 1 + (thinking.budget_tokens if thinking else 0)
+    body.setdefault("max_tokens", msgspec.Raw(b"%d" % limit))
+    said = {"input": {"invokeModel": {"body": msgspec.json.encode(body)}}}
+    return Rendered(msgspec.json.encode(said), invoked.dropped)
+
+
+def _counted(body: bytes) -> bytes:
+    return b'{"input_tokens":%d}' % read_answer(body).input_tokens
+
+
+COUNT = dataclasses.replace(
+    count_tokens.PROVIDER,
+    read_answer=read_answer,
+    read_error=converse.PROVIDER.read_error,
+    headers=frozenset(),
+    wrap=_count,
+    rewrite_answer=_counted,
+)
+
 MESSAGES = dataclasses.replace(
     anthropic.PROVIDER,
     read_error=converse.PROVIDER.read_error,
@@ -77,9 +116,9 @@ PROVIDER = Provider(
     stream_path="/model/{model}/invoke-with-response-stream",
     others=(
         Dialect(
-            count_tokens.PROVIDER,
+            COUNT,
             "/model/{model}/count-tokens",
-            path_model=count_tokens.foundation_model,
+            path_model=foundation_model,
         ),
     ),
     framing=INVOKE_STREAM,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anthropic
 import httpx
 import openai
@@ -62,6 +64,10 @@ def config(url):
             },
             "claude": {"targets": [{"provider": "claude", "model": BEDROCK}]},
             "keyed": {"targets": [{"provider": "keyed", "model": BEDROCK}]},
+            "guarded": {
+                "targets": [{"provider": "azure", "model": "gpt-4o"}],
+                "content_policy_fallbacks": ["claude"],
+            },
         },
     }
 
@@ -205,6 +211,55 @@ def test_what_azures_filter_found_reaches_the_client(peers):
         "/v1/chat/completions", json={"model": "azure", "messages": SAY}
     ).json()
     assert answer["choices"][0]["content_filter_results"]["hate"]["severity"] == "safe"
+
+
+FORBIDDEN = "hello [[mock: filtered]]"
+ASKED: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": FORBIDDEN}]},
+    "completions": {"prompt": FORBIDDEN},
+    "responses": {"input": FORBIDDEN},
+    "messages": {
+        "messages": [{"role": "user", "content": FORBIDDEN}],
+        "max_tokens": 9,
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["azure", "azure-v1"])
+@pytest.mark.parametrize("path", ASKED)
+def test_a_prompt_that_azures_filter_refuses_is_an_error_in_the_clients_words(
+    peers, path, model, stream
+):
+    asked = {"model": model, "stream": stream, **ASKED[path]}
+    answer = peers.http.post(f"/v1/{path}", json=asked)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert "content management policy" in error["message"]
+    assert error["type"] == "invalid_request_error"
+    if path == "messages":
+        assert answer.json()["type"] == "error"
+        assert error.keys() == {"type", "message"}
+        return
+    assert (error["code"], error["param"]) == ("content_filter", "prompt")
+    assert error["innererror"]["code"] == "ResponsibleAIPolicyViolation"
+    found = error["innererror"]["content_filter_result"]
+    assert found["jailbreak"] == {"filtered": True, "detected": True}
+
+
+def test_where_azures_filter_refuses_another_model_may_be_asked(peers):
+    say = [{"role": "user", "content": "hello [[mock: fail-first key=never n=0]]"}]
+    asked = {"model": "guarded", "messages": say}
+    answer = peers.http.post("/v1/chat/completions", json=asked)
+    assert answer.headers["x-extproc-provider"] == "azure"
+    peers.mock.forget()
+    # The other one is told the same, and refuses in its own words: it was asked.
+    asked["messages"] = [{"role": "user", "content": FORBIDDEN}]
+    answer = peers.http.post("/v1/chat/completions", json=asked)
+    assert "content filtering policy" in answer.json()["error"]["message"]
+    azure, bedrock = (one["path"] for one in peers.mock.requests())
+    assert azure.startswith("/azure/")
+    assert bedrock.startswith("/model/")
 
 
 def test_an_answer_that_the_filter_cut_off_is_a_refusal_to_anthropics_client(claude):

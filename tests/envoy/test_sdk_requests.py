@@ -6,6 +6,7 @@ to be the same.
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.parse
 from collections.abc import Callable
@@ -21,10 +22,14 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cohere import ClientV2
 from google import genai
 from google.genai.types import GenerateContentConfig, HttpOptions
 from google.oauth2.credentials import Credentials as GoogleCredentials
 
+from extproc.config.compile import compile_envoy, write_files
+from extproc.local.mock.multipart import read_form
+from tests.envoy.sdk_cases import OTHERS
 from tests.harness import AWS, BEDROCK, KEY, Gateway, Mock, temporary_folder
 
 pytestmark = pytest.mark.envoy
@@ -63,7 +68,20 @@ class World:
 
     def close(self) -> None:
         for client in self.kept.values():
-            client.close()
+            if hasattr(client, "close"):
+                client.close()
+
+    def rank(self, model: str) -> None:
+        """Ask the gateway for a ranking, in Cohere's words."""
+        body = {
+            "model": model, "query": "sun", "documents": ["the sun", "the moon"],
+            "top_n": 1,
+        }  # fmt: skip
+        url, headers = (
+            f"{self.gateway.url}/v2/rerank",
+            {"authorization": f"Bearer {KEY}"},
+        )
+        httpx.post(url, json=body, headers=headers).raise_for_status()
 
     def __getattr__(self, name: str) -> Callable[[], Any]:
         make = CLIENTS[name]
@@ -146,7 +164,14 @@ def _boto(world: World) -> Any:
     )
 
 
+def _co(world: World) -> ClientV2:
+    # Its own client of HTTP would stay open.
+    http = world.kept.setdefault("co's http", httpx.Client())
+    return ClientV2(KEYED, base_url=f"{world.mock.url}/cohere", httpx_client=http)
+
+
 CLIENTS: dict[str, Callable[[World], Any]] = {
+    "co": _co,
     "gpt": _gpt,
     "claude": _claude,
     "azure": _azure,
@@ -176,6 +201,12 @@ def config(url: str, token: str) -> dict[str, Any]:
         },
         "studio": {"type": "gemini", "base_url": f"{url}/gemini/v1beta", **keyed},
         "express": {"type": "vertex", "base_url": f"{url}/vertex/v1", **keyed},
+        # Whose token control would fetch; here it is put into Envoy's file.
+        "gemini": {
+            "type": "vertex", "base_url": f"{url}/vertex/v1", **PLACE,
+            "google": {"credentials_file": "google.json"},
+        },
+        "cohere": {"type": "cohere", "base_url": f"{url}/cohere/v2", **keyed},
     }  # fmt: skip
     models = {
         f"{name}/*": {"targets": [{"provider": name, "model": "*"}]}
@@ -193,7 +224,10 @@ def world():
             params={"scopes": "https://www.googleapis.com/auth/cloud-platform"},
             headers={"metadata-flavor": "Google"},
         ).json()["access_token"]
+        (folder / "google.json").write_text("{}")
         gateway = Gateway(config(mock.url, token), folder)
+        files = compile_envoy(gateway.config, gateway.layout, {"gemini": token})
+        write_files(files, gateway.layout.xds)
         try:
             found = World(mock, gateway, token)
             yield found
@@ -335,7 +369,8 @@ def told(request: dict[str, Any]) -> dict[str, Any]:
     if path.startswith("/model/"):
         # The SDK says the flags twice; the body is where Bedrock reads them.
         headers.pop("anthropic-beta", None)
-    headers["content-type"] = headers["content-type"].partition(";")[0]
+    kind = headers.get("content-type", "")
+    headers["content-type"] = kind.partition(";")[0]
     if headers.get("authorization") == f"Bearer {KEYED}" and "/azure/" in path:
         # OpenAI's client knows one place for a key; Azure reads two.
         headers["api-key"] = headers.pop("authorization").removeprefix("Bearer ")
@@ -348,8 +383,30 @@ def told(request: dict[str, Any]) -> dict[str, Any]:
         "path": urllib.parse.unquote(path),
         "query": sorted(urllib.parse.parse_qsl(query)),
         "headers": headers,
-        "body": json.loads(request["body"]),
+        "body": _body(kind, request["body"]),
     }
+
+
+def _body(kind: str, body: bytes) -> Any:
+    if kind.startswith("multipart/"):
+        return read_form(kind, body)
+    said = json.loads(body) if body else None
+    if not isinstance(said, dict):
+        return said
+    if "generateContentRequest" in said:
+        # Google's SDK has words for contents alone, which may stand bare.
+        said = said["generateContentRequest"]
+        del said["model"]
+    if said.get("stream") is False:
+        del said["stream"]
+    if "invokeModel" in said.get("input", {}):
+        # One JSON in another: its spaces are nobody's business.
+        invoked = said["input"]["invokeModel"]
+        invoked["body"] = json.loads(base64.b64decode(invoked["body"]))
+    return said
+
+
+CASES |= OTHERS
 
 
 @pytest.mark.parametrize("name", CASES)

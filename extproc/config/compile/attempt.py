@@ -141,9 +141,11 @@ FORBIDDEN = (
     "content_policy_violation",
     "content management policy",
     "responsibleaipolicyviolation",
+    "content filtering policy",
     "usage policy",
 )
-"""How providers say that their filter refuses a prompt, in lower case."""
+"""How providers say that their filter refuses a prompt, in lower case: Azure by code, inner
+code and in words, Anthropic and OpenAI in words."""
 
 TRACE_HEADERS = ("traceparent", "tracestate")
 """They pass where ``telemetry.traces.to_providers`` says so."""

@@ -1,4 +1,4 @@
-"""Bedrock's ``CountTokens``, of a Converse request.
+"""Bedrock's ``CountTokens``, of a Converse request; of InvokeModel's it answers the same.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html. It
 knows foundation models only: `foundation_model` takes the geography off an inference
@@ -46,7 +46,8 @@ def _write(asked: canonical.Request, model: str, default_max_tokens: int) -> Ren
     return Rendered(body, rendered.dropped)
 
 
-def _read(body: bytes) -> TokenCount:
+def read_answer(body: bytes) -> TokenCount:
+    """Read a whole answer; see `ProviderFormat.read_answer`."""
     try:
         return TokenCount(_ANSWER.decode(body).input_tokens)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
@@ -61,7 +62,7 @@ PROVIDER = ProviderFormat(
     name="converse_count_tokens",
     operation=OPERATION,
     write_request=_write,
-    read_answer=_read,
+    read_answer=read_answer,
     read_error=read_error,
     overview=_overview,
 )

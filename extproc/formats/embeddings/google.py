@@ -80,7 +80,7 @@ def _write_batch(request: EmbeddingRequest, model: str, _: int) -> Rendered:
         **_dimensions(request, "outputDimensionality"),
     }
     words.finish()
-    parts = [{"parts": [{"text": text}]} for text in texts_of(request, "Gemini")]
+    parts = [_content(text) for text in texts_of(request, "Gemini")]
     return Rendered(
         _encode({"requests": [{**every, "content": content} for content in parts]}),
         dropped(request),
@@ -97,7 +97,7 @@ def _write_one(request: EmbeddingRequest, model: str, _: int) -> Rendered:  # no
     }
     words.finish()
     text = only_text(request, "This model on Vertex AI")
-    said: dict[str, object] = {"content": {"parts": [{"text": text}]}}
+    said: dict[str, object] = {"content": _content(text)}
     if options:
         said["embedContentConfig"] = options
     return Rendered(_encode(said), dropped(request))
@@ -125,6 +125,10 @@ def _write_predict(request: EmbeddingRequest, model: str, _: int) -> Rendered:  
     if parameters:
         said["parameters"] = parameters
     return Rendered(_encode(said), dropped(request))
+
+
+def _content(text: str) -> dict[str, object]:
+    return {"role": "user", "parts": [{"text": text}]}
 
 
 def _task(words: Words) -> dict[str, object]:

@@ -42,6 +42,8 @@ Directives
 
     - `status=429 retry-after=2 message="…"`: the provider's error with this status
     - `context-length`: the provider's error for a prompt that is too long
+    - `filtered`: the provider's error for a prompt that its filter refuses (OpenAI, Azure,
+      Anthropic)
     - `fail-first n=2 key=abc status=500 retry-after=1`: the first *n* requests of a key
       fail, those after it do not
     - `error-mid-stream after=N type=…`: an error event, and the end

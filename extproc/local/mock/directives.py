@@ -30,6 +30,7 @@ class Conduct:
     retry_after: float | None = None
     message: str | None = None
     context_length: bool = False
+    filtered: bool = False
     fail_times: int = 0
     fail_key: str = ""
     fail_status: int = 500
@@ -93,6 +94,7 @@ TABLE: Final[dict[str, Directive]] = {
         }
     ),
     "context-length": Directive(sets={"context_length": True}),
+    "filtered": Directive(sets={"filtered": True}),
     "fail-first": Directive(
         {
             "n": Parameter("fail_times", int, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,11 +85,13 @@ class Refusal(Exception):
         status: int,
         message: str,
         *,
-        type: str = "invalid_request_error",  # noqa: A002
+        type: str | None = "invalid_request_error",  # noqa: A002
         code: str | None = None,
         param: str | None = None,
         headers: Headers = (),
+        more: Mapping[str, object] | None = None,
     ) -> None:
+        """`more` is what else stands in the error, by name."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -97,3 +99,4 @@ class Refusal(Exception):
         self.code = code
         self.param = param
         self.headers = headers
+        self.more = more or {}

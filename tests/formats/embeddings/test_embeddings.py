@@ -153,7 +153,7 @@ def test_vertex_embeds_one_content():
         {"model": "m", "input": "x"},
         key=GOOGLE_KEY,
     )
-    assert got.sent == {"content": {"parts": [{"text": "x"}]}}
+    assert got.sent == {"content": {"role": "user", "parts": [{"text": "x"}]}}
     assert len(got.answer["data"][0]["embedding"]) == 3072
     with pytest.raises(Unsupported, match="one text a request"):
         cross(openai.CLIENT, google.VERTEX_ONE, "", {"model": "m", "input": ["x", "y"]})

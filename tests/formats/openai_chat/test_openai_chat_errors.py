@@ -49,6 +49,46 @@ def test_openais_own_words_are_kept():
     assert json.loads(CLIENT.write_error(error)) == OPENAI
 
 
+FOUND = {
+    "code": "ResponsibleAIPolicyViolation",
+    "content_filter_result": {
+        "jailbreak": {"filtered": True, "detected": True},
+        "custom_blocklists": {"filtered": False, "details": [{"id": "b", "n": 1}]},
+    },
+}
+
+
+def azures(beneath: object) -> bytes:
+    """Return Azure's refusal of a prompt, with `beneath` as its inner error."""
+    said = {
+        "message": "The response was filtered.", "type": None, "param": "prompt",
+        "code": "content_filter", "status": 400, "innererror": beneath,
+    }  # fmt: skip
+    return json.dumps({"error": said}).encode()
+
+
+def test_what_azures_filter_found_stands_beneath_the_error():
+    error = PROVIDER.read_error(400, azures(FOUND))
+    assert (error.status, error.code, error.param) == (400, "content_filter", "prompt")
+    assert json.loads(CLIENT.write_error(error))["error"] == {
+        "message": "The response was filtered.", "type": "invalid_request_error",
+        "param": "prompt", "code": "content_filter", "innererror": FOUND,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("beneath", "told"),
+    [
+        ("words", None),
+        ({"a": "x" * 5000}, None),
+        ({"a": 'Bearer abcdef"g'}, {"a": '[redacted]"g'}),
+        ({"a": ["<html>x"]}, {"a": [""]}),
+    ],
+)
+def test_an_inner_error_is_short_and_without_keys(beneath, told):
+    assert PROVIDER.read_error(400, azures(beneath)).inner == told
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -336,6 +336,20 @@ def fn(name=None, arguments=None):
     return {"name": name, "arguments": arguments}
 
 
+def judged(**results) -> Frame:
+    """Return what an asynchronous filter of Azure's says of a text: it has no delta.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming
+    """
+    choice = {"index": 0, "finish_reason": None, "content_filter_results": results}
+    offsets = {"check_offset": 44, "start_offset": 44, "end_offset": 198}
+    said = {"id": "", "object": "", "created": 0, "model": "",
+            "choices": [{**choice, "content_filter_offsets": offsets}]}  # fmt: skip
+    return Frame("", json.dumps(said).encode())
+
+
+SAFE = {"hate": {"filtered": False, "severity": "safe"}}
+UNJUDGED = {"error": {"code": "content_filter_error", "message": "not filtered"}}
 DONE = Frame("", b"[DONE]")
 FINISH = delta("stop")
 CALLS = delta("tool_calls")
@@ -537,6 +551,16 @@ READ: dict[str, tuple[list[Frame], list[canonical.Event]]] = {
         [
             PartStarted(0, "reasoning"), Delta(0, "h"), SignatureDelta(0, "s"), PartEnded(0),
             PartStarted(1, "reasoning"), Delta(1, "m"), PartEnded(1), Finished("stop"),
+        ],
+    ),
+    "what Azure's asynchronous filter says": (
+        [
+            delta(content="a"), judged(**SAFE), delta(content="b"), judged(**UNJUDGED),
+            FINISH, judged(**SAFE),
+        ],
+        [
+            PartStarted(0, "text"), Delta(0, "a"), Delta(0, "b"), PartEnded(0),
+            Finished("stop"),
         ],
     ),
     "alternatives": (

@@ -56,6 +56,7 @@ PARSED: dict[str, dict[str, Any]] = {
     "status=429 retry-after=2": {"status": 429, "retry_after": 2.0},
     'status=500 message="a b"': {"status": 500, "message": "a b"},
     "context-length": {"context_length": True},
+    "filtered": {"filtered": True},
     "fail-first n=2 key=abc": {"fail_times": 2, "fail_key": "abc"},
     "fail-first key=x status=429": {
         "fail_times": 1,
@@ -152,6 +153,14 @@ def test_the_models_name_may_carry_a_directive(http: httpx.Client, side: str) ->
 def test_a_prompt_that_is_too_long(http: httpx.Client, side: str) -> None:
     reply = ask(http, side, "hi [[mock: context-length]]")
     says = {"openai": "maximum context length", "anthropic": "prompt is too long"}
+    assert reply.status_code == 400
+    assert says[side] in reply.json()["error"]["message"]
+
+
+@both
+def test_a_prompt_that_the_filter_refuses(http: httpx.Client, side: str) -> None:
+    reply = ask(http, side, "hi [[mock: filtered]]")
+    says = {"openai": "usage policy", "anthropic": "content filtering policy"}
     assert reply.status_code == 400
     assert says[side] in reply.json()["error"]["message"]
 

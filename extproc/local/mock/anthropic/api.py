@@ -158,6 +158,8 @@ class Anthropic:
             if conduct.retry_after is not None:
                 refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
             raise refusal
+        if conduct.filtered:
+            raise Refusal(400, "Output blocked by content filtering policy")
         length = message.input_tokens.total
         if conduct.context_length or length > context:
             raise Refusal(

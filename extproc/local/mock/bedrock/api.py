@@ -142,6 +142,8 @@ class Bedrock:
             if conduct.retry_after is not None:
                 refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
             raise refusal
+        if conduct.filtered:
+            raise errors.invalid("filtered: no such error here")
         length = made.input_tokens + made.read + made.written
         if conduct.context_length or length > made.model.context:
             raise errors.invalid("Input is too long for requested model.")

@@ -83,6 +83,13 @@ class Claude:
             raise _refusal(answer)
         return dataclasses.replace(answer, headers=headers)
 
+    def count(self, raw: bytes, name: str) -> int:
+        """Return the tokens of a body of `invoke`; what that refuses is refused."""
+        answer = self.respond(raw, name, (), streamed=False)
+        assert isinstance(answer, Reply)  # noqa: S101 - nothing was to be streamed
+        used = msgspec.json.decode(answer.body)["usage"]
+        return int(used["input_tokens"])
+
 
 def _betas(body: dict[str, Any]) -> list[str]:
     betas = body.pop("anthropic_beta", [])

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.
 
 from __future__ import annotations
 
+import base64
 import re
 import urllib.parse
 from collections.abc import Callable
@@ -95,6 +96,10 @@ COUNT: Final = Obj(
 )
 
 
+Answer = tuple[dict[str, Any], int]
+"""What is said, and how many tokens it took."""
+
+
 class Invoke(Bedrock):
     """The part of Bedrock that makes vectors, ranks and counts."""
 
@@ -114,7 +119,8 @@ class Invoke(Bedrock):
         if route is None or request.method != "POST":
             raise errors.invalid("There is no such operation.")
         name = urllib.parse.unquote(route["model"])
-        rule, answer = _MODELS[name] if route["verb"] == "invoke" else (COUNT, _count)
+        counts = route["verb"] == "count-tokens"
+        rule, answer = (COUNT, self._count) if counts else _MODELS[name]
         try:
             body = strictjson.read_object(request.body)
             check_rule(rule, body)
@@ -127,8 +133,24 @@ class Invoke(Bedrock):
             headers = (*headers, ("x-amzn-bedrock-input-token-count", str(used)))
         return Reply(200, msgspec.json.encode(said), headers=headers)
 
-
-Answer = tuple[dict[str, Any], int]
+    def _count(self, body: dict[str, Any], name: str) -> Answer:
+        # Inference profiles have no tokens of their own: "us.anthropic…" is refused.
+        model = (
+            find(name) if not re.match(r"(us|eu|apac|global)\.|arn:", name) else None
+        )
+        if model is None:
+            raise errors.invalid("The provided model doesn't support counting tokens.")
+        given = body["input"]
+        if len(given) != 1:
+            raise errors.invalid("Exactly one of converse and invokeModel must be set.")
+        if "converse" in given:
+            check.check_unions(CONVERSE, given["converse"])
+            return {"inputTokens": count_tree(given)}, 0
+        try:
+            invoked = base64.b64decode(given["invokeModel"]["body"], validate=True)
+        except ValueError as exc:
+            raise errors.invalid(f"body: {exc}") from exc
+        return {"inputTokens": self._claude.count(invoked, name)}, 0
 
 
 def _titan(body: dict[str, Any], name: str) -> Answer:
@@ -159,19 +181,6 @@ def _rerank(body: dict[str, Any], _: str) -> Answer:
     found = vectors.ranked(body["query"], body["documents"], body.get("top_n"))
     results = [{"index": index, "relevance_score": score} for index, score in found]
     return {"results": results}, count(body["query"])
-
-
-def _count(body: dict[str, Any], name: str) -> Answer:
-    # Inference profiles have no tokens of their own: "us.anthropic…" is refused.
-    model = find(name) if not re.match(r"(us|eu|apac|global)\.|arn:", name) else None
-    if model is None:
-        raise errors.invalid("The provided model doesn't support counting tokens.")
-    given = body["input"]
-    if len(given) != 1:
-        raise errors.invalid("Exactly one of converse and invokeModel must be set.")
-    if "converse" in given:
-        check.check_unions(CONVERSE, given["converse"])
-    return {"inputTokens": count_tree(given)}, 0
 
 
 _MODELS: Final[dict[str, tuple[Rule, Callable[[dict[str, Any], str], Answer]]]] = {

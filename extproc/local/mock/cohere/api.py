@@ -101,6 +101,8 @@ class Cohere:
             if conduct.retry_after is not None:
                 refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
             raise refusal
+        if conduct.filtered:
+            raise Refusal(400, "filtered: no such error here")
         size, most = made.input_tokens, made.model.context
         if conduct.context_length or size > most:
             raise Refusal(

@@ -153,6 +153,8 @@ class Gemini:
         status = self._memory.failing_status(conduct)
         if status is not None:
             raise errors.for_status(status, conduct.message, conduct.retry_after)
+        if conduct.filtered:
+            raise errors.bad("filtered: a finish is said here, such as finish=SAFETY")
         length = made.input_tokens
         if conduct.context_length or length > context:
             raise errors.bad(

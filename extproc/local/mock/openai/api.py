@@ -221,6 +221,8 @@ class OpenAI:
             if conduct.retry_after is not None:
                 refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
             raise refusal
+        if conduct.filtered:
+            raise self._filter()
         if isinstance(asked, responses.Reply):
             if conduct.context_length or asked.input_tokens > model.context:
                 raise Refusal(
@@ -239,6 +241,15 @@ class OpenAI:
                 param="messages",
                 code="context_length_exceeded",
             )
+
+    def _filter(self) -> Refusal:
+        """Return what OpenAI says to a prompt that it does not want to answer."""
+        return Refusal(
+            400,
+            "Invalid prompt: your prompt was flagged as potentially violating our usage"
+            " policy. Please try again with a different prompt.",
+            code="invalid_prompt",
+        )
 
 
 def _check_finish(conduct: Conduct, reasons: tuple[str, ...]) -> None:

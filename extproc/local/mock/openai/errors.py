@@ -65,6 +65,7 @@ def body_of(refusal: Refusal) -> bytes:
                 "type": refusal.type,
                 "param": refusal.param,
                 "code": refusal.code,
+                **refusal.more,
             }
         }
     )
