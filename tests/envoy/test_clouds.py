@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.envoy.conftest import Peers
-from tests.harness import BEDROCK, KEY, Gateway, Mock, temporary_folder
+from tests.harness import BEDROCK, FORGIVING, KEY, Gateway, Mock, temporary_folder
 
 pytestmark = pytest.mark.envoy
 
@@ -76,7 +76,7 @@ def config(url):
 def served():
     with temporary_folder() as folder:
         mock = Mock(folder)
-        gateway = Gateway(config(mock.url), folder)
+        gateway = Gateway({**config(mock.url), **FORGIVING}, folder)
         headers = {"authorization": f"Bearer {KEY}"}
         try:
             with httpx.Client(
@@ -248,13 +248,8 @@ def test_a_prompt_that_azures_filter_refuses_is_an_error_in_the_clients_words(
 
 
 def test_where_azures_filter_refuses_another_model_may_be_asked(peers):
-    say = [{"role": "user", "content": "hello [[mock: fail-first key=never n=0]]"}]
-    asked = {"model": "guarded", "messages": say}
-    answer = peers.http.post("/v1/chat/completions", json=asked)
-    assert answer.headers["x-extproc-provider"] == "azure"
-    peers.mock.forget()
     # The other one is told the same, and refuses in its own words: it was asked.
-    asked["messages"] = [{"role": "user", "content": FORBIDDEN}]
+    asked = {"model": "guarded", **ASKED["chat/completions"]}
     answer = peers.http.post("/v1/chat/completions", json=asked)
     assert "content filtering policy" in answer.json()["error"]["message"]
     azure, bedrock = (one["path"] for one in peers.mock.requests())
