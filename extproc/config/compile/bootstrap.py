@@ -18,6 +18,7 @@ from extproc.config.compile.clusters import empty_cluster, sidecar_cluster
 from extproc.config.compile.jwt import token_clusters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.listener import gateway_listener
+from extproc.config.compile.tracing import span_flushing
 from extproc.config.schema import Config
 
 _HEAP = "envoy.resource_monitors.fixed_heap"
@@ -34,6 +35,7 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
             ignore_global_conn_limit=True,
         ),
         overload_manager=_overload(config),
+        layered_runtime=span_flushing(config, layout),
         static_resources=bootstrap.BootstrapStaticResources(
             listeners=[gateway_listener(config, layout)],
             clusters=[

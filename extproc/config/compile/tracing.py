@@ -10,6 +10,7 @@ exchange's own span is then Envoy's, whose parent is the client's.
 
 from __future__ import annotations
 
+from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.trace import v3 as trace
@@ -20,6 +21,7 @@ from envoy_data_plane.envoy.extensions.tracers.opentelemetry.samplers import (
     v3 as samplers,
 )
 from envoy_data_plane.envoy.type import v3 as envoy_type
+from envoy_data_plane.google.protobuf import Struct
 
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import CLUSTER
@@ -28,6 +30,9 @@ from extproc.config.schema import Config
 from extproc.exchange.tally import ENVOY_SPAN
 
 MILLION = 1_000_000
+FLUSH_MILLISECONDS = 500
+"""As the access log's."""
+FLUSH_SPANS = 100
 
 
 def traced(config: Config, layout: Layout) -> bool:
@@ -75,6 +80,28 @@ def tracing(config: Config, layout: Layout) -> hcm.HttpConnectionManagerTracing 
                 )
             ),
         ),
+    )
+
+
+def span_flushing(config: Config, layout: Layout) -> bootstrap.LayeredRuntime | None:
+    """Return how Envoy gathers spans.
+
+    By default it sends five at once, 200 exports a second at 1,000 requests a second, and
+    what is left over after five seconds, when the exchange's own have long been there.
+    """
+    if not traced(config, layout):
+        return None
+    numbers = {
+        "tracing.opentelemetry.flush_interval_ms": FLUSH_MILLISECONDS,
+        "tracing.opentelemetry.min_flush_spans": FLUSH_SPANS,
+    }
+    return bootstrap.LayeredRuntime(
+        layers=[
+            bootstrap.RuntimeLayer(
+                name="gateway",
+                static_layer=Struct.from_dict(numbers),
+            )
+        ]
     )
 
 
