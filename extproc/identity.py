@@ -136,6 +136,8 @@ class Grant(msgspec.Struct, frozen=True):
     allowance: Allowance = UNLIMITED
     priority: int = 0
     """Higher is served first where something has to wait."""
+    private: bool = False
+    """Whether nothing of what is said with it is ever kept."""
     cut_off: bool = False
     """Whether a stream is ended when a budget runs out in the middle of it. Its requests
     then reserve what is usual and not the most that they can cost."""

@@ -144,6 +144,11 @@ class Redactor:
         fit = {one for one in known if len(one) >= SHORTEST}
         self._known = tuple(sorted(fit, key=len, reverse=True))
 
+    def without(self, kinds: Iterable[Kind]) -> Redactor:
+        """Return one that leaves `kinds` as they are, and knows the same secrets."""
+        left = {rule.kind for rule in self._rules} - set(kinds)
+        return Redactor(left, known=self._known)
+
     def text(self, text: str) -> str:
         """Return `text` with ``[redacted:KIND]`` where something was."""
         for secret in self._known:

@@ -133,6 +133,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     keepers: tuple[TargetSpec, ...] = ()
     """Providers that keep what is found by its id (files, batches …), the default first."""
     logs: LogSettings = LogSettings()
+    content_size: int = 0
+    """Characters of an answer that are kept for traces and the file of requests; 0: none
+    of it, nor of what was asked."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -243,6 +246,7 @@ class Runtime(msgspec.Struct, frozen=True):
     """What `group` was asked for; as many as the configuration has names."""
     keepers: dict[str, Target]
     """By the provider's name, the default first."""
+    content_size: int
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
@@ -294,6 +298,7 @@ class Runtime(msgspec.Struct, frozen=True):
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
             _groups={},
             keepers={spec.provider: _target(spec, given) for spec in snapshot.keepers},
+            content_size=snapshot.content_size,
         )
 
     def grant(self, key: str) -> Grant | None:

@@ -81,6 +81,7 @@ def build(
         issuers=tuple(issuer.compiled(name) for name, issuer in config.jwt.items()),
         keepers=_keepers(config),
         logs=config.telemetry.logs.settings(),
+        content_size=config.telemetry.content.size,
     )
 
 

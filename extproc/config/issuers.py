@@ -86,6 +86,7 @@ class IssuerConfig(Section):
                 tags=holder.tags,
                 allowance=holder.allowance,
                 priority=holder.priority,
+                private=holder.private,
                 cut_off=holder.cut_off,
             ),
         )

@@ -50,6 +50,7 @@ def grant(config: Config, key: KeyConfig) -> Grant:
         tags=key.tags,
         allowance=key.allowance,
         priority=key.priority,
+        private=key.private,
         cut_off=key.cut_off,
     )
 

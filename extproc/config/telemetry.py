@@ -103,6 +103,27 @@ class RequestLogConfig(Section):
     """Files besides the one that is written."""
 
 
+class ContentConfig(Section):
+    """Whether what is asked and answered is kept, redacted: prompts, answers, tool calls.
+
+    Off unless one of the first two says otherwise; a key may be ``private``.
+    """
+
+    traces: Switch = False
+    """In spans, as ``gen_ai.input.messages`` and its like."""
+    request_log: Switch = False
+    """In the file of requests."""
+    max_characters: Annotated[Whole, Field(ge=256, le=262_144)] = 16_384
+    """Of the system's instructions, of the messages, and of the answer, each."""
+    personal: Switch = False
+    """Whether e-mail addresses, phone and card numbers stay in it. Secrets never do."""
+
+    @property
+    def size(self) -> int:
+        """What workers keep of an answer; 0: it is off."""
+        return self.max_characters if self.traces or self.request_log else 0
+
+
 class TelemetryConfig(Section):
     """What leaves the gateway besides answers."""
 
@@ -112,6 +133,7 @@ class TelemetryConfig(Section):
     datadog: DatadogConfig | None = None
     traces: TracesConfig = TracesConfig()
     request_log: RequestLogConfig | None = None
+    content: ContentConfig = ContentConfig()
 
     @property
     def traced(self) -> bool:

@@ -224,6 +224,9 @@ class KeyHolder(Allowed):
     tags: tuple[Text, ...] = ()
     metadata: dict[Text, str] = Field(default_factory=dict)
     priority: Annotated[Whole, Field(ge=0, le=100)] = 0
+    private: Switch = False
+    """Whether nothing of what is said with it is kept, whatever ``telemetry.content``
+    says."""
     cut_off: Switch = False
     """Whether a stream ends when a budget runs out in the middle of it."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 from extproc.policy.claims import Admission, Spent
 
 Headers = tuple[tuple[str, str], ...]
@@ -113,6 +114,8 @@ class Complete(msgspec.Struct, frozen=True, gc=False):
     completion: Completion
     settlement: Settlement | None = None
     """None: nothing was reserved."""
+    content: Content | None = None
+    """What was said, where that is kept."""
 
 
 Command = (

@@ -184,6 +184,7 @@ class Exchange:
     ) -> Complete:
         self.completed = True
         settlement = self._settle(outcome, cause)
+        capture = self._request.capture
         self._dispatch.end(
             error=cause,
             usage=self._tally.usage,
@@ -195,6 +196,7 @@ class Exchange:
                 duration=now - self._began, outcome=outcome, error=error
             ),
             settlement,
+            None if capture is None else capture.content(self._tally.id),
         )
 
     def _settle(

@@ -30,6 +30,7 @@ from extproc.exchange import events
 from extproc.exchange.account import Account
 from extproc.exchange.arm import arm
 from extproc.exchange.commands import Command, Reserve, Respond, Route
+from extproc.exchange.content import Capture
 from extproc.exchange.dispatch import Dispatch, longest_first_byte
 from extproc.exchange.form import Form
 from extproc.exchange.forward import Asker, forward, realtime, with_key
@@ -45,6 +46,7 @@ from extproc.exchange.operations import (
 from extproc.exchange.render import Asked, Leg, render
 from extproc.exchange.slip import write_slip
 from extproc.exchange.tally import Tally
+from extproc.formats.base import CHAT
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, read_members
 from extproc.policy.admit import authenticate
@@ -87,6 +89,8 @@ class RequestHalf:
         self._body: list[bytes] = []
         self._size = 0
         self._form: Form | None = None
+        self.capture: Capture | None = None
+        """Hears what is said, where that is kept."""
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -228,6 +232,8 @@ class RequestHalf:
         self.stream = _flag(members, "stream")
         self._tally.original_model = name
         self._tally.streamed = self.stream
+        if self._runtime.content_size:
+            self._listen(body)
         model = pick(self._runtime, self._grant, name)
         asked = Asked(self.operation, self._headers, body, members, name, self.stream)
         asked = self._account.open(asked, self._grant, model)
@@ -240,6 +246,11 @@ class RequestHalf:
             tally=self._tally,
         )
         return self._claim()
+
+    def _listen(self, body: bytes) -> None:
+        form = self.operation.format
+        if form.operation == CHAT and not self._grant.private:
+            self.capture = Capture(self._runtime.content_size, form.name, body)
 
     def _claim(self) -> list[Command]:
         admission = self._account.claim(self.legs)

@@ -43,7 +43,7 @@ from extproc.exchange.render import Leg
 from extproc.exchange.reported import reported
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
-from extproc.exchange.streams import Nothing, Stream, Translation, begin
+from extproc.exchange.streams import Nothing, Stream, Translation, begin, reader_of
 from extproc.exchange.tally import Tally
 from extproc.exchange.whole import pass_on, translate
 from extproc.formats.base import AnyClientFormat, WriterContext
@@ -78,6 +78,7 @@ class ResponseHalf:
         self._limits = limits
         self._account = account
         self._request = request
+        self._capture = request.capture
         self._client: AnyClientFormat = request.operation.format
         self.leg: Leg = request.legs[0]
         """The attempt that answers; the first one's until it is known."""
@@ -223,6 +224,8 @@ class ResponseHalf:
         written = leg.translated or self._account.cuts
         context = self._context() if written else None
         self._stream = begin(leg, self._client, context)
+        if self._capture is not None:
+            self._capture.listen(framing.decoder(), reader_of(leg))
         if self._account.tells_cost:
             self._stream = Priced(self._stream, partial(self._account.cost, leg))
         self.state = State.STREAMING
@@ -239,9 +242,10 @@ class ResponseHalf:
     def _on_stream(self, event: events.ResponseBody) -> list[Command]:
         stream = self._stream
         self._tally.answer_bytes += len(event.data)
-        out = stream.feed(
-            self._decoder.feed(event.data) if self._decoder else event.data
-        )
+        data = self._decoder.feed(event.data) if self._decoder else event.data
+        if self._capture is not None:
+            self._capture.feed(data)
+        out = stream.feed(data)
         if not event.end and not stream.over:
             account = self._account
             if account.cut and isinstance(stream, Translation | Priced):
@@ -336,6 +340,8 @@ class ResponseHalf:
             whole = translate(body, leg, self._client, self._context(), self._headers)
         else:
             whole = pass_on(raw, body, leg)
+        if self._capture is not None:
+            self._capture.read(leg, body)
         self._tally.usage, self._tally.response_model = whole.usage, whole.model
         self._unsaid = whole.unsaid
         self._tally.dropped += whole.unsaid

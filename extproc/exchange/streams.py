@@ -297,6 +297,12 @@ class Metering:
         return self._write_error(error)
 
 
+def reader_of(leg: Leg) -> StreamReader:
+    """Return what reads the stream that `leg` answers with."""
+    reader = leg.format.stream_reader()
+    return Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader
+
+
 def begin(leg: Leg, client: AnyClientFormat, context: WriterContext | None) -> Stream:
     """Return what becomes of the stream that `leg` answers with.
 
@@ -306,10 +312,9 @@ def begin(leg: Leg, client: AnyClientFormat, context: WriterContext | None) -> S
     if context is None:
         passage = form.passage(leg.show_usage)
         return Metering(passage, client.write_error_event, form.name)
-    reader = form.stream_reader()
     return Translation(
         leg.target.provider.framing.decoder(),
-        Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader,
+        reader_of(leg),
         client.stream_writer(context),
         client,
     )

@@ -20,6 +20,7 @@ from extproc.exchange.commands import (
     TopUp,
 )
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
@@ -40,6 +41,8 @@ class Office(msgspec.Struct):
     """Survives every change of the runtime."""
     till: Till
     """As `routing`."""
+    keep: Callable[[Content], None] = lambda _: None
+    """Takes what was said, where that is kept, before the record of it."""
 
 
 HEAVY_BYTES = 256 * 1024
@@ -179,6 +182,8 @@ class Call:
             if type(command) is Leave:
                 self.finished = True
             elif type(command) is Complete:
+                if command.content is not None:
+                    self._office.keep(command.content)
                 self._office.record(command.completion)
                 if command.settlement is not None:
                     self._office.till.settle(command.settlement)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from extproc.config.schema import Config
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 from extproc.exchange.local_reply import LOCAL
 from extproc.pricing import cost
 from extproc.runtime import Runtime, Snapshot, TargetSpec
@@ -70,6 +71,9 @@ class Intake:
             stats=stats,
             spans=self.traces.envoy,
         )
+        self.link.on_contents = self._heard
+        self._contents: dict[str, Content] = {}
+        """What was said in the exchanges of the records that come next."""
         self._lines = RequestLines()
         self._metrics = metrics
         self._books = books
@@ -92,6 +96,9 @@ class Intake:
         self._metrics.configure(snapshot)
         self.alerts.configure(snapshot, url, self.ledger.balances)
 
+    def _heard(self, contents: Sequence[Content]) -> None:
+        self._contents = {one.id: one for one in contents}
+
     def _recorded(self, completions: Sequence[Completion]) -> None:
         # What Envoy answered itself its own log tells of, also where no worker heard.
         ours = [one for one in completions if one.operation != LOCAL]
@@ -107,7 +114,8 @@ class Intake:
     def _keep(self, completions: Sequence[Completion]) -> None:
         self._metrics.record(completions)
         self._lines.tell(completions)
-        self.traces.tell(completions)
+        self.traces.tell(completions, self._contents)
+        self._contents = {}
         self._books.note(completions)
         try:
             self.ledger.charge(completions)

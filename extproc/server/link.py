@@ -28,7 +28,9 @@ from typing import Final
 import msgspec
 
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 from extproc.runtime import Snapshot
+from extproc.server.kept_contents import KeptContents
 from extproc.server.link_frames import (
     Applied,
     Balances,
@@ -77,6 +79,7 @@ class WorkerLink:
 
     Attributes:
         lost: completions dropped because control was away for too long.
+        contents: what was said in the exchanges of those that are kept.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class WorkerLink:
         pulse: Pulse | None = None,
     ) -> None:
         self.lost = 0
+        self.contents = KeptContents()
         self._on_balances = on_balances
         self._pulse = pulse
         self._live = live
@@ -120,6 +124,10 @@ class WorkerLink:
         # collector nothing, and a batch that is sent twice is encoded once.
         self._kept.append(msgspec.Raw(encoder.encode(completion)))
         self._arrived.set()
+
+    def keep(self, content: Content) -> None:
+        """Keep what was said in the exchange whose record is the next one."""
+        self.contents.keep(self._first + len(self._kept), content)
 
     def tell(self) -> None:
         """Let the other workers know at once what has changed."""
@@ -187,6 +195,7 @@ class WorkerLink:
                     while self._kept and self._first < up_to:
                         self._kept.popleft()
                         self._first += 1
+                    self.contents.forget(self._first)
                     if not self._kept:
                         self._arrived.clear()
                     self._acknowledged.set()
@@ -229,7 +238,8 @@ class WorkerLink:
             batch = tuple(islice(self._kept, MAX_BATCH))
             up_to = self._first + len(batch)
             # No drain: nothing more is written before this one is acknowledged.
-            writer.write(frame(RawRecords(self._first, batch, self.lost)))
+            said = self.contents.before(up_to)
+            writer.write(frame(RawRecords(self._first, batch, self.lost, said)))
             while self._first < up_to and self._writer is writer:
                 self._acknowledged.clear()
                 await self._acknowledged.wait()
@@ -283,6 +293,8 @@ class ControlLink:
     ) -> None:
         self._balances = balances
         self.peers: list[Peer] = []
+        self.on_contents: Callable[[Sequence[Content]], None] = lambda _: None
+        """Told what was said in the exchanges of the records that come next."""
         self.on_beat: Callable[[Counts, Times], None] = lambda _counts, _times: None
         """Told of each worker's second, once."""
         self._beats: dict[str, int] = {}
@@ -408,7 +420,9 @@ class ControlLink:
                     peer.refused = f"generation {generation}: {reason}"
                     log.warning("worker %s refused %s", peer.name, peer.refused)
                     self._pulse()
-                case Records(first, completions, lost):
+                case Records(first, completions, lost, contents):
+                    if contents:
+                        self.on_contents(contents)
                     self._on_records(self.unseen(completions))
                     if lost:
                         self._lost[peer.pid] = lost

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import Snapshot
 from extproc.server.pulse import Beat, BeatKept
@@ -52,6 +53,8 @@ class Records(msgspec.Struct, frozen=True, tag="records"):
     completions: tuple[Completion, ...]
     lost: int = 0
     """How many this worker has dropped since it started."""
+    contents: tuple[Content, ...] = ()
+    """What was said in some of them, where that is kept."""
 
 
 class RawRecords(msgspec.Struct, frozen=True, tag="records"):
@@ -60,6 +63,7 @@ class RawRecords(msgspec.Struct, frozen=True, tag="records"):
     first_sequence: int
     completions: tuple[msgspec.Raw, ...]
     lost: int
+    contents: tuple[msgspec.Raw, ...] = ()
 
 
 class Live(msgspec.Struct, frozen=True, tag="live"):

@@ -7,15 +7,19 @@ import base64
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from extproc.config.telemetry import RequestLogConfig, TelemetryConfig
+from extproc.config.telemetry import ContentConfig, RequestLogConfig, TelemetryConfig
 from extproc.exchange.completion import Completion
-from extproc.redact import Redactor
+from extproc.exchange.content import Content
+from extproc.redact import PERSONAL, Redactor
+from extproc.telemetry.content import Display
 from extproc.telemetry.destination import Destination
 from extproc.telemetry.outbox import Outbox
 from extproc.telemetry.request_file import RequestFile
+from extproc.telemetry.request_lines import Told
 
 if TYPE_CHECKING:
     from extproc.telemetry.trace_export import Said
@@ -98,17 +102,17 @@ class Traces:
     def configure(self, telemetry: TelemetryConfig, redactor: Redactor) -> None:
         """Send as `telemetry` says from now on; what waits for others is dropped."""
         outlets = list(outlets_of(telemetry))
-        now = (outlets, telemetry.traces, telemetry.request_log, redactor)
+        now = (
+            outlets, telemetry.traces, telemetry.request_log, telemetry.content, redactor,
+        )  # fmt: skip
         if now == self._seen:
             return
         self._seen = now
         for box in self._boxes:
             self._lost[box.name] = self._lost.get(box.name, 0) + box.lost + box.waiting
-        self._boxes = [
-            self._box(outlet, telemetry.traces.sample, redactor) for outlet in outlets
-        ]
+        self._boxes = [self._box(outlet, telemetry, redactor) for outlet in outlets]
         if (wanted := telemetry.request_log) is not None:
-            self._boxes.append(_file_box(wanted, redactor))
+            self._boxes.append(_file_box(wanted, telemetry.content, redactor))
         self._changed.set()
 
     @property
@@ -134,10 +138,14 @@ class Traces:
             for (name,), number in lost.items()
         }
 
-    def tell(self, completions: Iterable[Completion]) -> None:
-        """Trace requests that have ended."""
+    def tell(
+        self,
+        completions: Iterable[Completion],
+        contents: Mapping[str, Content] = MappingProxyType({}),
+    ) -> None:
+        """Trace requests that have ended; `contents` is what was said, by ``gw.id``."""
         if self._boxes:
-            said = tuple(completions)
+            said = tuple(Told(one, contents.get(one.id)) for one in completions)
             for box in self._boxes:
                 box.put(said)
 
@@ -171,25 +179,45 @@ class Traces:
             for task in running:
                 task.cancel()
 
-    def _box(self, outlet: Outlet, ratio: float, redactor: Redactor) -> Outbox[Said]:
+    def _box(
+        self, outlet: Outlet, telemetry: TelemetryConfig, redactor: Redactor
+    ) -> Outbox[Said]:
         # A third of a second, and no business of who has no traces.
         from extproc.telemetry.trace_export import TraceExporter  # noqa: PLC0415
 
         exporter = TraceExporter(
             outlet.destination,
             redactor,
-            ratio=ratio,
+            ratio=telemetry.traces.sample,
             langfuse=outlet.name == "langfuse",
+            display=_display(telemetry.content, redactor)
+            if telemetry.content.traces
+            else None,
         )
-        return Outbox(outlet.name, exporter.export, told=self._told)
+        return Outbox(outlet.name, exporter.export, told=self._told, weigh=_weigh)
 
 
-def _file_box(wanted: RequestLogConfig, redactor: Redactor) -> Outbox[Said]:
+def _display(content: ContentConfig, redactor: Redactor) -> Display:
+    kept = redactor.without(PERSONAL) if content.personal else redactor
+    return Display(kept, content.max_characters)
+
+
+def _weigh(said: Said) -> int:
+    return said.weight if isinstance(said, Told) else 0
+
+
+def _file_box(
+    wanted: RequestLogConfig, content: ContentConfig, redactor: Redactor
+) -> Outbox[Said]:
     file = RequestFile(
-        wanted.path, redactor, max_bytes=wanted.max_bytes, keep=wanted.keep
+        wanted.path,
+        redactor,
+        max_bytes=wanted.max_bytes,
+        keep=wanted.keep,
+        display=_display(content, redactor) if content.request_log else None,
     )
 
     def write(said: Sequence[Said]) -> bool:
-        return file.write([one for one in said if isinstance(one, Completion)])
+        return file.write([one for one in said if isinstance(one, Told)])
 
-    return Outbox(FILE, write)
+    return Outbox(FILE, write, weigh=_weigh)

@@ -179,6 +179,7 @@ class Worker:
                 new_id=self._new_id,
                 wall_clock=time.time,  # noqa: TID251  the edge owns the clock
                 record=self._link.record,
+                keep=self._link.keep,
                 routing=RoutingState(
                     random.Random(),  # noqa: S311  spreads load
                     runtime.routing,
@@ -226,6 +227,9 @@ class Worker:
             frames, before = self._edge.frames, self._frames
             self._frames = frames
             yield ("extproc_edge_frames",), frames - before
+        contents = self._link.contents
+        lost, contents.lost = contents.lost, 0
+        yield ("extproc_content_lost",), lost
         if self._office is not None:
             routing = self._office.routing
             cooldowns, routing.cooldowns = routing.cooldowns, Counter()

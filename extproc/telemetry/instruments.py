@@ -211,6 +211,10 @@ INSTRUMENTS: Final = (
     _counter("extproc_store_failures", "Times that the store did not answer.", "verb"),
     # Records and control.
     _counter(
+        "extproc_content_lost",
+        "What was said in exchanges, dropped by workers: control was away for too long.",
+    ),
+    _counter(
         "extproc_records_lost",
         "Completion records that workers dropped: control was away for too long.",
     ),

@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MOST_WEIGHT: Final = 64 << 20
+"""Bytes of what is heavy that may wait for one sink."""
+BATCH_WEIGHT: Final = 1 << 20
+"""Bytes of what is heavy that are sent at once: gRPC's servers take messages of 4 MiB."""
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each further attempt; the last for all after it."""
 
@@ -37,6 +41,7 @@ class Outbox(Generic[T]):
         gather: float = 0.5,
         pauses: Sequence[float] = PAUSES,
         told: Callable[[str, bool], None] = lambda _name, _well: None,
+        weigh: Callable[[T], int] = lambda _: 0,
     ) -> None:
         """`send` may block, in a thread, and says whether a batch has arrived.
 
@@ -48,6 +53,7 @@ class Outbox(Generic[T]):
             gather: seconds between two batches.
             pauses: seconds before each further attempt.
             told: hears of every batch whether it has arrived.
+            weigh: the bytes of a thing, where they count.
         """
         self.lost = 0
         self.name = name
@@ -57,6 +63,8 @@ class Outbox(Generic[T]):
         self._gather = gather
         self._pauses = pauses
         self._told = told
+        self._weigh = weigh
+        self._weight = 0
         self._waiting: deque[T] = deque()
         self._sending: Sequence[T] = ()
         self._arrived = asyncio.Event()
@@ -71,13 +79,17 @@ class Outbox(Generic[T]):
     def put(self, things: Iterable[T]) -> None:
         """Send `things` some time; never waits."""
         for thing in things:
-            if self.waiting >= self._most:
-                if not self._waiting:
-                    self.lost += 1
-                    continue
-                self._waiting.popleft()
+            weight = self._weigh(thing)
+            while self._waiting and (
+                self.waiting >= self._most or self._weight + weight > MOST_WEIGHT
+            ):
+                self._weight -= self._weigh(self._waiting.popleft())
                 self.lost += 1
+            if self.waiting >= self._most:
+                self.lost += 1
+                continue
             self._waiting.append(thing)
+            self._weight += weight
         if self._waiting:
             self._empty.clear()
             self._arrived.set()
@@ -91,8 +103,7 @@ class Outbox(Generic[T]):
                     self._empty.set()
                     self._arrived.clear()
                     await self._arrived.wait()
-                size = min(self._batch, len(self._waiting))
-                self._sending = [self._waiting.popleft() for _ in range(size)]
+                self._sending = self._next_batch()
             well = await asyncio.to_thread(self._send, self._sending)
             self._told(self.name, well)
             if well:
@@ -106,6 +117,18 @@ class Outbox(Generic[T]):
             pause = self._pauses[min(failures, len(self._pauses) - 1)]
             failures += 1
             await asyncio.sleep(pause)
+
+    def _next_batch(self) -> list[T]:
+        batch: list[T] = []
+        weight = 0
+        while self._waiting and len(batch) < self._batch:
+            more = self._weigh(self._waiting[0])
+            if batch and weight + more > BATCH_WEIGHT:
+                break
+            weight += more
+            batch.append(self._waiting.popleft())
+        self._weight -= weight
+        return batch
 
     async def flushed(self) -> None:
         """Wait until everything has arrived: for tests, and the end of control."""

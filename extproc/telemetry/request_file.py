@@ -14,30 +14,40 @@ from pathlib import Path
 
 import msgspec
 
-from extproc.exchange.completion import Completion
 from extproc.redact import Redactor
-from extproc.telemetry.request_lines import OWN, line_of
+from extproc.telemetry.content import Display
+from extproc.telemetry.request_lines import OWN, Told, line_of
 
 
 class RequestFile:
     """One file and those before it; blocks, so it belongs in a thread."""
 
     def __init__(
-        self, path: Path, redactor: Redactor, *, max_bytes: int, keep: int
+        self,
+        path: Path,
+        redactor: Redactor,
+        *,
+        max_bytes: int,
+        keep: int,
+        display: Display | None = None,
     ) -> None:
-        """Keep `keep` files of `max_bytes` each behind the one that is written."""
+        """Keep `keep` files of `max_bytes` each behind the one that is written.
+
+        With `display` the lines have what was said.
+        """
+        self._display = display
         self._path = path
         self._redactor = redactor
         self._max_bytes = max_bytes
         self._keep = keep
 
-    def write(self, completions: Sequence[Completion]) -> bool:
+    def write(self, said: Sequence[Told]) -> bool:
         """Append a line for each; say whether that went well.
 
         What was written of a batch before a disk was full is written again with it.
         """
         lines = b"".join(
-            self._line(one) for one in completions if one.operation not in OWN
+            self._line(one) for one in said if one.completion.operation not in OWN
         )
         if not lines:
             return True
@@ -50,10 +60,18 @@ class RequestFile:
             return False
         return True
 
-    def _line(self, one: Completion) -> bytes:
+    def _line(self, told: Told) -> bytes:
+        one = told.completion
         moment = dt.datetime.fromtimestamp(one.started, dt.UTC)
         time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = self._redactor.fields({"time": time, **line_of(one)})
+        if self._display is not None and told.content is not None:
+            shown = self._display.show(told.content)
+            fields |= {
+                "system_instructions": shown.system,
+                "input_messages": shown.asked,
+                "output_messages": shown.answered,
+            }
         return msgspec.json.encode(fields) + b"\n"
 
     def _rotate(self, more: int) -> None:

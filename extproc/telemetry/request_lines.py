@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from extproc.exchange.completion import Completion
+from extproc.exchange.content import Content
 
 log = logging.getLogger(__name__)
 
 OWN: Final = frozenset({"health", "live", "ready", "models", "local_reply"})
 """Operations that ask nobody. Among Envoy's own replies are those to probes, while there
 is no worker yet; metrics count them all."""
+
+
+class Told(NamedTuple):
+    """What is known of one exchange."""
+
+    completion: Completion
+    content: Content | None = None
+    """What was said, where that is kept."""
+
+    @property
+    def weight(self) -> int:
+        """The bytes of what was said."""
+        return 0 if self.content is None else self.content.weight
+
 
 Requests = Literal["none", "failed", "all"]
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -24,8 +26,10 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from extproc import __version__
 from extproc.exchange.completion import Completion, FailedAttempt
+from extproc.exchange.content import Content
 from extproc.redact import Redactor
 from extproc.telemetry import semconv
+from extproc.telemetry.content import Display, Shown
 from extproc.telemetry.request_lines import OWN
 
 SCOPE: Final = InstrumentationScope("extproc", __version__)
@@ -90,14 +94,29 @@ class Spans:
     """Builds spans for one destination."""
 
     def __init__(
-        self, resource: Resource, redactor: Redactor, *, langfuse: bool = False
+        self,
+        resource: Resource,
+        redactor: Redactor,
+        *,
+        langfuse: bool = False,
+        display: Display | None = None,
     ) -> None:
-        """`langfuse`: with the attributes that it wants besides."""
+        """Build them for `resource`.
+
+        Args:
+            resource: who we are.
+            redactor: what every text goes through.
+            langfuse: with the attributes that it wants besides.
+            display: shows what was said; without it nothing of that is told.
+        """
+        self._display = display
         self._resource = resource
         self._redactor = redactor
         self._langfuse = langfuse
 
-    def of(self, completion: Completion, ratio: float) -> list[ReadableSpan]:
+    def of(
+        self, completion: Completion, ratio: float, content: Content | None = None
+    ) -> list[ReadableSpan]:
         """Return the spans of one record; none if it is not sampled, or asks nobody."""
         if completion.operation in OWN:
             return []
@@ -114,12 +133,16 @@ class Spans:
             else None
         )
         return [
-            self._exchange(completion, own, above),
+            self._exchange(completion, own, above, content),
             *self._attempts(completion, own),
         ]
 
     def _exchange(
-        self, one: Completion, own: SpanContext, above: SpanContext | None
+        self,
+        one: Completion,
+        own: SpanContext,
+        above: SpanContext | None,
+        content: Content | None,
     ) -> ReadableSpan:
         attributes = dict(_exchange_attributes(one))
         if self._langfuse:
@@ -133,7 +156,13 @@ class Spans:
             (one.started, one.started + one.duration),
             _status(one),
             [*_skips(one), *_pieces(one)],
+            self._said(content),
         )
+
+    def _said(self, content: Content | None) -> Attributes:
+        if self._display is None or content is None:
+            return {}
+        return dict(_said(self._display.show(content), langfuse=self._langfuse))
 
     def _attempts(self, one: Completion, own: SpanContext) -> Iterator[ReadableSpan]:
         times = attempt_times(one)
@@ -205,7 +234,9 @@ class Spans:
         times: tuple[float, float],
         status: Status,
         events: Iterable[Event],
+        said: Attributes = MappingProxyType({}),
     ) -> ReadableSpan:
+        """Build one; `said` is redacted, and as long as it may be."""
         begin, end = times
         clean = {
             key: self._redactor.text(value[:_MOST_NAME])
@@ -218,7 +249,7 @@ class Spans:
             context=context,
             parent=parent,
             resource=self._resource,
-            attributes=clean,
+            attributes={**clean, **said},
             events=tuple(events),
             kind=kind,
             instrumentation_scope=SCOPE,
@@ -315,6 +346,30 @@ def _for_langfuse(one: Completion) -> dict[str, str | tuple[str, ...]]:
         }
     )
     return {key: value for key, value in said.items() if isinstance(value, str | tuple)}
+
+
+def _said(shown: Shown, *, langfuse: bool) -> Iterator[tuple[str, str | bool]]:
+    """Yield what was said: as JSON, for an attribute has no structure."""
+    for name, value in (
+        (semconv.SYSTEM_INSTRUCTIONS, shown.system),
+        (semconv.INPUT_MESSAGES, shown.asked),
+        (semconv.OUTPUT_MESSAGES, shown.answered),
+    ):
+        if value:
+            yield name, msgspec.json.encode(value).decode()
+    if langfuse:
+        # Where it looks first: it knows the conventions' own names of late only.
+        whole = [{"role": "system", "parts": shown.system}] if shown.system else []
+        yield (
+            "langfuse.observation.input",
+            msgspec.json.encode([*whole, *shown.asked]).decode(),
+        )
+        yield (
+            "langfuse.observation.output",
+            msgspec.json.encode(shown.answered).decode(),
+        )
+    if shown.cut:
+        yield "extproc.content.cut", True
 
 
 def _skips(one: Completion) -> Iterator[Event]:

@@ -21,10 +21,11 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
-from extproc.exchange.completion import Completion
 from extproc.redact import Redactor
+from extproc.telemetry.content import Display
 from extproc.telemetry.destination import Destination
 from extproc.telemetry.otlp import connect, resource_of
+from extproc.telemetry.request_lines import Told
 from extproc.telemetry.spans import SAMPLED, SCOPE, Spans
 
 KEPT: Final = {
@@ -50,8 +51,8 @@ _NUMBERS: Final = frozenset(
 PROBES: Final = (" live", " ready")
 """Routes whose requests nobody wants to see in a trace."""
 
-Said = Completion | bytes
-"""A record, or an export of Envoy's as it came."""
+Said = Told | bytes
+"""What is known of an exchange, or an export of Envoy's as it came."""
 
 
 class TraceExporter:
@@ -64,11 +65,14 @@ class TraceExporter:
         *,
         ratio: float,
         langfuse: bool = False,
+        display: Display | None = None,
     ) -> None:
         self._resource = resource_of(destination)
         self._redactor = redactor
         self._ratio = ratio
-        self._spans = Spans(self._resource, redactor, langfuse=langfuse)
+        self._spans = Spans(
+            self._resource, redactor, langfuse=langfuse, display=display
+        )
         self._exporter: SpanExporter = connect(
             destination, "traces", grpc.OTLPSpanExporter, http.OTLPSpanExporter
         )
@@ -77,8 +81,8 @@ class TraceExporter:
         """Send the spans of `said`; say whether they have arrived."""
         spans: list[ReadableSpan] = []
         for one in said:
-            if isinstance(one, Completion):
-                spans += self._spans.of(one, self._ratio)
+            if isinstance(one, Told):
+                spans += self._spans.of(one.completion, self._ratio, one.content)
             else:
                 spans += self._of_envoy(one)
         if not spans:

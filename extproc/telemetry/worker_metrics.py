@@ -13,7 +13,10 @@ from prometheus_client import Counter, Histogram
 from extproc.telemetry.instruments import BY_NAME
 from extproc.telemetry.registry import Cap, Registry, Values
 
-COUNTERS = ("extproc_cooldowns", "extproc_edge_frames", "extproc_store_failures")
+COUNTERS = (
+    "extproc_content_lost", "extproc_cooldowns", "extproc_edge_frames",
+    "extproc_store_failures",
+)  # fmt: skip
 TIMES = ("extproc_event_loop_lag_seconds", "extproc_store_seconds")
 LEVELS = (
     "extproc_worker_open_exchanges",

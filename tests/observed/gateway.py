@@ -20,6 +20,8 @@ from tests.otlp import Receiver, attributes, receiving
 from tests.sink import Sink
 
 MASTER = "sk-observed-0123456789abcdef0123456789"
+PRIVATE = "sk-private-0123456789abcdef012345678"
+"""Of a key of which nothing is kept."""
 PROVIDER_KEY = "sk-mock-provider-secret"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CLIENT_SPAN = "b7ad6b7169203331"
@@ -67,6 +69,7 @@ def config(collector: Receiver, **telemetry: Any) -> dict[str, Any]:
             "cooldown": {"failures": 1_000_000, "least_outcomes": 1_000_000}
         },
         "budgets": [{"usd": 1_000, "period": "day"}],
+        "keys": [{"id": "private", "key": PRIVATE, "private": True}],
         # A model that misbehaves has a name that nobody has a price for.
         "prices": {"gpt-4o*": {"input": 1, "output": 2}},
         "telemetry": telemetry
@@ -94,6 +97,29 @@ class Observed:
 
     def write(self, **telemetry: Any) -> None:
         self.file.write_text(yaml.safe_dump(config(self.collector, **telemetry)))
+
+    def reload(self, **telemetry: Any) -> None:
+        """Serve with `telemetry` from now on."""
+        before = self.health()["config"]["generation"]
+        self.write(**telemetry)
+
+        def serves() -> bool:
+            now = self.health()
+            generation = now["config"]["generation"]
+            return generation > before and all(
+                worker["generation"] == generation for worker in now["workers"]
+            )
+
+        until(serves)
+
+    def scrape(self) -> str:
+        return httpx.get(f"{self.control}/metrics", timeout=20).text
+
+    def health(self) -> dict[str, Any]:
+        known: dict[str, Any] = httpx.get(
+            f"{self.control}/health/ready", timeout=20
+        ).json()
+        return known
 
     def start(self) -> None:
         environ = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
+from extproc.telemetry import outbox
 from extproc.telemetry.outbox import Outbox
 
 
@@ -79,3 +82,26 @@ def test_nobody_waits_for_it() -> None:
     box = make(somebody, most=3)
     box.put(range(100))
     assert (box.lost, box.waiting) == (97, 3)
+
+
+def test_what_is_heavy_is_sent_in_smaller_batches_and_the_oldest_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_WEIGHT", 30)
+    monkeypatch.setattr(outbox, "BATCH_WEIGHT", 10)
+
+    async def main() -> None:
+        somebody = Somebody()
+        box = Outbox("somebody", somebody.send, gather=0, weigh=lambda one: one)
+        box.put([9, 20, 6, 4, 5, 0, 40])
+        # Whoever is alone is sent, however heavy.
+        assert (box.waiting, box.lost) == (1, 6)
+        box.put([6, 4, 5, 5, 0])
+        task = asyncio.create_task(box.run())
+        await box.flushed()
+        assert somebody.got == [6, 4, 5, 5, 0]
+        assert somebody.batches == [2, 3]
+        assert box.lost == 7
+        task.cancel()
+
+    asyncio.run(main())

@@ -10,6 +10,7 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.redact import Redactor
 from extproc.telemetry.request_file import RequestFile
+from extproc.telemetry.request_lines import Told
 
 RECORD = Completion(
     id="gw-1",
@@ -22,8 +23,8 @@ RECORD = Completion(
 )
 
 
-def numbered(*numbers: int) -> list[Completion]:
-    return [msgspec.structs.replace(RECORD, id=f"gw-{n}") for n in numbers]
+def numbered(*numbers: int) -> list[Told]:
+    return [Told(msgspec.structs.replace(RECORD, id=f"gw-{n}")) for n in numbers]
 
 
 def ids(path: Path) -> list[str]:
@@ -34,8 +35,8 @@ def test_a_line_for_each_request_and_none_for_probes(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     file = RequestFile(path, Redactor(), max_bytes=1 << 20, keep=2)
     probe = msgspec.structs.replace(RECORD, operation="ready")
-    assert file.write([RECORD, probe])
-    assert file.write([probe])
+    assert file.write([Told(RECORD), Told(probe)])
+    assert file.write([Told(probe)])
     [line] = path.read_text().splitlines()
     assert json.loads(line) == {
         "time": "2025-11-24T16:00:00.250Z",
@@ -78,4 +79,4 @@ def test_nothing_before_is_kept_where_nobody_wants_it(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "requests.jsonl"
     file = RequestFile(path, Redactor(), max_bytes=400, keep=2)
-    assert not file.write([RECORD])
+    assert not file.write([Told(RECORD)])
