@@ -80,6 +80,10 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     max_concurrency: int | None = None
     first_byte: float | None = None
     """Seconds until the answer's headers, where they are not the gateway's own."""
+    idle: float | None = None
+    """Seconds of silence in the middle of the answer, likewise."""
+    total: float | None = None
+    """Seconds until the answer's end, likewise."""
     headers: tuple[tuple[str, str], ...] = ()
     edits: Edits = Edits()
     abilities: Abilities = Abilities()

@@ -101,8 +101,12 @@ class Limits(msgspec.Struct, frozen=True):
     """Until a body that passes unseen is through, beside `first_byte_seconds`."""
     first_byte_seconds: float = 510.0
     """Until the answer's headers: all attempts together."""
+    attempt_seconds: float = 120.0
+    """Until the answer's headers, each attempt, where its target says nothing else."""
     idle_seconds: float = 610.0
-    """Silence in the middle of an answer."""
+    """Silence in the middle of an answer, likewise."""
+    total_seconds: float = 3600.0
+    """Until an answer's end, from when its attempt was sent, likewise."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from extproc.config import placement, subjects
 from extproc.config.prices import price_rows
 from extproc.config.schema import Config, ModelConfig, TargetConfig
 from extproc.config.subjects import Granted
+from extproc.config.times import target_times
 from extproc.deployment import Placement
 from extproc.runtime import (
     MAX_ATTEMPTS,
@@ -95,10 +96,13 @@ def _keepers(config: Config) -> tuple[TargetSpec, ...]:
         (name for name, provider in config.providers.items() if provider.keeps),
         key=lambda name: name != default,
     )
-    return tuple(
-        _target(config, "*", TargetConfig(provider=name), name, Placement())
-        for name in names
-    )
+    return tuple(_keeper(config, TargetConfig(provider=name)) for name in names)
+
+
+def _keeper(config: Config, target: TargetConfig) -> TargetSpec:
+    times = target_times(config, target)
+    place = Placement(first_byte=times.first_byte, idle=times.idle, total=times.total)
+    return _target(config, "*", target, target.provider, place)
 
 
 def _targets(config: Config, name: str, model: ModelConfig) -> tuple[TargetSpec, ...]:
@@ -108,7 +112,12 @@ def _targets(config: Config, name: str, model: ModelConfig) -> tuple[TargetSpec,
         _target(config, name, target, cluster, place)
         for target, tier in zip(model.targets, placement.tiers(model), strict=True)
         for cluster, place in placement.placements(
-            name, target, tier, config.providers[target.provider], scale=scale
+            name,
+            target,
+            tier,
+            config.providers[target.provider],
+            times=target_times(config, target),
+            scale=scale,
         ).items()
     )
 
@@ -116,8 +125,9 @@ def _targets(config: Config, name: str, model: ModelConfig) -> tuple[TargetSpec,
 def limits(config: Config) -> Limits:
     """Derive the worker's deadlines from the configured ones.
 
-    ``idle_seconds`` alone rings before Envoy's timer: the worker ends a silent stream
-    with an error event in the client's dialect, Envoy could only cut it.
+    ``idle_seconds`` and ``total_seconds`` alone ring before Envoy's timers: the worker ends
+    a silent or endless stream with an error event in the client's dialect, Envoy could
+    only cut it.
     """
     times = config.timeouts
     return Limits(
@@ -127,6 +137,8 @@ def limits(config: Config) -> Limits:
         upload_seconds=times.upload,
         first_byte_seconds=MAX_ATTEMPTS * times.first_byte + BACKOFF_SECONDS,
         idle_seconds=times.idle,
+        attempt_seconds=times.first_byte,
+        total_seconds=times.total,
     )
 
 

@@ -79,6 +79,10 @@ class TargetTimeouts(Section):
     first_byte: Seconds | None = None
     """Until the answer's headers. All attempts of a request have the longest time that
     a target of its chain has: Envoy takes one for all."""
+    idle: Seconds | None = None
+    """Silence in the middle of the answer."""
+    total: Seconds | None = None
+    """From when an attempt is sent until its answer's end."""
 
 
 class BodyConfig(Section):

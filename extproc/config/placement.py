@@ -11,6 +11,7 @@ from extproc.config.accounts import clusters, fingerprint
 from extproc.config.models import ModelConfig, RoutingConfig, RuleConfig, TargetConfig
 from extproc.config.prices import PriceConfig
 from extproc.config.schema import Config, ProviderConfig
+from extproc.config.times import Times
 from extproc.deployment import (
     Abilities,
     Condition,
@@ -68,6 +69,7 @@ def placements(
     tier: int,
     provider: ProviderConfig,
     *,
+    times: Times,
     scale: int,
 ) -> dict[str, Placement]:
     """Return the place of each of the target's deployments, by cluster.
@@ -97,7 +99,9 @@ def placements(
             requests_per_minute=target.rate_limits.requests_per_minute,
             tokens_per_minute=target.rate_limits.tokens_per_minute,
             max_concurrency=target.concurrency,
-            first_byte=target.timeouts.first_byte or provider.timeouts.first_byte,
+            first_byte=times.first_byte,
+            idle=times.idle,
+            total=times.total,
             headers=tuple(sorted(target.headers.items())),
             edits=Edits(
                 set=body.encoded("set"),

@@ -64,6 +64,11 @@ class ProviderTimeouts(Section):
     first_byte: Seconds | None = None
     """Until its answer's headers, where a target says nothing else. All attempts of a
     request have the longest time that a target of its chain has."""
+    idle: Seconds | None = None
+    """Silence in the middle of its answers, where a target says nothing else."""
+    total: Seconds | None = None
+    """From when a request is sent to it until its answer's end, where a target says
+    nothing else."""
 
 
 class ProbeConfig(Section):

@@ -139,6 +139,8 @@ class TimeoutsConfig(Section):
     """Until the answer's headers, each attempt."""
     idle: Seconds = 600.0
     """Silence in the middle of an answer."""
+    total: Seconds = 3600.0
+    """Of an attempt, from when it is sent until its answer's end."""
     drain: Annotated[float, BeforeValidator(read_seconds), Field(ge=0, le=86_400)] = (
         30.0
     )

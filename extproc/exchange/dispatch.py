@@ -85,7 +85,7 @@ class Dispatch:
     def patience(self, legs: tuple[Leg, ...]) -> float:
         """Return the seconds until the answer's headers must be here."""
         limits = self._runtime.limits
-        first_byte = longest_first_byte(legs)
+        first_byte = longest_first_byte(legs, limits.attempt_seconds)
         # Nobody here sees how far a body is that passes unseen.
         upload = limits.upload_seconds if legs[0].unread else 0.0
         if first_byte is None:
@@ -115,6 +115,16 @@ class Dispatch:
             began=began - self._epoch if began else None,
         )
 
+    def times(self, leg: Leg, event: ResponseHeaders) -> tuple[float, float]:
+        """Return how long `leg`'s answer may be silent, in seconds, and when it must end."""
+        limits, own = self._runtime.limits, leg.target.spec.placement
+        idle = limits.idle_seconds if own.idle is None else own.idle
+        total = limits.total_seconds if own.total is None else own.total
+        began = event.attempts_at[-1] - self._epoch if event.attempts_at else 0.0
+        # Another machine's clock, or none that was read: then it begins now.
+        began = began if self.now - total < began < self.now else self.now
+        return idle, began + total
+
     def first_byte(self) -> None:
         """Note the first byte of an answer's body."""
         if self._ticket is not None and self._answered:
@@ -134,14 +144,12 @@ class Dispatch:
         ticket.end(self.now, tokens=tokens, whole=whole and self._answered)
 
 
-def longest_first_byte(legs: tuple[Leg, ...]) -> float | None:
-    """Return the longest that a target of the chain may take; None: the gateway's own.
+def longest_first_byte(legs: tuple[Leg, ...], default: float) -> float | None:
+    """Return the longest that a target of the chain may take; None: all the `default`.
 
     Envoy has one time for all attempts of a request.
     """
-    times = [
-        first_byte
-        for leg in legs
-        if (first_byte := leg.target.spec.placement.first_byte) is not None
-    ]
-    return max(times) if times else None
+    times = [leg.target.spec.placement.first_byte for leg in legs]
+    if all(time is None for time in times):
+        return None
+    return max(default if time is None else time for time in times)

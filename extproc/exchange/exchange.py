@@ -17,6 +17,7 @@ from extproc.errors import (
 )
 from extproc.exchange import events
 from extproc.exchange.account import Account
+from extproc.exchange.arrival import answering
 from extproc.exchange.commands import (
     Command,
     Complete,
@@ -43,8 +44,8 @@ class Exchange:
     """Drives the two halves and closes the books."""
 
     __slots__ = (
-        "_account", "_began", "_dispatch", "_limits", "_request", "_response", "_tally",
-        "completed", "deadline", "runtime",
+        "_account", "_began", "_dispatch", "_end", "_idle", "_request", "_response",
+        "_tally", "completed", "deadline", "runtime",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +64,6 @@ class Exchange:
         without `books`, nothing of earlier answers.
         """
         self.runtime = runtime
-        self._limits = runtime.limits
         self._tally = Tally(id=id, started=started)
         self._dispatch = Dispatch(
             runtime, routing or RoutingState(Still(), runtime.routing), now, started
@@ -72,6 +72,8 @@ class Exchange:
         self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)
         self._response: ResponseHalf | LocalReply | None = None
         self._began = now
+        self._idle = runtime.limits.idle_seconds
+        self._end = math.inf
         self.completed = False
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
@@ -123,8 +125,12 @@ class Exchange:
                 return self._ask(event, now)
             half = self._response = LocalReply(event, self._tally)
         if type(event) is events.Expired:
-            raise UpstreamTimeout("The provider was silent for too long.")
-        self.deadline = now + self._limits.idle_seconds
+            raise UpstreamTimeout(
+                "The provider was silent for too long."
+                if now < self._end
+                else "The provider's answer took too long."
+            )
+        self.deadline = min(now + self._idle, self._end)
         if type(event) in _OF_THE_REQUEST:
             return self._request.receive(event)
         if type(event) is events.ResponseBody:
@@ -136,6 +142,10 @@ class Exchange:
                     self._dispatch.first_byte()
         elif isinstance(event, events.ResponseHeaders):
             self._dispatch.answered(event)
+            if isinstance(half, ResponseHalf):
+                leg = answering(self._request.legs, event.attempts)
+                self._idle, self._end = self._dispatch.times(leg, event)
+                self.deadline = min(now + self._idle, self._end)
         commands = half.receive(event)
         if half.done:
             commands += self._ended(now)
@@ -147,7 +157,7 @@ class Exchange:
         match commands:
             case [Route(), *_]:
                 self._response = ResponseHalf(
-                    self._request, self._tally, self._limits, self._account
+                    self._request, self._tally, self.runtime.limits, self._account
                 )
                 self.deadline = now + self._dispatch.patience(self._request.legs)
             case [Respond(status=status)]:

@@ -272,7 +272,8 @@ class RequestHalf:
     def _send(self) -> list[Command]:
         legs = self.legs
         self._dispatch.send(legs)
-        first_byte = longest_first_byte(legs)
+        limits = self._runtime.limits
+        first_byte = longest_first_byte(legs, limits.attempt_seconds)
         slip = write_slip(self._tally, legs, self._account.admission)
         told = self._account.headers
         route = Route(self._tally.id, arm(legs), first_byte, told, slip)

@@ -30,6 +30,8 @@ RUNTIME = Runtime.of(
                 "patient",
                 (target("a", first_byte=7.0), target("b", tier=1, first_byte=3.0)),
             ),
+            ModelSpec("mixed", (target("a", first_byte=7.0), target("b", tier=1))),
+            ModelSpec("timed", (target("a", idle=3.0, total=10.0),)),
             ModelSpec("keyed", (target("a"), target("a.2"))),
             ModelSpec(
                 "long", (target("a"),), routing=ModelRouting(context_fallbacks=("gpt",))
@@ -137,6 +139,30 @@ def test_all_attempts_have_the_longest_time_of_the_chain():
     (route,) = Played().routed
     assert isinstance(route, Route)
     assert route.first_byte is None
+
+
+def test_who_says_nothing_has_the_gateways_own_time():
+    (route,) = Played("mixed").routed
+    assert isinstance(route, Route)
+    assert route.first_byte == RUNTIME.limits.attempt_seconds
+
+
+@pytest.mark.parametrize(
+    ("began", "ends"), [(95.0, 105.0), (-1e9, 111.0), (7000.0, 111.0)]
+)
+def test_an_answer_may_be_silent_and_take_as_long_as_its_target_says(began, ends):
+    """From when the attempt was sent, if that is known and can be true."""
+    played = Played("timed", stream=True)
+    head = answered(kind="text/event-stream")
+    at = began - 100.0  # on the wall, where the exchange began at 0.0
+    played.receive(msgspec.structs.replace(head, attempts_at=(at,)))
+    assert played.exchange.deadline == 104.0
+    for now in (103.5, 104.5):
+        played.receive(events.ResponseBody(b": ping\n\n", end=False), now)
+    assert played.exchange.deadline == min(107.5, ends)
+    told = played.receive(events.Expired(), played.exchange.deadline)
+    words = b"took too long" if ends < 107.5 else b"silent for too long"
+    assert words in told[0].data
 
 
 def test_a_full_worker_answers_low_priorities_at_once():

@@ -20,6 +20,7 @@ from extproc.config.compile.replies import (
     openai_body,
 )
 from extproc.config.schema import Config
+from extproc.config.times import longest_first_byte, longest_silence, longest_total
 from extproc.runtime import MAX_ATTEMPTS
 
 NO_CLUSTER = "none"
@@ -68,20 +69,6 @@ UNSEEN = Way(mode=_headers_only(), upload=True, once=True)
 SOCKET = Way(mode=_headers_only(), once=True, upgrade=True)
 
 
-def longest_first_byte(config: Config) -> float:
-    """Return the most seconds that any attempt may take to its answer's headers."""
-    return max(
-        config.timeouts.first_byte,
-        *(
-            target.timeouts.first_byte
-            or config.providers[target.provider].timeouts.first_byte
-            or 0
-            for model in config.models.values()
-            for target in model.targets
-        ),
-    )
-
-
 def match(
     path: str,
     *,
@@ -127,9 +114,8 @@ def sidecar(
     config: Config, name: str, match: route.RouteMatch, way: Way = WHOLE
 ) -> route.Route:
     """Return a route that the sidecar answers, or names the attempts for."""
-    longest = longest_first_byte(config)
-    attempts = MAX_ATTEMPTS * longest
-    silence = max(config.timeouts.idle, longest) + 10
+    attempts = MAX_ATTEMPTS * longest_first_byte(config)
+    silence = longest_silence(config) + 10
     filters = {"ext_proc": _on(way.mode)}
     if way.upload:
         filters |= {"body_size_limit": _off(), UPLOAD_LIMIT: _enabled()}
@@ -138,14 +124,17 @@ def sidecar(
         match=match,
         route=route.RouteAction(
             inline_cluster_specifier_plugin=_attempt_clusters(),
-            # An answer may take as long as it likes; silence may not.
+            # Would count from the request's end; what may be how long is said below.
             timeout=wire.seconds(0),
             # Retries do not count as activity on the client's stream: all attempts must
             # fit. 60 s is a margin for connecting, pauses and the body's way here.
             idle_timeout=wire.seconds(
                 max(silence, attempts + config.timeouts.request) + 60
             ),
-            retry_policy=_retry_connecting(silence)
+            max_stream_duration=route.RouteActionMaxStreamDuration(
+                max_stream_duration=wire.seconds(_longest(config, way))
+            ),
+            retry_policy=_retry_connecting(attempts, silence)
             if way.once
             else _retries(config, silence),
             upgrade_configs=[route.RouteActionUpgradeConfig(upgrade_type="websocket")]
@@ -161,6 +150,17 @@ def sidecar(
             for filter_name, config_ in filters.items()
         },
     )
+
+
+def _longest(config: Config, way: Way) -> float:
+    """Return the seconds after which Envoy ends whatever the sidecar has not ended.
+
+    The sidecar's own timer is ahead, for what it reads; what passes unseen has this one.
+    """
+    times = config.timeouts
+    arrival = times.upload if way.upload else times.request
+    waiting = (MAX_ATTEMPTS - 1) * longest_first_byte(config)
+    return arrival + waiting + longest_total(config) + 60
 
 
 def _on(mode: ext_proc.ProcessingMode | None) -> route.FilterConfig:
@@ -246,8 +246,11 @@ def _retries(config: Config, silence: float) -> route.RetryPolicy:
     )
 
 
-def _retry_connecting(silence: float) -> route.RetryPolicy:
-    """Return the retries of what may not be done twice: nothing has been sent yet."""
+def _retry_connecting(attempts: float, silence: float) -> route.RetryPolicy:
+    """Return the retries of what may not be done twice: nothing has been sent yet.
+
+    The one that is made has the time of all `attempts`: a picture takes minutes.
+    """
     return route.RetryPolicy(
         retry_on="connect-failure,refused-stream,reset-before-request",
         num_retries=0,
@@ -255,7 +258,8 @@ def _retry_connecting(silence: float) -> route.RetryPolicy:
         retry_back_off=route.RetryPolicyRetryBackOff(
             base_interval=wire.seconds(0.025), max_interval=wire.seconds(0.25)
         ),
-        per_try_idle_timeout=wire.seconds(silence),
+        per_try_timeout=wire.seconds(attempts),
+        per_try_idle_timeout=wire.seconds(max(attempts + 10, silence)),
     )
 
 
