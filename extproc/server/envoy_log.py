@@ -15,7 +15,7 @@ from typing import Final
 from extproc.exchange.completion import Completion
 from extproc.server.lean import LeanServer
 from extproc.server.traces import EXPORT as EXPORT_SPANS
-from extproc.telemetry.access import ACCEPTED, EXPORT, read_entries
+from extproc.telemetry.access import ACCEPTED, EXPORT, Entry, read_entries
 from extproc.telemetry.confirm import Confirmations
 
 LOG_SOCKET: Final = "log.sock"
@@ -42,16 +42,19 @@ class EnvoyLog:
         settle: Callable[[Sequence[Completion]], None],
         stats: Callable[[str], Awaitable[dict[str, int]]],
         spans: Callable[[bytes], bytes],
+        tell: Callable[[Sequence[Entry]], None] = lambda _: None,
     ) -> None:
         """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`.
 
-        `spans` takes an export of Envoy's tracer and returns the answer.
+        `spans` takes an export of Envoy's tracer and returns the answer; `tell` is given
+        each entry once.
         """
         self.confirmations = confirmations
         self.dropped = 0
         self._path = path
         self._settle = settle
         self._stats = stats
+        self._tell = tell
         self._server = LeanServer(unary={EXPORT: self._export, EXPORT_SPANS: spans})
 
     async def run(self) -> None:
@@ -69,7 +72,9 @@ class EnvoyLog:
             await self._server.stop()
 
     def _export(self, request: bytes) -> bytes:
-        self.confirmations.logged(read_entries(request))
+        entries = read_entries(request)
+        self.confirmations.logged(entries)
+        self._tell(entries)
         return ACCEPTED
 
     async def _sweep(self) -> None:

@@ -64,17 +64,18 @@ class Intake:
             self._recorded,
             balances=lambda: self.ledger.balances,
         )
+        self._lines = RequestLines()
         self.envoy_log = EnvoyLog(
             run / LOG_SOCKET,
             Confirmations(clock=wall_clock, alive=self.link.alive, price=self._price),
             settle=self._settled,
             stats=stats,
             spans=self.traces.envoy,
+            tell=self._lines.saw,
         )
         self.link.on_contents = self._heard
         self._contents: dict[str, Content] = {}
         """What was said in the exchanges of the records that come next."""
-        self._lines = RequestLines()
         self._metrics = metrics
         self._books = books
         self._runtime: Runtime | None = None

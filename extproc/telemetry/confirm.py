@@ -237,14 +237,19 @@ def local_reply(entry: Entry) -> Completion:
 _WORD: Final = re.compile(r"[a-zA-Z_.]{1,64}")
 """How ``%RESPONSE_CODE_DETAILS%`` begins; what follows may be an address or a number."""
 
-_LEFT: Final = frozenset({"DC", "DR"})
+LEFT: Final = frozenset({"DC", "DR"})
 """https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage:
 the client closed the connection, or reset the stream."""
 
 
+def lost_its_worker(entry: Entry) -> bool:
+    """Say whether its stream to a worker broke: an answer that had begun was cut then."""
+    return entry.details.startswith("ext_proc_error")
+
+
 def _outcome(entry: Entry) -> Outcome:
-    if entry.status == 0 or _LEFT & set(entry.flags.split(",")):
+    if entry.status == 0 or LEFT & set(entry.flags.split(",")):
         return "canceled"
-    if entry.status >= 500:
+    if entry.status >= 500 or lost_its_worker(entry):
         return "gateway_error"
     return "client_error" if entry.status >= 400 else "ok"

@@ -13,12 +13,17 @@ from typing import Final, Literal, NamedTuple
 
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
+from extproc.telemetry.access import Entry
+from extproc.telemetry.confirm import LEFT, lost_its_worker
 
 log = logging.getLogger(__name__)
 
 OWN: Final = frozenset({"health", "live", "ready", "models", "local_reply"})
 """Operations that ask nobody. Among Envoy's own replies are those to probes, while there
 is no worker yet; metrics count them all."""
+
+PROBES: Final = frozenset({"live", "ready"})
+"""Routes that are asked until there is somebody."""
 
 
 class Told(NamedTuple):
@@ -104,6 +109,36 @@ class RequestLines:
             wanted = (failed or self.which == "all") and one.operation not in OWN
             if wanted and log.isEnabledFor(level):
                 log.log(level, "request", extra={"fields": line_of(one)})
+
+    def saw(self, entries: Iterable[Entry]) -> None:
+        """Write a line for each that Envoy ended: why, only its flags and details say."""
+        if self.which == "none":
+            return
+        for entry in filter(broken_by_envoy, entries):
+            fields = {
+                "request_id": entry.request_id,
+                "gw_id": entry.id or None,
+                "status": entry.status,
+                "flags": entry.flags or None,
+                "details": entry.details,
+                "cluster": entry.cluster or None,
+                "attempts": entry.attempts,
+                "seconds": entry.milliseconds / 1000,
+            }
+            said = {name: value for name, value in fields.items() if value is not None}
+            log.warning("ended by Envoy", extra={"fields": said})
+
+
+def broken_by_envoy(entry: Entry) -> bool:
+    """Say whether Envoy answered with an error in everybody's place, or cut an answer."""
+    if entry.route in PROBES:
+        return False
+    if entry.status >= 500:
+        return not entry.details.startswith(("via_upstream", "gw_"))
+    flags = set(filter(None, entry.flags.split(",")))
+    return 200 <= entry.status < 400 and (
+        lost_its_worker(entry) or (bool(flags) and not flags & LEFT)
+    )
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.chaos.client import Result, load
 from tests.chaos.scenarios import BURST, PROCESSES, SCENARIOS, Scenario, config
@@ -46,6 +46,8 @@ class Row:
     before; None: the fault is no such thing."""
     back: float | None
     """Seconds from the fault's end until the preferred target answered again."""
+    why: list[str] = field(default_factory=list)
+    """What is known of each failure: a line for the client's view, then the gateway's."""
 
     @property
     def failed(self) -> int:
@@ -77,6 +79,7 @@ async def play(stage: Stage, scenario: Scenario, *, rate: float, seconds: float)
         rate, seconds = scenario.at_once * 20.0, 0.05
     begins, ends = (0.0, seconds) if scenario.static else (seconds / 4, 3 * seconds / 4)
     loop = asyncio.get_running_loop()
+    position, connections = stage.log_position(), stage.connections()
     start = loop.time()
     asking = asyncio.ensure_future(
         load(stage.port, scenario.name, rate=rate, seconds=seconds)
@@ -100,7 +103,43 @@ async def play(stage: Stage, scenario: Scenario, *, rate: float, seconds: float)
         ends = loop.time() - start
     results = sorted(await asking, key=lambda one: one.began)
     after = after or counter[scenario.name]
-    return _row(scenario, results, begins, ends, asked=after - before)
+    row = _row(scenario, results, begins, ends, asked=after - before)
+    if row.failures:
+        # Envoy tells control of a request within half a second of its end.
+        await asyncio.sleep(1.5)
+        row.why = explained(stage, results, position, connections)
+    return row
+
+
+def explained(
+    stage: Stage, results: Sequence[Result], position: int, before: dict[str, int]
+) -> list[str]:
+    """Return what the gateway itself says of each failure, and of its workers."""
+    said = stage.logged(position)
+    lines = []
+    for one in results:
+        if not one.failure:
+            continue
+        lines.append(
+            f"at {one.began:.2f} s, after {one.seconds:.2f} s, "
+            f"{one.request_id or 'no id'}: {one.failure!r}"
+        )
+        lines += [
+            f"    {line}" for line in said if one.request_id and one.request_id in line
+        ]
+    changed = {
+        name: value - before.get(name, 0)
+        for name, value in stage.connections().items()
+        if value != before.get(name, 0)
+    }
+    lines.append(f"Envoy of its workers: {changed or 'nothing'}")
+    lines += [f"log: {line}" for line in said if _tells(line)][:20]
+    return lines
+
+
+def _tells(line: str) -> bool:
+    """Say whether a line is about more than one request."""
+    return '"request_id"' not in line and '"level":"info"' not in line
 
 
 def _row(
@@ -198,8 +237,8 @@ def main() -> int:
     for row in chaos(*options.faults, short=options.short):
         rows.append(row)
         print(row, flush=True)
-        for failure in row.failures[:3]:
-            print(f"    {failure}", flush=True)
+        for line in row.why:
+            print(f"    {line}", flush=True)
     failed = sum(row.failed for row in rows)
     print(
         f"{sum(row.requests for row in rows)} requests, "

@@ -22,13 +22,15 @@ class Result:
     """Empty: a whole answer."""
     provider: str = ""
     """Who answered."""
+    request_id: str = ""
+    """As the answer said; Envoy's log has it too."""
 
 
-async def ask(port: int, model: str, *, stream: bool) -> tuple[str, str]:
+async def ask(port: int, model: str, *, stream: bool) -> tuple[str, str, str]:
     """Ask once, on a connection of its own.
 
     Returns:
-        what was wrong, or nothing; and which provider answered.
+        what was wrong, or nothing; which provider answered; and the request's id.
     """
     body = json.dumps(
         {
@@ -48,11 +50,16 @@ async def ask(port: int, model: str, *, stream: bool) -> tuple[str, str]:
     finally:
         writer.close()
     status = answer.split(" ", 2)[1] if answer.startswith("HTTP/1.1 ") else "nothing"
+    request_id = _header(answer, "x-request-id")
     if status != "200":
-        return f"{status}: {answer[-200:]}", ""
+        return f"{status}: {answer[-200:]}", "", request_id
     whole = "data: [DONE]" if stream else '"finish_reason"'
-    provider = answer.partition("x-extproc-provider: ")[2].partition("\r\n")[0]
-    return "" if whole in answer else f"cut: {answer[-200:]}", provider
+    wrong = "" if whole in answer else f"200, cut: {answer[-200:]}"
+    return wrong, _header(answer, "x-extproc-provider"), request_id
+
+
+def _header(answer: str, name: str) -> str:
+    return answer.partition(f"{name}: ")[2].partition("\r\n")[0]
 
 
 async def load(port: int, model: str, *, rate: float, seconds: float) -> list[Result]:
@@ -64,13 +71,16 @@ async def load(port: int, model: str, *, rate: float, seconds: float) -> list[Re
     async def one(number: int) -> None:
         due = start + number / rate
         await asyncio.sleep(max(0.0, due - loop.time()))
-        provider = ""
+        provider = request_id = ""
         try:
             async with asyncio.timeout(PATIENCE):
-                failure, provider = await ask(port, model, stream=number % 2 == 1)
+                failure, provider, request_id = await ask(
+                    port, model, stream=number % 2 == 1
+                )
         except (OSError, TimeoutError) as error:
-            failure = type(error).__name__
-        results.append(Result(due - start, loop.time() - due, failure, provider))
+            failure = f"no answer: {type(error).__name__}"
+        took = loop.time() - due
+        results.append(Result(due - start, took, failure, provider, request_id))
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(rate * seconds)):

@@ -20,6 +20,12 @@ from tests.harness import KEY, Process, temporary_folder, wait_for
 from tests.redis_server import RedisServer
 
 RELOAD_SECONDS = 1.0
+_SIDECAR = (
+    r"^cluster\.sidecar\.(.*_with_active_rq|http2\.(keepalive_timeout|.*flood|goaway.*)"
+    r"|health_check\.failure|outlier_detection\.ejections_enforced_total"
+    r"|upstream_(rq|cx)_(timeout|connect_fail|.*overflow|rx_reset))$"
+)
+"""Counters that tell why a worker's streams ended early."""
 
 
 class Stage:
@@ -75,13 +81,33 @@ class Stage:
         wait_for(lambda: self._both() or None, self._process.output)
 
     def _both(self) -> bool:
+        lines = self._admin("/clusters").splitlines()
+        flags = [line for line in lines if line.startswith("sidecar::")]
+        return sum(line.endswith("health_flags::healthy") for line in flags) == 2
+
+    def _admin(self, path: str) -> str:
         run = self._command("extproc.local.control")[1]
         socket = run[run.index("--run") + 1] + "/admin.sock"
         transport = httpx.HTTPTransport(uds=socket)
         with httpx.Client(transport=transport, base_url="http://envoy") as http:
-            lines = http.get("/clusters").text.splitlines()
-        flags = [line for line in lines if line.startswith("sidecar::")]
-        return sum(line.endswith("health_flags::healthy") for line in flags) == 2
+            return http.get(path).text
+
+    def log_position(self) -> int:
+        """Return how much the gateway's processes have logged so far."""
+        assert self._process is not None
+        return self._process.log.stat().st_size
+
+    def logged(self, position: int) -> list[str]:
+        """Return what they have logged since."""
+        assert self._process is not None
+        log = self._process.log.read_bytes()[position:]
+        return log.decode(errors="replace").splitlines()
+
+    def connections(self) -> dict[str, int]:
+        """Return what Envoy has counted of its connections to the workers."""
+        lines = self._admin(f"/stats?filter={_SIDECAR}").splitlines()
+        found = (line.removeprefix("cluster.sidecar.").split(": ") for line in lines)
+        return {name: int(value) for name, value in found}
 
     def begin_reloading(self, model: str) -> None:
         """Change what serves `model`, and who else there is, every second."""

@@ -135,6 +135,12 @@ def test_the_exchange_of_a_worker_that_died_is_settled(world: World) -> None:
     assert world.later(100) == []
 
 
+def test_an_answer_that_its_dead_worker_left_unfinished_is_no_success() -> None:
+    cut = entry("gw-dead-1", details="ext_proc_error_gRPC_error_13{reset}")
+    assert settled(cut).outcome == "gateway_error"
+    assert settled(entry("gw-dead-1")).outcome == "ok"
+
+
 def test_without_a_budget_it_costs_what_its_bytes_would(world: World) -> None:
     slip = Slip("chat", "app", (("openai", "eu", "gpt-4o"),))
     world.join.logged([entry("gw-dead-1", slip=written(slip))])

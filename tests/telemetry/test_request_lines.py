@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from extproc.exchange.completion import Completion, FailedAttempt
+from extproc.telemetry.access import Entry
 from extproc.telemetry.request_lines import RequestLines, line_of, trace_id
 from extproc.usage import Usage
 
@@ -88,3 +89,31 @@ def test_a_failure_is_told_where_only_warnings_are(caplog) -> None:
 @pytest.mark.parametrize("text", [None, "", "00-1-1-01", "nonsense", "00-abc-b-c"])
 def test_what_is_no_traceparent_has_no_trace(text) -> None:
     assert trace_id(text) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "entry"),
+    [
+        (True, Entry(status=503, flags="UF,URX", details="upstream_reset_before{x}")),
+        (True, Entry(status=500, details="ext_proc_error_gRPC_error_14")),
+        (True, Entry(status=200, details="ext_proc_error_gRPC_error_13{reset}")),
+        (False, Entry(status=503, route="ready", details="ext_proc_error_gRPC_14")),
+        (True, Entry(status=200, flags="UPE", details="via_upstream")),
+        (False, Entry(status=200, flags="DC", details="downstream_remote_disconnect")),
+        (False, Entry(status=200, details="via_upstream")),
+        (False, Entry(status=500, flags="URX", details="via_upstream")),
+        (False, Entry(status=503, details="gw_overloaded")),
+        (False, Entry(status=404, flags="NR", details="route_not_found")),
+        (False, Entry(status=0, flags="DC")),
+    ],
+)
+def test_what_envoy_has_ended_is_told_with_its_own_reasons(told, entry, caplog) -> None:
+    lines = RequestLines()
+    lines.saw([entry])
+    assert [record.fields["details"] for record in caplog.records] == [
+        entry.details
+    ] * told
+    caplog.clear()
+    lines.which = "none"
+    lines.saw([entry])
+    assert not caplog.records
