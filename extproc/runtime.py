@@ -154,6 +154,9 @@ class Target(msgspec.Struct, frozen=True):
     what the client says of its own body and its own accounts elsewhere."""
     lacks: tuple[str, ...]
     """The `Abilities` that it is known not to have."""
+    known: bool
+    """Whether its model is configured by name, so that all there is to know is in its
+    placement; also where `VirtualModel.named` has put a name in a glob's place."""
 
     def dialect(self, client: AnyClientFormat, model: str) -> Dialect:
         """Return the API to speak for a client of the format `client`.
@@ -382,4 +385,5 @@ def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
         set_headers=tuple(headers.items()),
         delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - own)),
         lacks=spec.placement.abilities.lacks,
+        known=spec.model is not None,
     )

@@ -44,16 +44,14 @@ FACTS: tuple[tuple[str, Abilities], ...] = (
 
 
 def abilities_of(spec: TargetSpec, model: str, prices: PriceTable) -> Abilities:
-    """Return what `model`, a request model of `spec`, can do.
+    """Return what `model` can do at `spec`, a glob's target.
 
     Of a model that is configured by name control has written down all there is; of those
     that a glob stands for nobody knew the names.
     """
-    own = spec.placement.abilities
-    if spec.model is not None:
-        return own
     window = prices.window(spec.type, model)
-    return merged(merged(Abilities(context_tokens=window), facts(model)), own)
+    known = merged(Abilities(context_tokens=window), facts(model))
+    return merged(known, spec.placement.abilities)
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -139,7 +139,7 @@ def _unable(candidate: Candidate, turn: Turn) -> tuple[Why, str] | None:
     if not demand.chat:
         return None
     abilities, lacks = target.spec.placement.abilities, target.lacks
-    if target.spec.model is None:
+    if not target.known:
         abilities = abilities_of(target.spec, candidate.model, turn.prices)
         lacks = abilities.lacks
     if abilities.context_tokens is not None and not demand.fits(

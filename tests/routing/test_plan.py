@@ -12,6 +12,7 @@ from extproc.deployment import (
     STRATEGIES,
     Abilities,
     Condition,
+    ModelRouting,
     RoutingNumbers,
     Rule,
     Share,
@@ -251,6 +252,36 @@ def test_what_a_glob_stands_for_is_known_by_its_own_name():
     assert world.chain(demand(long), "openai/large") == ["a", "b"]
     known = [pick.candidate.model for pick in world.plan(asked="openai/tiny").picks]
     assert known == ["tiny", "wide"]
+
+
+@pytest.mark.parametrize("way", ["fallback", "rule", "itself"])
+def test_what_a_glob_stands_for_is_known_also_where_another_model_names_it(way):
+    stripped = msgspec.structs.replace(target("a", model=None), strip="openai/")
+    named = "openai/gpt-3.5-turbo"
+    routing = {
+        "fallback": ModelRouting(fallbacks=(named, "wide")),
+        "rule": ModelRouting(rules=(Rule(to=(Share(named, 1),)),)),
+        "itself": ModelRouting(),
+    }[way]
+    world = World(target("z"))
+    world.runtime = Runtime.of(
+        Snapshot(
+            1,
+            models=(
+                ModelSpec("v", (target("y"),), routing=routing),
+                ModelSpec("wide", (target("w", model="wide"),)),
+                ModelSpec(
+                    "openai/*",
+                    (stripped, target("b", model="wide", tier=1)),
+                ),
+            ),
+        )
+    )
+    picture = demand({"messages": [{"content": [{"type": "image_url"}]}]})
+    able = {"fallback": ["y", "b", "w"], "rule": ["b"], "itself": ["b"]}[way]
+    assert world.chain(picture, named if way == "itself" else "v") == able
+    plain = {"fallback": ["y", "a", "b", "w"], "rule": ["a", "b"], "itself": ["a", "b"]}
+    assert world.chain(demand(), named if way == "itself" else "v") == plain[way]
 
 
 def test_a_targets_rate_limits_overflow_too():
