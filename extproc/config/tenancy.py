@@ -223,7 +223,8 @@ class KeyHolder(Allowed):
     """Networks that its clients must be in."""
     tags: tuple[Text, ...] = ()
     metadata: dict[Text, str] = Field(default_factory=dict)
-    priority: Annotated[Whole, Field(ge=0, le=100)] = 0
+    priority: Annotated[Whole, Field(ge=-100, le=100)] = 0
+    """Under overload those below 0 are refused first, those above 0 last."""
     private: Switch = False
     """Whether nothing of what is said with it is kept, whatever ``telemetry.content``
     says."""

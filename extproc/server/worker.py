@@ -20,8 +20,9 @@ import random  # noqa: TID251  the edge owns chance
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30.0
 """How long open calls may take to end after SIGTERM; a supervisor allows a little more."""
+RESTART_SECONDS = 0.5
+"""Before what has failed beside the streams is tried again."""
 FLUSH_SECONDS = 2.0
 """How long the last records may take to reach control."""
 
@@ -102,7 +105,7 @@ class Worker:
         if snapshot is not None:
             self._apply(snapshot)
         async with asyncio.TaskGroup() as tasks:
-            link = tasks.create_task(self._link.run())
+            link = tasks.create_task(_kept("link", self._link.run))
             stopped = tasks.create_task(stop.wait())
             ready = tasks.create_task(self._ready.wait())
             await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -124,11 +127,11 @@ class Worker:
         till = self._till()
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(till.run()),
-                tasks.create_task(watch_lag(self._pulse)),
+                tasks.create_task(_kept("till", till.run)),
+                tasks.create_task(_kept("pulse", lambda: watch_lag(self._pulse))),
             ]
             if self._fleet is not None:
-                running.append(tasks.create_task(self._fleet.run()))
+                running.append(tasks.create_task(_kept("fleet", self._fleet.run)))
             await stop.wait()
             self._draining = True
             await edge.drain(GRACE_SECONDS)
@@ -272,6 +275,28 @@ class Worker:
         if self._office is not None:
             now = asyncio.get_running_loop().time()
             self._office.routing.learn(peer, live.deployments, live.benches, now)
+
+
+async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what serves no request, and again if it fails: no stream is lost for its bug."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001  whatever it is
+            # No traceback: its values may be a client's.
+            log.error("the %s failed: %s", name, _cause(error))  # noqa: TRY400
+            await asyncio.sleep(RESTART_SECONDS)
+        else:
+            return
+
+
+def _cause(error: BaseException) -> str:
+    """Return what failed and where, without any value."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = traceback.extract_tb(error.__traceback__)
+    where = f" in {trace[-1].name}, line {trace[-1].lineno}" if trace else ""
+    return type(error).__name__ + where
 
 
 def read_snapshot(path: Path | None) -> Snapshot | None:
