@@ -211,6 +211,7 @@ def test_a_request_is_one_that_the_providers_sdk_could_send(case, provider):
                 assert asked.refusal.status == 400, client
                 error = json.loads(asked.refusal.body)["error"]
                 assert names_a_field(client, error), client
+                assert f"(provider {provider})" in error["message"], client
 
 
 def names_a_field(client: str, error: dict[str, Any]) -> bool:

@@ -99,6 +99,18 @@ def test_a_refusal_is_a_400_that_names_the_field(client):
 
 
 @clients
+def test_a_refusal_names_the_provider_unless_it_is_everybodys(client):
+    for row, found in observed(client):
+        foreign = [(one, seen) for one, seen in found.items() if one != client]
+        for provider, several in foreign:
+            for i, seen in enumerate(several):
+                if seen.kind != "refused" or f"(provider {provider})" in seen.message:
+                    continue
+                others = {other[i].message for _, other in foreign}
+                assert others == {seen.message}, (row.path, provider, seen.message)
+
+
+@clients
 def test_what_is_sent_is_what_the_providers_sdk_could_send(client):
     judged = 0
     for row, provider, seen in each(client):

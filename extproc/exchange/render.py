@@ -79,12 +79,10 @@ def render(
         target = pick.candidate.target
         try:
             dialect = target.dialect(client, target.request_model(asked.model))
-            if dialect.format.name == client.name:
-                leg = _pass(asked, pick, dialect)
-            else:
-                if request is None:
-                    request = client.read_request(asked.body, asked.members)
-                leg = _translate_to_any(asked, request, pick, dialect)
+            passes = dialect.format.name == client.name
+            if request is None and not passes:
+                request = client.read_request(asked.body, asked.members)
+            leg = _leg(asked, None if passes else request, pick, dialect)
         except ClientError as exc:
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
@@ -102,6 +100,24 @@ def render(
             f"No target of {asked.model!r} can serve this request."
         )
     return tuple(legs)
+
+
+def _leg(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
+    """Render one attempt; without a canonical request the client's bytes pass.
+
+    Raises:
+        ClientError: it names the provider that cannot be asked.
+    """
+    try:
+        if request is None:
+            return _pass(asked, pick, dialect)
+        return _translate_to_any(asked, request, pick, dialect)
+    except ClientError as exc:
+        # Another provider might take the same request: whose word this is, decides what
+        # the caller does about it.
+        name = pick.candidate.target.spec.provider
+        exc.message = f"{exc.message.removesuffix('.')} (provider {name})."
+        raise
 
 
 def _pass(asked: Asked, pick: Pick, dialect: Dialect) -> Leg:

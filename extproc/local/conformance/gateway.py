@@ -145,7 +145,7 @@ class Gateway:
         commands = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
         commands += exchange.receive(events.RequestBody(body, end=True), 0.0)
         if not isinstance(commands[0], Route):
-            raise _refused(dialect, commands)
+            raise _refused(dialect, commands, provider)
         attempt = commands[0].chain[0]
         answer = list(self._answer(provider, attempt, head))
         told = [one for event in answer for one in exchange.receive(event, 0.0)]
@@ -207,7 +207,7 @@ def _target(name: str) -> TargetSpec:
     )
 
 
-def _refused(dialect: Dialect, commands: list[Command]) -> Refused:
+def _refused(dialect: Dialect, commands: list[Command], provider: str) -> Refused:
     (respond,) = [one for one in commands if isinstance(one, Respond)]
     (record,) = [one.completion for one in commands if isinstance(one, Complete)]
     field = record.skipped[0].partition(":")[2] if record.skipped else ""
@@ -215,7 +215,9 @@ def _refused(dialect: Dialect, commands: list[Command]) -> Refused:
     if field in {"", "None"}:
         # Where no target is able to, routing refuses before anything is rendered.
         field = body["error"].get("param") or ""
-    return Refused(respond.status, field, dialect.read(body).error)
+    # A row names its provider already.
+    reason = dialect.read(body).error.replace(f" (provider {provider})", "")
+    return Refused(respond.status, field, reason)
 
 
 def _hear(
