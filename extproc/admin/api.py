@@ -1,8 +1,9 @@
 """The admin API, ``/admin/v1``: entries, spend, the usage log, the audit log.
 
-OpenAPI 3.1 at ``/admin/v1/openapi.json``, shown at ``/admin/docs``. The caller is who the
-key in ``authorization: Bearer`` or ``x-api-key`` says; there are no cookies, so no page
-elsewhere can ask in somebody's name.
+OpenAPI 3.1 at ``/admin/v1/openapi.json``, shown at ``/admin/docs``. Each operation's
+``x-extproc-action`` is what the caller's role must allow (`extproc.admin.access`). The
+caller is who the key or token in ``authorization: Bearer`` or ``x-api-key`` says; there
+are no cookies, so no page elsewhere can ask in somebody's name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
@@ -24,7 +26,7 @@ from extproc import __version__
 from extproc.admin import litellm, routes
 from extproc.admin.entries import KINDS
 from extproc.admin.errors import AdminError, Invalid, TooMany, Unknown
-from extproc.admin.http import Admin, json
+from extproc.admin.http import Admin, Check, json
 
 
 def make_app(admin: Admin, extra: Iterable[APIRouter] = ()) -> FastAPI:
@@ -36,19 +38,21 @@ def make_app(admin: Admin, extra: Iterable[APIRouter] = ()) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for kind in KINDS.values():
-        app.include_router(routes.entries(admin, kind))
-    app.include_router(routes.books(admin))
-    app.include_router(routes.gateway(admin))
-    app.include_router(litellm.routes(admin, admin.clock))
-    app.include_router(_docs(app))
-    for router in extra:
+    routers = [
+        *(routes.entries(admin, kind) for kind in KINDS.values()),
+        routes.books(admin),
+        routes.gateway(admin),
+        litellm.routes(admin, admin.clock),
+        _docs(app),
+        *extra,
+    ]
+    for router in routers:
         app.include_router(router)
     app.add_exception_handler(AdminError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_unserved)
     app.add_exception_handler(OperationalError, _answer_away)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, routers)  # type: ignore[method-assign]
     return app
 
 
@@ -117,7 +121,7 @@ def _answer_away(request: Request, error: Exception) -> Response:  # noqa: ARG00
     return _said(503, "api_error", message)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, routers: Iterable[APIRouter]) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title,
@@ -133,5 +137,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components.setdefault("schemas", {}).update(forms["$defs"])
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"key": []}]
+        for router in routers:
+            for route in router.routes:
+                if isinstance(route, APIRoute) and route.include_in_schema:
+                    _say_action(schema["paths"][route.path_format], route)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _say_action(operations: dict[str, Any], route: APIRoute) -> None:
+    """Say in the schema what of the matrix of roles each operation needs."""
+    for dependency in route.dependant.dependencies:
+        if isinstance(dependency.call, Check):
+            for method in route.methods or ():
+                operation = operations[method.lower()]
+                operation["x-extproc-action"] = dependency.call.action

@@ -11,12 +11,14 @@ from fastapi.responses import Response, StreamingResponse
 
 from extproc.admin import spending
 from extproc.admin.access import Action, Actor, Doorkeeper
+from extproc.admin.bearers import Bearers
 from extproc.admin.directory import Directory
 from extproc.admin.errors import Invalid, Unknown
 from extproc.db.database import Database
 from extproc.errors import GatewayError
-from extproc.policy.admit import authenticate
+from extproc.policy.admit import authenticate, credential
 from extproc.runtime import Runtime
+from extproc.tokens import HEADER
 
 MAX_BODY_BYTES: Final = 16 << 20
 """An import of 50,000 keys."""
@@ -34,6 +36,7 @@ class Admin:
         database: the books.
         runtime: returns what the data path serves now; None before the first.
         clock: Unix seconds.
+        bearers: verifies tokens; None: keys alone open the API.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class Admin:
         *,
         runtime: Callable[[], Runtime | None],
         clock: Callable[[], float],
+        bearers: Bearers | None = None,
     ) -> None:
         self.directory = directory
         self.database = database
         self._runtime = runtime
         self.clock = clock
+        self._bearers = bearers
         self._doorkeeper = Doorkeeper(clock)
 
     def actor(self, request: Request) -> Actor:
@@ -68,6 +73,9 @@ class Admin:
             # Nobody stands between: what a caller says of itself is not believed.
             "x-forwarded-for": ",".join([address] * (runtime.trusted_hops + 1)),
         }
+        headers.pop(HEADER, None)
+        if (payload := self._verified(headers)) is not None:
+            headers[HEADER] = payload
         try:
             grant = authenticate(runtime, headers, at=self.clock())
         except GatewayError as error:
@@ -77,16 +85,35 @@ class Admin:
             raise Unknown(str(error)) from None
         return Actor(grant.id, grant.role)
 
+    def _verified(self, headers: dict[str, str]) -> str | None:
+        """Return the payload of the token in `headers`, if there is a good one."""
+        token = credential(headers)
+        if self._bearers is None or token.count(".") != 2:
+            return None
+        return self._bearers.payload(token)
+
 
 def allowed(admin: Admin, action: Action) -> Any:  # noqa: ANN401  FastAPI's own type
     """Return what a route depends on, so that only who may do `action` gets there."""
+    return Depends(Check(admin, action))
 
-    def check(request: Request) -> Actor:
-        actor = admin.actor(request)
-        actor.must(action)
+
+class Check:
+    """Lets in who may do `action`, which the schema says of each operation."""
+
+    def __init__(self, admin: Admin, action: Action) -> None:
+        self._admin = admin
+        self.action: Final = action
+
+    def __call__(self, request: Request) -> Actor:
+        """Return who asks.
+
+        Raises:
+            AdminError: they may not.
+        """
+        actor = self._admin.actor(request)
+        actor.must(self.action)
         return actor
-
-    return Depends(check)
 
 
 def json(content: object, status: int = 200) -> Response:

@@ -81,11 +81,7 @@ def _identify(runtime: Runtime, headers: Mapping[str, str]) -> Grant:
         if found is None:
             raise Unauthenticated("This token does not say whose it is.")
         return found
-    scheme, _, credential = headers.get("authorization", "").partition(" ")
-    if credential and scheme.lower() == "bearer":
-        key = credential.strip()
-    else:
-        key = headers.get("x-api-key", "").strip()
+    key = credential(headers)
     if not key:
         raise Unauthenticated(
             "You did not provide an API key. Send it as `Authorization: Bearer KEY` "
@@ -100,6 +96,14 @@ def _identify(runtime: Runtime, headers: Mapping[str, str]) -> Grant:
     if grant is None:
         raise Unauthenticated(f"Incorrect API key provided: {masked(key)}.")
     return grant
+
+
+def credential(headers: Mapping[str, str]) -> str:
+    """Return what ``authorization`` or ``x-api-key`` has, empty where neither does."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    if bearer and scheme.lower() == "bearer":
+        return bearer.strip()
+    return headers.get("x-api-key", "").strip()
 
 
 def masked(key: str) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from extproc.admin.bearers import Bearers
 from extproc.admin.directory import Directory
 from extproc.admin.entries import Entries, read_changes, version
 from extproc.admin.errors import NotReady
@@ -106,7 +107,10 @@ class Registry:
         directory = Directory(
             self.database, config=served, clock=clock, changed=self.poke
         )
-        return Admin(directory, self.database, runtime=runtime, clock=clock)
+        bearers = Bearers(lambda: served().jwt, clock=clock)
+        return Admin(
+            directory, self.database, runtime=runtime, clock=clock, bearers=bearers
+        )
 
     async def run(
         self, on_change: Callable[[], Awaitable[None]], retention: Retention

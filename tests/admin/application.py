@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +11,30 @@ from starlette.testclient import TestClient
 
 from extproc.admin.access import WAIT_SECONDS
 from extproc.admin.api import make_app
+from extproc.admin.bearers import Bearers
 from extproc.admin.http import Admin
 from extproc.db.database import Database
 from extproc.db.tables import Base
+from extproc.server.purses import budgets_router
+from extproc.server.routing_view import routing_router
 from tests.admin.test_directory import FILE, Office
 
 ROLES = ("owner", "admin", "viewer", "member")
 KEYS = {role: f"sk-{role}-0123456789abcdef0123456789" for role in ROLES}
-STAFF = FILE + "".join(
-    f"  - {{id: {role}, key: {key}, role: {role}}}\n" for role, key in KEYS.items()
+STAFF = (
+    FILE
+    + "".join(
+        f"  - {{id: {role}, key: {key}, role: {role}}}\n" for role, key in KEYS.items()
+    )
+    + """
+jwt:
+  corp:
+    issuer: https://idp.example/
+    audiences: [extproc]
+    jwks_uri: https://idp.example/keys
+    claims: {role: groups}
+    roles: {ops: owner, support: viewer}
+"""
 )
 
 
@@ -33,8 +48,20 @@ class Api:
             database,
             runtime=self.office.runtime,
             clock=self.office.clock,
+            bearers=Bearers(
+                lambda: self.office.config.jwt,
+                clock=self.office.clock,
+                fetch=lambda _: self.fetch(),
+            ),
         )
-        self.app = make_app(admin)
+        self.fetch: Callable[[], bytes] = lambda: b'{"keys": []}'
+        self.app = make_app(
+            admin,
+            [
+                routing_router(admin, lambda: None, list),
+                budgets_router(admin, lambda: None, dict, list),
+            ],
+        )
         self.http = TestClient(self.app, raise_server_exceptions=False)
 
     def ask(

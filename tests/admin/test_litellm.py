@@ -175,22 +175,6 @@ def test_spend_is_reported_as_scripts_read_it(api):
     ]
 
 
-def test_every_alias_asks_for_a_role(api):
-    schema = api.http.get("/admin/v1/openapi.json").json()
-    tried = 0
-    for path, methods in schema["paths"].items():
-        if path.startswith("/admin/"):
-            continue
-        for method in methods:
-            where = path.replace("{key}", "x")
-            assert api.ask(method.upper(), where, None).status_code == 401
-            assert api.ask(method.upper(), where, "member", json={}).status_code == 403
-            viewer = api.ask(method.upper(), where, "viewer", json={}).status_code
-            assert (viewer == 403) is (method == "post"), path
-            tried += 1
-    assert tried >= 25
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("30d", 2_592_000), ("24h", 86_400), ("90s", 90), ("1mo", 2_592_000), (5, 5)],
