@@ -90,7 +90,8 @@ class Health:
 
     __slots__ = (
         "_counted_at", "_failed", "_limited", "_ok", "_strikes",
-        "borrowed", "cooling_until", "first_byte", "half_open", "hard", "id",
+        "borrowed", "cooling_until", "first_byte", "half_open", "hard",
+        "healed_at", "id",
         "in_flight", "measured_at", "reason", "remote", "requests", "row", "standby",
         "tokens", "total", "trial",
     )  # fmt: skip
@@ -116,6 +117,8 @@ class Health:
         self.half_open = False
         self.borrowed = False
         """Another worker's experience, not our own."""
+        self.healed_at = -math.inf
+        """When its trial went well."""
         self.trial: Hashable | None = None
         self.requests = Window()
         self.tokens = Window()
@@ -163,10 +166,14 @@ class Health:
         """Note an answer."""
         self._decay(now, numbers)
         self._ok += 1
-        self.row = 0
-        self._strikes = 0
-        self.half_open = False
-        self.trial = None
+        if self.half_open:
+            self.healed_at = now
+        self._close()
+
+    def heal(self, now: float) -> None:
+        """Take another worker's word that its trial went well."""
+        if self.half_open and self.cooling_until <= now and self.trial is None:
+            self._close()
 
     def failed(
         self,
@@ -249,6 +256,12 @@ class Health:
         speed = SLOW_SECONDS / (SLOW_SECONDS + (seconds or 0))
         room = (cap or NO_CAP) / ((cap or NO_CAP) + self.load)
         return round(100 * (1 - errors) ** 2 * (1 - limits) * speed * room)
+
+    def _close(self) -> None:
+        self.row = 0
+        self._strikes = 0
+        self.half_open = False
+        self.trial = None
 
     def _cool(
         self,

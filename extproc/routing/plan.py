@@ -9,6 +9,7 @@ import msgspec
 from extproc.errors import BadRequest, GatewayError, Overloaded, UpstreamLimited
 from extproc.routing.candidates import Choice, Passed, Why, choose, soonest
 from extproc.routing.demand import Demand
+from extproc.routing.health import Phase
 from extproc.routing.retry import SHORT_CHAIN
 from extproc.routing.rules import follow
 from extproc.routing.state import RoutingState
@@ -94,6 +95,8 @@ def plan(
     picks = _chain(
         first, others, refused, spent=state.retries.spent, how=routing.strategy
     )
+    if picks and picks[0].candidate.health.phase(now) is Phase.TRIAL:
+        picks = _tried_elsewhere(picks, state, now)
     spare = _spare(first, others, picks, routing.strategy)
     passed = tuple(one for choice in (first, *others) for one in choice.passed)
     if not picks:
@@ -162,6 +165,23 @@ def _chain(
         room = min(MAX_ATTEMPTS, len(chain.picks) + 1)
         chain.add(choices, "able", why, limit=room, conditional=letter)
     return tuple(chain.picks)
+
+
+def _tried_elsewhere(
+    picks: tuple[Pick, ...], state: RoutingState, now: float
+) -> tuple[Pick, ...]:
+    """Put what other workers are to try behind what needs no trial, if there is such."""
+    ordinary = [pick for pick in picks if not pick.conditional]
+    for i, pick in enumerate(ordinary):
+        phase = pick.candidate.health.phase(now)
+        if phase is Phase.TRIAL and not state.may_try(pick.candidate.health, now):
+            continue
+        if phase >= Phase.COOLING:
+            break
+        why = "last resort: another worker tries it"
+        moved = [msgspec.structs.replace(one, why=why) for one in ordinary[:i]]
+        return (*ordinary[i:], *moved, *picks[len(ordinary) :])
+    return picks
 
 
 def _spare(

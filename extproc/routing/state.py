@@ -15,10 +15,15 @@ import msgspec
 from extproc.deployment import RoutingNumbers
 from extproc.routing.health import Health, Load, Phase
 from extproc.routing.retry import RetryShare
+from extproc.routing.trials import Asking, Trials
 
 MAX_DEPLOYMENTS = 10_000
 """A glob makes a deployment of every name that a client thinks of; the ones that nobody
 has asked for longest are forgotten."""
+
+HEALED_SECONDS = 1.0
+"""For how long a worker tells that a trial went well: the others hear it within half of
+that, and no cooldown that has begun meanwhile is over by then."""
 
 CLASSES = ((0, 0.95), (-1, 0.8))
 """Priorities and the part of all places that requests of at most this one may fill: the
@@ -62,6 +67,8 @@ class LiveDeployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds that are left of a cooldown which this worker began itself."""
     hard: bool = False
     reason: str = ""
+    healed: bool = False
+    """Its trial has just gone well here."""
     phase: str = "closed"
     score: int = 100
     first_byte: float | None = None
@@ -89,6 +96,7 @@ class RoutingState:
         self.chance = chance
         self.numbers = numbers or RoutingNumbers()
         self.retries = RetryShare()
+        self.trials = Trials()
         self.credits: dict[tuple[str, int], dict[str, int]] = {}
         """Of smooth weighted round robin, by virtual model and tier."""
         self.open: set[object] = set()
@@ -127,6 +135,28 @@ class RoutingState:
         """Note that a cooldown of a deployment has begun."""
         self.cooldowns[health.id.partition("/")[0], health.reason] += 1
         self.on_change()
+
+    def may_try(self, health: Health, now: float) -> bool:
+        """Say whether a request may be the trial of a deployment; if not, ask for it."""
+        if self.trials.may(health.id, now):
+            return True
+        if self.trials.want(health.id, now):
+            self.on_change()
+        return False
+
+    def tried(self, health: Health) -> None:
+        """Note that a trial has ended."""
+        self.trials.end(health.id)
+        self.on_change()
+
+    def ask_trials(self, now: float) -> Asking:
+        """Return what the store is to be told and asked of trials."""
+        due = [
+            name
+            for name in self.trials.wanted
+            if self.health(name).phase(now) is Phase.TRIAL
+        ]
+        return self.trials.ask(now, due)
 
     def has_room(self, priority: int) -> bool:
         """Say whether another request of this priority may begin."""
@@ -168,6 +198,8 @@ class RoutingState:
                 self.health(told.id).borrow(
                     seconds=told.cooling, hard=told.hard, reason=told.reason, now=now
                 )
+            elif told.healed:
+                self.health(told.id).heal(now)
         before = self._told.pop(peer, {})
         if loads:
             self._told[peer] = loads
@@ -212,6 +244,7 @@ def _told(health: Health, now: float, numbers: RoutingNumbers) -> LiveDeployment
         cooling=cooling,
         hard=health.hard and phase is Phase.LIMITED,
         reason=health.reason if phase is not Phase.CLOSED else "",
+        healed=phase is Phase.CLOSED and now - health.healed_at < HEALED_SECONDS,
         phase=phase.name.lower(),
         score=health.score(now, numbers),
         first_byte=health.first_byte,

@@ -24,7 +24,7 @@ class Ticket:
     from one thread.
     """
 
-    __slots__ = ("_at", "_picks", "_since", "_state", "_wall")
+    __slots__ = ("_at", "_picks", "_since", "_state", "_trying", "_wall")
 
     def __init__(self, state: RoutingState, picks: Sequence[Pick], now: float) -> None:
         self._state = state
@@ -32,10 +32,13 @@ class Ticket:
         self._since = now
         self._wall: float | None = None
         self._at: Health | None = None
+        self._trying: Health | None = None
         state.retries.deposit(state.numbers.retry_share)
         first = picks[0].candidate.health
         if first.phase(now) is Phase.TRIAL:
             first.trial = self
+            self._trying = first
+            state.trials.begin(first.id)
         self._move(first, now)
         for before, pick in itertools.pairwise(picks):
             if pick.candidate.target.spec.placement.max_concurrency is not None:
@@ -123,6 +126,14 @@ class Ticket:
             health.succeeded(now, numbers)
         if health.cooling_until != until:
             state.cooled(health)
+        self._tried()
+
+    def _tried(self) -> None:
+        """Let others try, where the trial was ours and is over."""
+        trying = self._trying
+        if trying is not None and trying.trial is not self:
+            self._trying = None
+            self._state.tried(trying)
 
     def _stand_down(self) -> None:
         """Wait nowhere any more for those before to fail."""
@@ -145,3 +156,4 @@ class Ticket:
             if self._at.trial is self:
                 self._at.trial = None
             self._at = None
+        self._tried()

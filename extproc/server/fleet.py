@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from extproc.routing.state import LiveBench, LiveDeployment
+from extproc.routing.trials import LEASE_SECONDS, Asking, Trials
 from extproc.server.link_frames import Live
 
 if TYPE_CHECKING:
@@ -42,8 +44,20 @@ class Peers(Protocol):
         revision: int,
         text: bytes,
         known: Mapping[str, int],
+        *,
+        want: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        drop: Sequence[str] = (),
     ) -> Meeting:
         """Leave word, and return what the others have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """A worker's rights to try what was cooling down, and what it has to say of them."""
+
+    rights: Trials
+    ask: Callable[[], Asking]
 
 
 class Fleet:
@@ -63,6 +77,7 @@ class Fleet:
         learn: Callable[[str, Live], None],
         linked: Callable[[], bool],
         error: type[Exception],
+        trials: Rights | None = None,
     ) -> None:
         """Know nobody yet.
 
@@ -73,6 +88,7 @@ class Fleet:
             learn: takes in what another worker says; what it does not name is idle there.
             linked: whether the link works, so that `near` can be relied on.
             error: what the store raises when it cannot be asked.
+            trials: its rights to try what was cooling down.
         """
         self.near: set[str] = set()
         self.away = False
@@ -82,6 +98,8 @@ class Fleet:
         self._learn = learn
         self._linked = linked
         self._error = error
+        self._trials = trials or Rights(Trials(), Asking)
+        self._asked = Asking()
         self._news = asyncio.Event()
         self._known: dict[str, int] = {}
         self._text = b""
@@ -122,7 +140,11 @@ class Fleet:
         if text != self._text:
             self._text, self._revision = text, self._revision + 1
         near = self.near if self._linked() else set()
-        said = await self._peers.meet(self._id, self._revision, self._text, self._known)
+        asked = self._asked = self._trials.ask()
+        said = await self._peers.meet(
+            self._id, self._revision, self._text, self._known,
+            want=asked.want, keep=asked.keep, drop=asked.drop,
+        )  # fmt: skip
         for word in said.news:
             if word.id in near:
                 # Should the link break, its last word here is news.
@@ -136,6 +158,8 @@ class Fleet:
             self._learn(word.id, _aged(*heard, word.age))
         for gone in self._known.keys() - said.present:
             self._forget(gone)
+        # Behind the news: what has begun to cool down again is not tried.
+        self._trials.rights.grant(asked, said.granted)
 
     def _forget(self, peer: str) -> None:
         del self._known[peer]
@@ -143,6 +167,7 @@ class Fleet:
             self._learn(peer, Live())
 
     def _lose(self, error: Exception) -> None:
+        self._trials.rights.lose(self._asked)
         if not self.away:
             self.away = True
             # Its text can have the address with a password in it.
@@ -180,6 +205,7 @@ def make_fleet(
     live: Callable[[], Live],
     learn: Callable[[str, Live], None],
     linked: Callable[[], bool],
+    trials: Rights,
 ) -> Fleet | None:
     """Return the fleet on `store`; None: there is no store, and so nobody else.
 
@@ -194,12 +220,13 @@ def make_fleet(
     # A connection of its own: no verdict waits behind it, nor it behind them.
     client = connect(store, timeout=STORE_SECONDS)
     return Fleet(
-        RedisPeers(client, kept=KEPT_SECONDS),
+        RedisPeers(client, kept=KEPT_SECONDS, lease=LEASE_SECONDS),
         id=id,
         live=live,
         learn=learn,
         linked=linked,
         error=RedisError,
+        trials=trials,
     )
 
 

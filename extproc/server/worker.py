@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import itertools
 import logging
@@ -30,9 +31,10 @@ import msgspec
 import uvloop
 
 from extproc.routing.state import RoutingState
+from extproc.routing.trials import Asking
 from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
-from extproc.server.fleet import Fleet, make_fleet
+from extproc.server.fleet import Fleet, Rights, make_fleet
 from extproc.server.lean import LeanServer
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
@@ -201,6 +203,10 @@ class Worker:
                 live=self._live,
                 learn=self._learn,
                 linked=lambda: self._link.connected,
+                trials=Rights(
+                    self._office.routing.trials,
+                    functools.partial(_asking, self._office.routing),
+                ),
             )
         else:
             if runtime.accounting.store != self._office.runtime.accounting.store:
@@ -275,6 +281,10 @@ class Worker:
         if self._office is not None:
             now = asyncio.get_running_loop().time()
             self._office.routing.learn(peer, live.deployments, live.benches, now)
+
+
+def _asking(routing: RoutingState) -> Asking:
+    return routing.ask_trials(asyncio.get_running_loop().time())
 
 
 async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from extproc.routing.health import Phase
-from extproc.server.fleet import Fleet
+from extproc.server.fleet import Fleet, Rights
 from extproc.server.link_frames import Live
 from extproc.state.peers import RedisPeers
 from extproc.state.redis import connect
@@ -29,17 +29,29 @@ def server():
 class Node:
     """One worker's routing, and its place in the fleet."""
 
-    def __init__(self, server: RedisServer, tag: str, name: str, *, kept: float = 5.0):
+    def __init__(
+        self,
+        server: RedisServer,
+        tag: str,
+        name: str,
+        *,
+        kept: float = 5.0,
+        lease: float = 2.0,
+    ):
         self.world = World(target("a", tier=0), target("b", tier=1))
         self.linked = True
         self.client = connect(server.url, timeout=0.5)
         self.fleet = Fleet(
-            RedisPeers(self.client, kept=kept, tag=tag),
+            RedisPeers(self.client, kept=kept, lease=lease, tag=tag),
             id=name,
             live=self._live,
             learn=self._learn,
             linked=lambda: self.linked,
             error=RedisError,
+            trials=Rights(
+                self.world.state.trials,
+                lambda: self.world.state.ask_trials(self.world.now),
+            ),
         )
 
     def _live(self) -> Live:
@@ -182,6 +194,56 @@ def test_without_the_store_each_goes_by_what_it_sees_itself_and_then_together_ag
         meeting(server, play)
     finally:
         server.stop()
+
+
+def _trying(node):
+    """Let the node send a request; return its ticket if it is a trial."""
+    ticket = node.world.send()
+    if node.world.health("a").trial is ticket:
+        return ticket
+    ticket.end(node.world.now)
+    return None
+
+
+def test_what_was_cooling_down_is_tried_by_one_request_of_all_nodes(server):
+    async def play(*nodes):
+        for node in nodes:
+            await node.fleet.meet()
+            for _ in range(3):
+                node.world.play(500, 200)
+            node.world.now += 5
+        assert not any(_trying(node) for node in nodes), "nobody has asked for it yet"
+        for node in nodes:
+            await node.fleet.meet()
+        found = [one for node in nodes for _ in range(3) if (one := _trying(node))]
+        assert len(found) == 1
+        for node in nodes:
+            await node.fleet.meet()
+        assert not any(_trying(node) for node in nodes)
+        found[0].answered([], 200, None, nodes[0].world.now)
+        for node in nodes:
+            await node.fleet.meet()
+        assert [node.world.chain()[0] for node in nodes] == ["a"] * 3
+
+    meeting(server, play)
+
+
+def test_the_right_of_a_node_that_has_died_goes_to_another(server):
+    async def play(one, two, _):
+        for node in (one, two):
+            await node.fleet.meet()
+            for _ in range(3):
+                node.world.play(500, 200)
+            node.world.now += 5
+            assert _trying(node) is None
+            await node.fleet.meet()
+        assert _trying(one)
+        await one.fleet.meet()
+        while _trying(two) is None:
+            await asyncio.sleep(0.02)
+            await two.fleet.meet()
+
+    meeting(server, play, lease=0.3)
 
 
 def test_a_cooldown_is_told_at_once(server):
