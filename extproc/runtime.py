@@ -140,6 +140,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     content_size: int = 0
     """Characters of an answer that are kept for traces and the file of requests; 0: none
     of it, nor of what was asked."""
+    provider_headers: tuple[str, ...] = ()
+    """Names of the headers that Envoy adds for any of the providers: each one's are for
+    itself alone."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -262,7 +265,7 @@ class Runtime(msgspec.Struct, frozen=True):
         Raises:
             KeyError: a target names a provider type that this version does not have.
         """
-        given = frozenset(
+        given = frozenset(snapshot.provider_headers).union(
             name
             for model in snapshot.models
             for spec in model.targets
@@ -359,7 +362,7 @@ _CLIENTS_OWN = {
 
 
 def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
-    """Look up `spec`; `given` are the headers that any target is configured to be sent."""
+    """Look up `spec`; `given` are the headers that any of them is configured to be sent."""
     provider = PROVIDERS[spec.type].located(dict(spec.settings))
     if spec.quirks is not None:
         provider = with_quirks(provider, spec.quirks, spec.provider)

@@ -83,6 +83,9 @@ def build(
         keepers=_keepers(config),
         logs=config.telemetry.logs.settings(),
         content_size=config.telemetry.content.size,
+        provider_headers=tuple(
+            sorted({name for one in config.providers.values() for name in one.headers})
+        ),
     )
 
 

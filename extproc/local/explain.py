@@ -31,6 +31,9 @@ APIS = {
     "chat": "/v1/chat/completions",
     "responses": "/v1/responses",
     "messages": "/v1/messages",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "rerank": "/v1/rerank",
 }
 MASK = "***"
 _KEY = "sk-explain"
