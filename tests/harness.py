@@ -28,6 +28,7 @@ import yaml
 
 from extproc.config.build import build
 from extproc.config.compile import Layout, compile_envoy, write_files
+from extproc.config.compile.listener import LISTENER
 from extproc.config.load import loads
 from extproc.local.envoy import arguments, find_envoy
 from extproc.runtime import Grant, Snapshot
@@ -229,7 +230,10 @@ class Gateway:
             for listener in (
                 self.admin("/listeners?format=json").json().get("listener_statuses", [])
             ):
-                return int(listener["local_address"]["socket_address"]["port_value"])
+                if listener["name"] == LISTENER:
+                    return int(
+                        listener["local_address"]["socket_address"]["port_value"]
+                    )
         return None
 
     def _ready(self) -> bool | None:

@@ -39,6 +39,7 @@ PROVIDER_FILES: tuple[tuple[str, ...], ...] = (
     ("ca_file",),
     ("client_certificate", "certificate"),
     ("client_certificate", "key"),
+    ("proxy", "ca_file"),
     ("entra", "federated_token_file"),
     ("google", "credentials_file"),
     ("aws", "credentials_file"),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from extproc.config.endpoint import Endpoint, aws_region, parse_endpoint
 from extproc.config.identities import AwsConfig, EntraConfig, GoogleConfig, Identity
+from extproc.config.proxies import Proxy
 from extproc.config.values import (
     CertificatePair,
     Credential,
@@ -25,15 +26,6 @@ from extproc.providers.base import Provider
 
 def _base_url(value: str) -> str:
     parse_endpoint(value)
-    return value
-
-
-def _proxy(value: str) -> str:
-    there = parse_endpoint(value)
-    if there.tls or there.path:
-        raise ValueError("must be http://IP:PORT")
-    if not there.is_ip:
-        raise ValueError("must have an IP address: Envoy looks up no name of a proxy")
     return value
 
 
@@ -122,9 +114,8 @@ class ProviderConfig(Section):
     """PEM bundle to verify the provider with; None: the public authorities."""
     client_certificate: CertificatePair | None = None
     """What we show a provider that asks for a certificate."""
-    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
-    """``http://IP:PORT`` of a proxy that tunnels to the provider (HTTP CONNECT). It looks
-    the provider's name up, too."""
+    proxy: Proxy | None = None
+    """A proxy that tunnels to the provider (HTTP CONNECT): its URL, or more of it."""
     http2: Switch | Literal["auto"] = False
     """``auto``: as the provider chooses in the TLS handshake."""
     headers: Headers = Field(default_factory=dict)

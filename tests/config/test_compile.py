@@ -51,7 +51,12 @@ TEXTS = {
             entra: {tenant_id: contoso, client_id: app, client_secret: s3cret}
             proxy: http://10.0.0.9:3128
             client_certificate: {certificate: FOLDER/tls/cert.pem, key: FOLDER/tls/key.pem}
-          vertex: {type: vertex, project: p-1, location: europe-west4, http2: auto}
+          vertex:
+            type: vertex
+            project: p-1
+            location: europe-west4
+            http2: auto
+            proxy: {url: "https://proxy.corp", username: gw, password: s3cret-too}
           fips:
             type: bedrock
             base_url: https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com
@@ -139,8 +144,8 @@ def folder(tmp_path_factory):
 def pieces(files) -> dict[str, object]:
     """Cut the files into resources, as a reader looks for them."""
     bootstrap = json.loads(files.bootstrap)
-    [listener] = bootstrap["static_resources"].pop("listeners")
-    found = {"bootstrap": bootstrap, "listener": listener}
+    listener, tunnel = bootstrap["static_resources"].pop("listeners")
+    found = {"bootstrap": bootstrap, "listener": listener, "tunnel": tunnel}
     found["routes"] = json.loads(files.rds)
     for cluster in json.loads(files.cds)["resources"]:
         found[f"cluster-{cluster['name']}"] = cluster
@@ -240,8 +245,8 @@ def test_an_identity_has_its_token_where_a_key_would_be(folder):
     config = loads(text, {}, source="gateway.yaml", folder=folder)
     files = compile_envoy(config, LAYOUT, {"azure": "token-a"})
     found = {name: read_credential(content) for name, content in files.secrets.items()}
-    (azure,) = [name for name in found if name.startswith("sds-azure")]
-    (vertex,) = [name for name in found if name.startswith("sds-vertex")]
+    (azure,) = [name for name in found if name.startswith("sds-azure-")]
+    (vertex,) = [name for name in found if name.startswith("sds-vertex-")]
     assert (found[azure], found[vertex]) == ("token-a", None)
 
 

@@ -165,8 +165,8 @@ def test_settings_say_where_a_provider_is(fields, base, path):
         ({"type": "bedrock", "aws": {"access_key_id": "AKIA"}}, "go together"),
         ({"type": "bedrock", "aws": {"web_identity_token_file": "/t"}}, "role_arn"),
         (
-            {"type": "openai", "api_key": "k", "proxy": "https://1.2.3.4:1"},
-            "http://IP:PORT",
+            {"type": "openai", "api_key": "k", "proxy": "http://1.2.3.4:1/path"},
+            "http://HOST:PORT",
         ),
         (
             {

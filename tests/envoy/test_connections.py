@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import http.server
@@ -19,7 +20,15 @@ import pytest
 
 from extproc.local.mock.bedrock.signing import ACCESS_KEYS
 from tests.envoy.conftest import Peers
-from tests.harness import BEDROCK, KEY, Gateway, Mock, temporary_folder, wait_for
+from tests.harness import (
+    BEDROCK,
+    FORGIVING,
+    KEY,
+    Gateway,
+    Mock,
+    temporary_folder,
+    wait_for,
+)
 from tests.pki import Authority
 
 pytestmark = pytest.mark.envoy
@@ -36,12 +45,23 @@ ANSWER = {
 }  # fmt: skip
 
 
-class Proxy:
-    """Tunnels every CONNECT to one port, and remembers where it should have led."""
+LOST = {"astray": 503, "unnamed": 503, "strange": 503, "mute": 504}
+"""Providers whose proxy refuses the connection, has no address, refuses us, says nothing."""
 
-    def __init__(self, port: int) -> None:
+
+class Proxy:
+    """Tunnels to one port whoever asks as RFC 9110 9.3.6 has it, and has the password.
+
+    It remembers where it should have led.
+    """
+
+    CREDENTIAL = b"Basic " + base64.b64encode(b"gateway:pass:word")
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[str] = []
+        self.refused: list[bytes] = []
         self._port = port
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -54,19 +74,47 @@ class Proxy:
                     target=self._tunnel, args=(client,), daemon=True
                 ).start()
 
-    def _tunnel(self, client: socket.socket) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        self.asked.append(head.split(b"\r\n")[0].decode())
-        server = socket.create_connection(("127.0.0.1", self._port))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-        back.start()
-        _pump(client, server)
-        back.join()
-        client.close()
-        server.close()
+    def _tunnel(self, plain: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            client = stack.enter_context(
+                self._tls.wrap_socket(plain, server_side=True) if self._tls else plain
+            )
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            refusal = self._judge(head)
+            if refusal:
+                self.refused.append(refusal)
+                client.sendall(
+                    b"HTTP/1.1 " + refusal + b"\r\ncontent-length: 0\r\n\r\n"
+                )
+                return
+            server = stack.enter_context(
+                socket.create_connection(("127.0.0.1", self._port))
+            )
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+
+    def _judge(self, head: bytes) -> bytes:
+        """Return the status of a refusal, or nothing."""
+        request, *lines = head.split(b"\r\n")[:-2]
+        headers = dict(line.lower().split(b": ", 1) for line in lines)
+        method, to, version = request.split(b" ")
+        if (method, version, headers.pop(b"host", b"")) != (
+            b"CONNECT",
+            b"HTTP/1.1",
+            to,
+        ):
+            return b"400 Bad Request"
+        if headers.pop(b"proxy-authorization", b"") != self.CREDENTIAL.lower():
+            return b"407 Proxy Authentication Required"
+        if headers:
+            return b"400 " + b",".join(headers)
+        self.asked.append(to.decode())
+        return b""
 
     def close(self) -> None:
         self._socket.close()
@@ -218,8 +266,15 @@ def served():
         (folder / "plain").mkdir()
         plain = Mock(folder / "plain")
         stack.callback(plain.stop)
-        proxy = Proxy(int(tls.url.rpartition(":")[2]))
-        stack.callback(proxy.close)
+        theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        theirs.load_cert_chain(*authority.issue("localhost"))
+        proxies = [
+            Proxy(int(tls.url.rpartition(":")[2]), one) for one in (None, theirs)
+        ]
+        for one in proxies:
+            stack.callback(one.close)
+        proxy, secret_proxy = proxies
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         guarded = Guarded(authority)
         stack.callback(guarded.server_close)
         stack.callback(guarded.shutdown)
@@ -229,15 +284,33 @@ def served():
             "api_key": "sk-mock-a",
             "ca_file": str(authority.bundle),
         }
+        away = {**secure, "base_url": f"https://{NAME}/v1"}
+        known = {"username": "gateway", "password": "pass:word"}
         there = f"https://127.0.0.1:{guarded.server_address[1]}/v1"
         providers = {
             "proxied": {
-                **secure,
-                "base_url": f"https://{NAME}/v1",
-                "proxy": f"http://127.0.0.1:{proxy.port}",
+                **away, "proxy": {**known, "url": f"http://localhost:{proxy.port}"},
             },
-            "astray": {
-                **secure, "base_url": f"https://{NAME}/v1", "proxy": "http://127.0.0.1:1",
+            "encrypted": {
+                **away,
+                "proxy": {
+                    **known,
+                    "url": f"https://localhost:{secret_proxy.port}",
+                    "ca_file": str(authority.bundle),
+                },
+            },
+            "astray": {**away, "proxy": "http://127.0.0.1:1"},
+            "unnamed": {**away, "proxy": "http://proxy.invalid:3128"},
+            "strange": {
+                **away,
+                "proxy": {
+                    **known, "password": "guess", "url": f"http://localhost:{proxy.port}",
+                },
+            },
+            "mute": {
+                **away,
+                "proxy": f"http://127.0.0.1:{mute.getsockname()[1]}",
+                "timeouts": {"connect": 0.5},
             },
             "shown": {
                 **secure,
@@ -259,19 +332,24 @@ def served():
             for name in providers
         }
         models["filed"] = {"targets": [{"provider": "filed", "model": BEDROCK}]}
-        models["either"] = {
-            "targets": [
-                {"provider": "astray", "model": "gpt-4o"},
-                {"provider": "proxied", "model": "gpt-4o"},
-            ]
+        models |= {
+            f"{name}-or": {
+                "targets": [
+                    {"provider": name, "model": "gpt-4o"},
+                    {"provider": "proxied", "model": "gpt-4o"},
+                ]
+            }
+            for name in LOST
         }
-        gateway = Gateway({"providers": providers, "models": models}, folder)
+        gateway = Gateway(
+            {"providers": providers, "models": models, **FORGIVING}, folder
+        )
         stack.callback(gateway.stop)
         headers = {"authorization": f"Bearer {KEY}"}
         http_client = stack.enter_context(
             httpx.Client(base_url=gateway.url, headers=headers, timeout=20)
         )
-        yield Peers(gateway, plain, http_client), proxy, guarded
+        yield Peers(gateway, plain, http_client), proxies, guarded
 
 
 def ask(served, model):
@@ -279,16 +357,30 @@ def ask(served, model):
     return served[0].http.post("/v1/chat/completions", json=body)
 
 
-def test_a_proxy_is_told_the_providers_name_and_sees_no_more(served):
-    assert ask(served, "proxied").status_code == 200
-    assert served[1].asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
+@pytest.mark.parametrize(("model", "which"), [("proxied", 0), ("encrypted", 1)])
+def test_a_proxy_is_told_the_providers_name_and_sees_no_more(served, model, which):
+    """It has a name itself, and wants a password."""
+    proxy = served[1][which]
+    assert ask(served, model).status_code == 200
+    assert set(proxy.asked) == {f"{NAME}:443"}
 
 
-def test_a_proxy_that_is_away_is_the_next_targets_turn(served):
-    assert ask(served, "astray").status_code == 503
-    answer = ask(served, "either")
+@pytest.mark.parametrize(("model", "status"), LOST.items())
+def test_a_proxy_that_does_not_lead_there_is_the_next_targets_turn(
+    served, model, status
+):
+    assert ask(served, model).status_code == status
+    answer = ask(served, f"{model}-or")
     assert answer.status_code == 200
     assert answer.headers["x-extproc-provider"] == "proxied"
+
+
+def test_a_proxys_password_is_in_no_dump(served):
+    assert ask(served, "strange").status_code == 503
+    assert served[1][0].refused[-1] == b"407 Proxy Authentication Required"
+    dump = served[0].gateway.admin("/config_dump").text
+    for secret in ("pass:word", "guess", Proxy.CREDENTIAL.decode().split()[1]):
+        assert secret not in dump
 
 
 def test_a_provider_that_wants_a_certificate_is_shown_ours_and_only_there(served):

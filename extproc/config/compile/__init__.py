@@ -21,7 +21,7 @@ from pathlib import Path
 from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.bootstrap import gateway_bootstrap
-from extproc.config.compile.clusters import provider_cluster
+from extproc.config.compile.clusters import provider_cluster, proxy_cluster
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.routes import routes
 from extproc.config.compile.secrets import secret_files
@@ -73,6 +73,11 @@ def compile_envoy(
                     traced=config.telemetry.traces.to_providers,
                 )
                 for cluster, (name, account) in sorted(accounts(config).items())
+            ]
+            + [
+                proxy_cluster(name, one.proxy, one.timeouts.connect, layout)
+                for name, one in sorted(config.providers.items())
+                if one.proxy is not None
             ]
         ),
         secrets=secret_files(config, tokens or {}),

@@ -27,13 +27,15 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.injected_credentials.generic import (
     v3 as generic,
 )
+from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
-from extproc.config.compile.secrets import credential_source
+from extproc.config.compile.secrets import credential_source, proxy_source
 from extproc.config.compile.signing import signature
 from extproc.config.providers import ProviderConfig
+from extproc.config.proxies import ProxyConfig
 from extproc.config.values import CREDENTIAL_HEADERS
 from extproc.providers import PROVIDERS
 
@@ -236,7 +238,8 @@ def upstream_filters(
     """
     chain = [_limits(), _rendering(), _hygiene(name, provider, traced=traced)]
     if provider.credential_place is not None:
-        chain.append(_credential(cluster, provider, layout))
+        source = credential_source(layout, cluster, provider)
+        chain.append(_credential(source, *provider.credential_place))
     elif provider.kind.aws_service:
         chain.append(signature(cluster, provider, layout))
     return [
@@ -344,10 +347,20 @@ def drops(
     ]
 
 
+def proxy_filters(
+    provider_name: str, proxy: ProxyConfig, layout: Layout
+) -> list[hcm.HttpFilter]:
+    """Compile what happens to a CONNECT on its way to the provider's proxy."""
+    chain = [wire.http_filter("upstream_codec", wire.pack(codec.UpstreamCodec()))]
+    if proxy.credential is None:
+        return chain
+    source = proxy_source(layout, provider_name, proxy)
+    return [_credential(source, "proxy-authorization", "Basic "), *chain]
+
+
 def _credential(
-    cluster: str, provider: ProviderConfig, layout: Layout
+    source: tls.SdsSecretConfig, header: str, prefix: str
 ) -> hcm.HttpFilter:
-    header, prefix = provider.credential_place or ("", "")
     return wire.http_filter(
         "credential_injector",
         wire.pack(
@@ -358,7 +371,7 @@ def _credential(
                     name="envoy.http.injected_credentials.generic",
                     typed_config=wire.pack(
                         generic.Generic(
-                            credential=credential_source(layout, cluster, provider),
+                            credential=source,
                             header=header,
                             header_value_prefix=prefix,
                         )

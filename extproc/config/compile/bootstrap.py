@@ -11,6 +11,7 @@ from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections 
 from envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap import (
     v3 as fixed_heap,
 )
+from envoy_data_plane.google.protobuf import Struct
 
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import log_cluster
@@ -19,6 +20,7 @@ from extproc.config.compile.jwt import token_clusters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.listener import gateway_listener
 from extproc.config.compile.tracing import span_flushing
+from extproc.config.compile.tunnel import TUNNELS, extension, tunnel_listener
 from extproc.config.schema import Config
 
 _HEAP = "envoy.resource_monitors.fixed_heap"
@@ -35,9 +37,10 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
             ignore_global_conn_limit=True,
         ),
         overload_manager=_overload(config),
-        layered_runtime=span_flushing(config, layout),
+        layered_runtime=_runtime({**TUNNELS, **span_flushing(config, layout)}),
+        bootstrap_extensions=[extension()],
         static_resources=bootstrap.BootstrapStaticResources(
-            listeners=[gateway_listener(config, layout)],
+            listeners=[gateway_listener(config, layout), tunnel_listener()],
             clusters=[
                 sidecar_cluster(layout),
                 empty_cluster(),
@@ -49,6 +52,11 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
             cds_config=wire.watched(str(layout.xds), "cds.json")
         ),
     )
+
+
+def _runtime(keys: dict[str, int | bool]) -> bootstrap.LayeredRuntime:
+    layer = bootstrap.RuntimeLayer(name="gateway", static_layer=Struct.from_dict(keys))
+    return bootstrap.LayeredRuntime(layers=[layer])
 
 
 def _overload(config: Config) -> overload.OverloadManager:

@@ -13,12 +13,14 @@ from envoy_data_plane.envoy.extensions.clusters.dns import v3 as dns
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream
 
 from extproc.config.compile import transport, wire
-from extproc.config.compile.attempt import upstream_filters
+from extproc.config.compile.attempt import proxy_filters, upstream_filters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.probes import health_checks
+from extproc.config.compile.tunnel import proxy_cluster_name, tunnel_endpoint
 from extproc.config.compile.way import NO_CLUSTER
 from extproc.config.endpoint import Endpoint
 from extproc.config.providers import ProviderConfig
+from extproc.config.proxies import ProxyConfig
 
 SIDECAR = "sidecar"
 
@@ -185,9 +187,43 @@ def provider_cluster(
         load_assignment=_endpoints(
             name,
             provider.endpoint,
-            proxied=provider.proxy is not None,
+            tunnel=tunnel_endpoint(name, provider_name, provider.endpoint)
+            if provider.proxy is not None
+            else None,
             probed=provider.probe is not None,
         ),
+    )
+
+
+def proxy_cluster(
+    provider_name: str, proxy: ProxyConfig, connect: float, layout: Layout
+) -> cluster.Cluster:
+    """Compile the cluster of the provider's proxy, which a tunnel goes through.
+
+    `connect` is the seconds for TCP and TLS to it.
+    """
+    name, there = proxy_cluster_name(provider_name), proxy.endpoint
+    return cluster.Cluster(
+        name=name,
+        type=cluster.ClusterDiscoveryType.STATIC if there.is_ip else None,
+        cluster_type=None if there.is_ip else _dns(),
+        connect_timeout=wire.seconds(connect),
+        per_connection_buffer_limit_bytes=BUFFER_BYTES,
+        circuit_breakers=_breakers(),
+        transport_socket=transport.tls_socket(there, proxy.ca_file or layout.ca_bundle)
+        if there.tls
+        else None,
+        typed_extension_protocol_options={
+            _HTTP_OPTIONS: wire.pack(
+                upstream.HttpProtocolOptions(
+                    explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
+                        http_protocol_options=core.Http1ProtocolOptions()
+                    ),
+                    http_filters=proxy_filters(provider_name, proxy, layout),
+                )
+            )
+        },
+        load_assignment=_endpoints(name, there),
     )
 
 
@@ -211,21 +247,21 @@ def _dns() -> cluster.ClusterCustomClusterType:
 
 
 def _endpoints(
-    name: str, there: Endpoint, *, proxied: bool = False, probed: bool = False
+    name: str,
+    there: Endpoint,
+    *,
+    tunnel: endpoint.LbEndpoint | None = None,
+    probed: bool = False,
 ) -> endpoint.ClusterLoadAssignment:
     """Return the provider's address and, where that may be none, one that refuses at once.
 
     "No healthy upstream" (the name does not resolve, the probe fails) is not retried on
     the next provider; a refused connection is.
     """
-    address = transport.NOWHERE if proxied and not there.is_ip else there.host
-    groups = [
-        endpoint.LocalityLbEndpoints(
-            lb_endpoints=[_at(_socket(address, there.port), hostname=there.host)]
-        )
-    ]
+    own = tunnel or _at(_socket(there.host, there.port), hostname=there.host)
+    groups = [endpoint.LocalityLbEndpoints(lb_endpoints=[own])]
     policy = None
-    if probed or not (there.is_ip or proxied):
+    if probed or not (there.is_ip or tunnel):
         refusing = _at(_socket("127.0.0.1", REFUSING_PORT))
         if probed and refusing.endpoint is not None:
             refusing.endpoint.health_check_config = endpoint.EndpointHealthCheckConfig(

@@ -5,6 +5,7 @@ Neither the bootstrap nor a cluster holds one, so no config dump can show it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 
@@ -16,8 +17,10 @@ from pydantic import SecretStr
 from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
+from extproc.config.compile.tunnel import proxy_cluster_name
 from extproc.config.identities import AwsConfig
 from extproc.config.providers import ProviderConfig
+from extproc.config.proxies import ProxyConfig
 from extproc.config.schema import Config
 from extproc.config.values import CertificatePair
 
@@ -41,7 +44,7 @@ def _place(account: ProviderConfig) -> str:
         there.tls,
         there.authority,
         there.path,
-        account.proxy,
+        account.proxy and account.proxy.url,
         account.credential_place,
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
@@ -83,6 +86,9 @@ def secret_files(config: Config, tokens: Mapping[str, str]) -> dict[str, bytes]:
             files |= credential_file(cluster, account, token)
         elif account.aws is not None and account.aws.access_key_id is not None:
             files[aws_file(cluster)] = _aws(account.aws)
+    for name, provider in config.providers.items():
+        if provider.proxy is not None and provider.proxy.credential is not None:
+            files |= _proxy_file(name, provider.proxy, provider.proxy.credential)
     if config.listen.tls is not None:
         files[LISTENER_FILE] = wire.discovery([_certificate(config.listen.tls)])
     return files
@@ -93,13 +99,29 @@ def credential_file(
 ) -> dict[str, bytes]:
     """Compile the file of one credential, by its name."""
     name = secret_name(cluster, account)
+    return {secret_file(cluster, account): _generic(name, credential)}
+
+
+def _proxy_file(provider_name: str, proxy: ProxyConfig, said: str) -> dict[str, bytes]:
+    name, file = _proxy_names(provider_name, proxy)
+    return {file: _generic(name, base64.b64encode(said.encode()).decode())}
+
+
+def _proxy_names(provider_name: str, proxy: ProxyConfig) -> tuple[str, str]:
+    """Return the names of the secret and of its file; another place's are others."""
+    place = hashlib.sha256(proxy.url.encode()).hexdigest()[:8]
+    name = f"{proxy_cluster_name(provider_name)}-{place}"
+    return f"credential-{name}", f"sds-{name}.json"
+
+
+def _generic(name: str, credential: str) -> bytes:
     secret = tls.Secret(
         name=name,
         generic_secret=tls.GenericSecret(
             secret=core.DataSource(inline_string=credential)
         ),
     )
-    return {secret_file(cluster, account): wire.discovery([secret])}
+    return wire.discovery([secret])
 
 
 def read_credential(content: bytes) -> str | None:
@@ -119,6 +141,16 @@ def credential_source(
     return tls.SdsSecretConfig(
         name=secret_name(cluster, account),
         sds_config=wire.watched(str(layout.xds), secret_file(cluster, account)),
+    )
+
+
+def proxy_source(
+    layout: Layout, provider_name: str, proxy: ProxyConfig
+) -> tls.SdsSecretConfig:
+    """Return where Envoy reads what it shows the provider's proxy."""
+    name, file = _proxy_names(provider_name, proxy)
+    return tls.SdsSecretConfig(
+        name=name, sds_config=wire.watched(str(layout.xds), file)
     )
 
 

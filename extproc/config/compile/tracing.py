@@ -10,7 +10,6 @@ exchange's own span is then Envoy's, whose parent is the client's.
 
 from __future__ import annotations
 
-from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.trace import v3 as trace
@@ -21,7 +20,6 @@ from envoy_data_plane.envoy.extensions.tracers.opentelemetry.samplers import (
     v3 as samplers,
 )
 from envoy_data_plane.envoy.type import v3 as envoy_type
-from envoy_data_plane.google.protobuf import Struct
 
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import CLUSTER
@@ -83,26 +81,18 @@ def tracing(config: Config, layout: Layout) -> hcm.HttpConnectionManagerTracing 
     )
 
 
-def span_flushing(config: Config, layout: Layout) -> bootstrap.LayeredRuntime | None:
-    """Return how Envoy gathers spans.
+def span_flushing(config: Config, layout: Layout) -> dict[str, int]:
+    """Return how Envoy gathers spans, as runtime keys.
 
     By default it sends five at once, 200 exports a second at 1,000 requests a second, and
     what is left over after five seconds, when the exchange's own have long been there.
     """
     if not traced(config, layout):
-        return None
-    numbers = {
+        return {}
+    return {
         "tracing.opentelemetry.flush_interval_ms": FLUSH_MILLISECONDS,
         "tracing.opentelemetry.min_flush_spans": FLUSH_SPANS,
     }
-    return bootstrap.LayeredRuntime(
-        layers=[
-            bootstrap.RuntimeLayer(
-                name="gateway",
-                static_layer=Struct.from_dict(numbers),
-            )
-        ]
-    )
 
 
 def span_header(config: Config, layout: Layout) -> list[rules.HeaderMutation]:

@@ -6,22 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from envoy_data_plane.envoy.config.core import v3 as core
-from envoy_data_plane.envoy.extensions.transport_sockets.http_11_proxy import (
-    v3 as http_11_proxy,
-)
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from extproc.config.compile import wire
 from extproc.config.compile.layout import Layout
-from extproc.config.endpoint import Endpoint, parse_endpoint
+from extproc.config.compile.tunnel import tunneled
+from extproc.config.endpoint import Endpoint
 from extproc.config.providers import ProviderConfig
 from extproc.config.values import CertificatePair
-
-NOWHERE = "192.0.2.1"
-"""Nobody's (RFC 5737): the address of a host that only its proxy looks up. Envoy connects
-to the proxy, and names the host to it."""
 
 _OneProtocol = upstream.HttpProtocolOptionsExplicitHttpConfig
 _AsAgreed = upstream.HttpProtocolOptionsAutoHttpConfig
@@ -39,22 +33,7 @@ def socket(provider: ProviderConfig, layout: Layout) -> core.TransportSocket | N
         alpn=_alpn(provider),
         certificates=() if own is None else (_certificate(own),),
     )
-    if provider.proxy is None:
-        return secure
-    proxy = parse_endpoint(provider.proxy)
-    return core.TransportSocket(
-        name="envoy.transport_sockets.http_11_proxy",
-        typed_config=wire.pack(
-            http_11_proxy.Http11ProxyUpstreamTransport(
-                transport_socket=secure,
-                default_proxy_address=core.Address(
-                    socket_address=core.SocketAddress(
-                        address=proxy.host, port_value=proxy.port
-                    )
-                ),
-            )
-        ),
-    )
+    return secure if provider.proxy is None else tunneled(secure)
 
 
 def one_protocol(provider: ProviderConfig) -> _OneProtocol | None:

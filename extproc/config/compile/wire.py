@@ -8,7 +8,7 @@ not is a `newer` message; ``envoy --mode validate`` is its judge.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import betterproto2
 import msgspec
@@ -108,7 +108,7 @@ def dump(value: Json) -> bytes:
     return msgspec.json.format(text, indent=1) + b"\n"
 
 
-def discovery(resources: list[betterproto2.Message]) -> bytes:
+def discovery(resources: Sequence[betterproto2.Message]) -> bytes:
     """Write the file of a filesystem subscription.
 
     Without ``version_info``: Envoy takes a hash of the content, and the file stays the

@@ -27,6 +27,7 @@ from extproc.local.conformance.gateway import GRANT, Gateway, Unreached
 from extproc.local.conformance.prompts import PAPER, PICTURE
 from extproc.local.conformance.rows import DIALECTS, MODELS, Row, rows_of, sayable
 from extproc.local.mock.reply import Reply, Request
+from extproc.local.providers.way import as_proxy
 from extproc.pricing import cost, show
 from extproc.runtime import Runtime
 from extproc.usage import Usage
@@ -166,7 +167,7 @@ class Peer:
         self._http = httpx.Client(
             timeout=ANSWER_SECONDS,
             verify=str(provider.ca_file) if provider.ca_file else True,
-            proxy=provider.proxy,
+            proxy=as_proxy(provider.proxy),
         )
 
     def __enter__(self) -> Self:

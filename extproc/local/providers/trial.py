@@ -29,6 +29,7 @@ from extproc.exchange import events
 from extproc.exchange.commands import Attempt, Command, Complete, Respond, Route
 from extproc.exchange.completion import Completion
 from extproc.exchange.exchange import Exchange
+from extproc.local.providers.way import as_proxy
 from extproc.runtime import Grant, Runtime
 
 CHECKS = ("address", "key", "model", "answer", "stream", "usage")
@@ -174,7 +175,9 @@ class _Trial:
         )
         times = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         with (
-            httpx.Client(verify=context, timeout=times, proxy=section.proxy) as client,
+            httpx.Client(
+                verify=context, timeout=times, proxy=as_proxy(section.proxy)
+            ) as client,
             client.stream("POST", url, headers=headers, content=attempt.body) as reply,
         ):
             seen.status = reply.status_code
