@@ -18,7 +18,13 @@ from typing import ClassVar
 
 import msgspec
 
-from extproc.errors import BadUpstreamAnswer, GatewayError, OutOfTurn, TruncatedStream
+from extproc.errors import (
+    BadUpstreamAnswer,
+    GatewayError,
+    OutOfTurn,
+    TruncatedStream,
+    UpstreamError,
+)
 from extproc.exchange import events
 from extproc.exchange.account import Account
 from extproc.exchange.arrival import (
@@ -144,6 +150,10 @@ class ResponseHalf:
                 wall=self._tally.started,
             )
             headers: Headers = (*JSON, *self._report(), *retry)
+            if isinstance(error, UpstreamError):
+                # Envoy says so only of an answer that has come from there.
+                name = self.leg.target.spec.provider
+                headers = (*headers, ("x-extproc-provider", name))
             body = self._client.write_error(error)
             if self._bodiless:
                 # Envoy drops a body that is added to an answer without one, and takes a

@@ -240,7 +240,7 @@ PROVIDER_FAULTS = {
     "a page": ("[[mock: not-json status=502]]", {502}),
     "an empty body": ("[[mock: empty-body]]", {502}),
     "reset": ("[[mock: reset]]", {503}),
-    "overloaded": ("[[mock: status=529]]", {503, 529}),
+    "overloaded": ("[[mock: status=529]]", {529}),
     "our credential": ("[[mock: status=401]]", {502}),
     "our account": ("[[mock: status=402]]", {502}),
     "forbidden": ("[[mock: status=403]]", {502, 403}),
@@ -256,6 +256,7 @@ def test_a_providers_fault(peers, model, case):
     answer = peers.http.post(CHAT, json=say(directive, model))
     assert answer.status_code in statuses, answer.text
     check(answer, answer.status_code)
+    assert len(answer.headers.get_list("x-extproc-provider")) == 1
     assert "sk-mock" not in answer.text
 
 
@@ -315,7 +316,9 @@ def test_what_cannot_be_reached(edge):
     ):
         for name in DEAD:
             began = time.monotonic()
-            check(http.post(CHAT, json=say("x", name)), 503, "upstream_unreachable")
+            answer = http.post(CHAT, json=say("x", name))
+            check(answer, 503, "upstream_unreachable")
+            assert answer.headers.get_list("x-extproc-provider") == [name]
             assert time.monotonic() - began < 10
         gateway.workers[0].stop()
         check(http.post(CHAT, json=say("x", "refused")), 503, "gateway_unavailable")

@@ -3,8 +3,7 @@
 https://platform.claude.com/docs/en/api/errors. What the client caused keeps its status
 and words. What the gateway's own account caused (401, 402, 403) is a 502 without the
 provider's words, which may show a credential: the client can do nothing about it, and a
-401 would make its SDK blame its own key. 529, which is Anthropic's alone, becomes 503:
-SDKs retry both.
+401 would make its SDK blame its own key.
 """
 
 from __future__ import annotations
@@ -84,8 +83,9 @@ def _failure(status: int, kind: str, message: str) -> UpstreamError:
             status=502,
             code="upstream_auth_error",
         )
-    if status == 529 or kind == "overloaded_error":
-        return UpstreamError(message, status=503, type=kind, code="overloaded")
+    if kind == "overloaded_error" or status == 529:
+        kept = status if status >= 500 else 529
+        return UpstreamError(message, status=kept, type=kind, code="overloaded")
     if status < 400:
         return UpstreamError(message, status=502, code="bad_upstream_answer")
     code = CODES.get(status)
