@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -38,40 +39,58 @@ def _as_nobody_special(folder: Path) -> list[str]:
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a Postgres that listens on a unix socket only."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    folder.chmod(0o755)
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    _as_nobody_special(folder)
-    user = _as_nobody_special(data)
-    subprocess.run(
-        [*user, _binary("initdb"), "-D", data, "-U", "extproc", "-A", "trust",
-         "--no-sync", "-E", "UTF8", "--locale=C"],
-        check=True, capture_output=True, cwd="/",
-    )  # fmt: skip
-    server = Process(
-        *user, _binary("postgres"), "-D", str(data), "-k", str(folder),
-        "-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB",
-        log=folder.parent / f"{folder.name}.log",
-    )  # fmt: skip
-    url = f"postgresql+psycopg://extproc@/postgres?host={folder}"
+class Postgres:
+    """A server that listens on a unix socket only; it may be stopped and started."""
 
-    def answers() -> bool | None:
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self._folder.chmod(0o755)
+        self._data = self._folder / "data"
+        self._data.mkdir(mode=0o700)
+        _as_nobody_special(self._folder)
+        self._user = _as_nobody_special(self._data)
+        subprocess.run(
+            [*self._user, _binary("initdb"), "-D", self._data, "-U", "extproc",
+             "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            check=True, capture_output=True, cwd="/",
+        )  # fmt: skip
+        self.url = f"postgresql+psycopg://extproc@/postgres?host={self._folder}"
+        self.start()
+
+    def start(self) -> None:
+        self._server = Process(
+            *self._user, _binary("postgres"), "-D", str(self._data),
+            "-k", str(self._folder), "-c", "listen_addresses=", "-c", "fsync=off",
+            "-c", "shared_buffers=16MB",
+            log=self._folder.parent / f"{self._folder.name}.log",
+        )  # fmt: skip
+        wait_for(self._answers, self._server.output)
+
+    def _answers(self) -> bool | None:
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         with contextlib.suppress(sa.exc.OperationalError), engine.connect():
             return True
         return None
 
+    def stop(self) -> None:
+        """Leave whoever is connected alone, as in an outage."""
+        self._server.send(signal.SIGQUIT)
+        self._server.wait()
+
+    def close(self) -> None:
+        self._server.stop()
+        self._server.log.unlink()
+        shutil.rmtree(self._folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a Postgres."""
+    server = Postgres()
     try:
-        wait_for(answers, server.output)
-        yield url
+        yield server.url
     finally:
-        server.stop()
-        server.log.unlink()
-        shutil.rmtree(folder)
+        server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -114,12 +114,33 @@ class Mock:
     """The mock providers, as a process."""
 
     def __init__(self, folder: Path, *extra: str, pace_ms: float = 0) -> None:
-        self.process = Process(
-            sys.executable, "-m", "extproc.local.mock", "--port", "0",
-            "--pace-ms", str(pace_ms), *extra, log=folder / "mock.log",
-        )  # fmt: skip
+        self._log = folder / "mock.log"
+        self._extra = ("--pace-ms", str(pace_ms), *extra)
+        self.start("0")
         self.url = str(wait_for(self._address, self.process.output))
         self._http = httpx.Client(base_url=self.url, verify=False)
+
+    def start(self, port: str) -> None:
+        self.process = Process(
+            *(sys.executable, "-m", "extproc.local.mock", "--port", port),
+            *self._extra,
+            log=self._log,
+        )
+
+    def kill(self) -> None:
+        """As a provider that is away."""
+        self.process.send(signal.SIGKILL)
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Serve again, where it did before."""
+        self.start(self.url.rpartition(":")[2])
+        wait_for(self._answers, self.process.output)
+
+    def _answers(self) -> bool | None:
+        with contextlib.suppress(httpx.HTTPError):
+            return self._http.get("/_mock/requests").status_code == 200 or None
+        return None
 
     def _address(self) -> str | None:
         first = self.process.output().partition("\n")[0]

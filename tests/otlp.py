@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,15 +66,31 @@ class Receiver:
         self.headers: list[dict[str, str]] = []
         self.refused: list[str] = []
         self.fail = False
+        self.connections: set[socket.socket] = set()
         self._grpc = grpc.server(ThreadPoolExecutor(4))
         self._grpc.add_generic_rpc_handlers((_Handler(self),))
         port = self._grpc.add_insecure_port("127.0.0.1:0")
         self.grpc = f"http://127.0.0.1:{port}"
         self._grpc.start()
-        self._web = ThreadingHTTPServer(("127.0.0.1", 0), _web(self))
+        self._listen(0)
         self.http = f"http://127.0.0.1:{self._web.server_address[1]}"
+
+    def _listen(self, port: int) -> None:
+        self._web = ThreadingHTTPServer(("127.0.0.1", port), _web(self))
         self._thread = threading.Thread(target=self._web.serve_forever, args=(0.02,))
         self._thread.start()
+
+    def hang_up(self) -> None:
+        """Listen for HTTP no more."""
+        self._web.shutdown()
+        self._web.server_close()
+        self._thread.join(5)
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def listen_again(self) -> None:
+        self._listen(self._web.server_address[1])
 
     def keep(self, signal: str, body: bytes, headers: dict[str, str]) -> bytes | None:
         """Return the answer; None: it cannot be taken now."""
@@ -131,9 +148,7 @@ class Receiver:
         raise AssertionError(f"nothing came in {seconds} s")
 
     def stop(self) -> None:
-        self._web.shutdown()
-        self._web.server_close()
-        self._thread.join(5)
+        self.hang_up()
         self._grpc.stop(0).wait(5)
 
 
@@ -185,6 +200,14 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
 def _web(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     class Web(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            receiver.connections.add(self.connection)
+
+        def finish(self) -> None:
+            receiver.connections.discard(self.connection)
+            super().finish()
 
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length", 0))

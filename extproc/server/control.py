@@ -20,9 +20,10 @@ from starlette.types import ASGIApp
 
 from extproc.admin.api import make_app as make_admin
 from extproc.config.known_secrets import secrets_in
-from extproc.server import compiled
+from extproc.server import compiled, health
 from extproc.server.control_http import HttpServer, listening, make_app
-from extproc.server.control_metrics import destination_of, watch_control
+from extproc.server.control_metrics import age_of, destination_of, watch_control
+from extproc.server.health_view import health_router
 from extproc.server.identities import Identities
 from extproc.server.intake import Intake
 from extproc.server.keys import write_private
@@ -71,6 +72,8 @@ class Control:
         self._options = options
         self._envoy = envoy
         self._wall_clock = wall_clock
+        self._monotonic = monotonic
+        self._published = monotonic()
         self._secrets = tuple(logs.secrets_of(environ))
         self.rollout = Rollout(
             options.state / compiled.XDS_FOLDER, envoy, clock=monotonic
@@ -190,7 +193,8 @@ class Control:
                 known = [*secrets_in(serving.config), *self._secrets]
                 logs.apply(snapshot.logs, secrets=known)
                 self._push.configure(destination_of(serving.config.telemetry.otlp))
-            self.link.publish(snapshot)
+            if self.link.publish(snapshot):
+                self._published = self._monotonic()
 
     def _admin(self) -> ASGIApp:
         admin = self._registry.admin(
@@ -207,7 +211,18 @@ class Control:
             lambda: self.intake.ledger.balances,
             lambda: self.link.peers,
         )
-        return make_admin(admin, [live, purses])
+        detail = health_router(
+            admin,
+            self.ready,
+            sinks=lambda: {**self.intake.traces.state(), **self._push.state()},
+            keys_age=lambda: age_of(self._registry.looked_at),
+            away=lambda: {
+                peer.name: bool(peer.levels.get("extproc_worker_store_away"))
+                for peer in self.link.peers
+            },
+            unwell=lambda: health.unwell(self._deployments()),
+        )
+        return make_admin(admin, [live, purses, detail])
 
     def _retention(self) -> Retention:
         def days() -> float | None:
@@ -226,20 +241,13 @@ class Control:
         """Return whether a request would be served, and what there is to know."""
         envoy = await self._envoy_ready()
         generation = self.serving.snapshot.generation if self.serving.snapshot else None
-        peers = self.link.peers
-        serving = any(peer.generation == generation for peer in peers)
+        peers, now = self.link.peers, asyncio.get_running_loop().time()
+        age = self._monotonic() - self._published
+        serving = health.serves(peers, now=now, generation=generation, age=age)
         return envoy and serving, {
             "ready": envoy and serving,
             "envoy": {"ready": envoy, "clusters": sorted(self.rollout.clusters)},
-            "workers": [
-                {
-                    "name": peer.name,
-                    "pid": peer.pid,
-                    "generation": peer.generation,
-                    "refused": peer.refused,
-                }
-                for peer in peers
-            ],
+            "workers": health.workers(peers, now),
             "database": {
                 "problem": self._registry.problem,
                 "version": self._registry.entries.version,
@@ -249,6 +257,7 @@ class Control:
             "tokens": self._identities.keeper.report(),
             "config": {
                 "generation": generation,
+                "age_seconds": round(age, 1),
                 "last_reload_successful": not self.problems,
                 "problems": list(self.problems),
                 "restart_needed": list(self.restart_needed),

@@ -1,7 +1,7 @@
 """What operators ask control over HTTP: metrics and health.
 
 GET /metrics        Prometheus' text format
-GET /health/live    200 while the process answers; also /healthz
+GET /health/live    200 while the process answers; also /healthz, /livez
 GET /health/ready   also /readyz: 200 when a request would be served, else 503; why, as JSON
 /admin/v1, /admin/docs   see `extproc.admin.api`
 """
@@ -49,6 +49,7 @@ def make_app(
             Route("/health/ready", is_ready),
             # Kubernetes' habit.
             Route("/healthz", live),
+            Route("/livez", live),
             Route("/readyz", is_ready),
             Mount("/", admin),
         ]

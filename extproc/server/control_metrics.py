@@ -59,7 +59,10 @@ def watch_control(
     watch("extproc_telemetry_waiting", lambda: intake.traces.waiting)
     watch("extproc_usage_queue_bytes", lambda: database.books.waiting)
     watch("extproc_usage_records_lost", lambda: database.books.lost)
-    watch("extproc_key_snapshot_age_seconds", lambda: _age(database.looked_at))
+    watch(
+        "extproc_key_snapshot_age_seconds",
+        lambda: _or_for_ever(age_of(database.looked_at)),
+    )
 
     def budgets(value: Callable[[Purse, float], float]) -> Callable[[], Values]:
         def values() -> Values:
@@ -110,7 +113,10 @@ def _purses(snapshot: Snapshot) -> Iterator[Purse]:
         yield from meters_of("key", grant.id, grant.allowance).purses
 
 
-def _age(looked_at: float | None) -> float:
-    if looked_at is None:
-        return math.inf
-    return asyncio.get_running_loop().time() - looked_at
+def age_of(looked_at: float | None) -> float | None:
+    """Return the seconds since, by the loop's clock; None: it has never been."""
+    return None if looked_at is None else asyncio.get_running_loop().time() - looked_at
+
+
+def _or_for_ever(age: float | None) -> float:
+    return math.inf if age is None else age

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -273,6 +274,8 @@ class Peer:
     """Of its last beat."""
     others: dict[str, Others] = field(default_factory=dict)
     """By worker, the latest of what it has not been told."""
+    heard: float = -math.inf
+    """When it was last heard of, by the loop's clock."""
     rebalance: bool = True
     """Whether it is to be told again what is charged to each budget."""
 
@@ -310,11 +313,16 @@ class ControlLink:
         """Completions dropped by all workers, those that have left included."""
         return sum(self._lost.values())
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Send `snapshot` to every worker, and to those that connect later."""
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Send `snapshot` to every worker, and to those that connect later.
+
+        Say whether it is another one than before.
+        """
+        new = snapshot is not self._snapshot
         self._snapshot = snapshot
         for peer in self.peers:
             peer.news.set()
+        return new
 
     def rebalance(self) -> None:
         """Say to every worker what is charged to each budget now."""
@@ -411,8 +419,11 @@ class ControlLink:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
-            match from_worker.decode(await read_frame(reader)):
+            message = from_worker.decode(await read_frame(reader))
+            peer.heard = clock()
+            match message:
                 case Applied(generation):
                     peer.generation, peer.refused = generation, None
                     self._pulse()
@@ -473,7 +484,8 @@ async def _introduced(reader: asyncio.StreamReader) -> Peer:
     hello = from_worker.decode(await read_frame(reader))
     if not isinstance(hello, Hello):
         raise msgspec.DecodeError(f"{type(hello).__name__} before Hello")
-    return Peer(hello.pid, hello.name, hello.id)
+    heard = asyncio.get_running_loop().time()
+    return Peer(hello.pid, hello.name, hello.id, heard=heard)
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

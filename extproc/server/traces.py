@@ -130,11 +130,16 @@ class Traces:
         """What has not arrived, by destination."""
         return {(box.name,): box.waiting for box in self._boxes}
 
-    def state(self) -> dict[str, dict[str, int]]:
-        """Return both, for people."""
+    def state(self) -> dict[str, dict[str, object]]:
+        """Return both, and who is away, for people."""
         lost, waiting = self.lost, self.waiting
+        away = {box.name: box.away for box in self._boxes}
         return {
-            name: {"waiting": waiting.get((name,), 0), "lost": number}
+            name: {
+                "waiting": waiting.get((name,), 0),
+                "lost": number,
+                "away": away.get(name, False),
+            }
             for (name,), number in lost.items()
         }
 

@@ -29,6 +29,7 @@ class Outbox(Generic[T]):
 
     Attributes:
         lost: things that there was no room for.
+        away: whether the last batch did not arrive.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Outbox(Generic[T]):
             weigh: the bytes of a thing, where they count.
         """
         self.lost = 0
+        self.away = False
         self.name = name
         self._send = send
         self._most = most
@@ -106,6 +108,7 @@ class Outbox(Generic[T]):
                 self._sending = self._next_batch()
             well = await asyncio.to_thread(self._send, self._sending)
             self._told(self.name, well)
+            self.away = not well
             if well:
                 if failures:
                     log.info("%s can be sent to again", self.name)

@@ -51,6 +51,12 @@ class Push:
             self._exporter = MetricsExporter(destination)
         self._changed.set()
 
+    def state(self) -> dict[str, dict[str, object]]:
+        """Return how that goes, for people."""
+        if self._destination is None:
+            return {}
+        return {"metrics": {"away": self._failing}}
+
     async def run(self) -> None:
         """Push until canceled."""
         while True:

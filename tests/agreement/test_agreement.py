@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 
@@ -13,7 +12,8 @@ import pytest
 
 from extproc.db.tables import UsageRecord
 from extproc.telemetry.instruments import INSTRUMENTS
-from tests.agreement.world import KINDS, Kind, World, world
+from tests.agreement.conftest import NUMBER
+from tests.agreement.world import KINDS, Kind, World
 from tests.harness import wait_for
 from tests.otlp import attributes
 
@@ -21,8 +21,6 @@ pytestmark = pytest.mark.envoy
 
 TOKENS = {"extproc_token_refresh_failures", "extproc_token_valid_seconds"}
 """Shown by `tests/envoy/test_tokens.py`, where there is an identity provider."""
-
-NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "300"))
 
 
 def cut_rows(here: World) -> list[UsageRecord]:
@@ -41,15 +39,6 @@ def cut_rows(here: World) -> list[UsageRecord]:
 def canceled(here: World) -> int:
     left = sum(one.kind.end == "left" for one in here.seen)
     return left + sum(row.outcome == "canceled" for row in cut_rows(here))
-
-
-@pytest.fixture(scope="module")
-def live():
-    with world() as made:
-        made.ask(NUMBER)
-        made.settled(NUMBER)
-        made.kept = made.frozen()
-        yield made
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
 from extproc.server.compiled import ADDRESS_FILE
 from tests.budgets.world import key_of
+from tests.databases import Postgres
 from tests.harness import (
     FORGIVING,
     KEY,
@@ -227,6 +228,8 @@ class World:
         self.folder, self.state = folder, folder / "state"
         self.redis = RedisServer()
         stack.callback(self.redis.stop)
+        self.postgres = Postgres()
+        stack.callback(self.postgres.close)
         self.receiver = Receiver()
         stack.callback(self.receiver.stop)
         self.served = folder / "served.jsonl"
@@ -246,7 +249,8 @@ class World:
             Path(sys.executable).parent / "extproc", "run", "--config", file,
             "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--workers", "2",
             "--state", self.state,
-            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
+            log=folder / "run.log",
+            env={"EXTPROC_MASTER_KEY": KEY, "EXTPROC_DATABASE_URL": self.postgres.url},
         )  # fmt: skip
         stack.callback(self.process.stop)
         self.url = str(wait_for(self._address, self.process.output, 60))
@@ -315,6 +319,13 @@ class World:
             return found
         return {}
 
+    def operators(self, path: str) -> httpx.Response:
+        """Ask control."""
+        address = (self.state / ADDRESS_FILE).read_text()
+        return httpx.get(
+            f"http://{address}{path}", headers={"x-api-key": KEY}, timeout=20
+        )
+
     def by(self, name: str, *labels: str) -> Counter[Any]:
         """Return a metric's values added up by `labels`; by one its plain values."""
         sums: Counter[Any] = Counter()
@@ -337,7 +348,7 @@ class World:
         return self.counted().total()
 
     def rows(self) -> list[UsageRecord]:
-        database = Database.in_folder(self.state)
+        database = Database(self.postgres.url)
         with database.read() as session:
             rows = list(session.scalars(sa.select(UsageRecord)))
         database.close()

@@ -31,9 +31,10 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     router = health_router(
         admin,
         detail,
-        sinks=lambda: {"otlp": {"waiting": 3, "lost": 1}},
+        sinks=lambda: {"otlp": {"waiting": 3, "lost": 1, "away": True}},
         keys_age=lambda: None,
         away=lambda: {"w0": False, "w1": True},
+        unwell=lambda: [{"provider": "p", "state": "cooling"}],
     )
     yield TestClient(make_app(admin, [router]))
     database.close()
@@ -49,7 +50,8 @@ def test_it_answers_and_says_what_is_away(http, path):
         "database": {"problem": "OperationalError"},
         "workers": [],
         "store": {"away": True, "workers": {"w0": False, "w1": True}},
-        "sinks": {"otlp": {"waiting": 3, "lost": 1}},
+        "sinks": {"otlp": {"waiting": 3, "lost": 1, "away": True}},
+        "providers": {"unwell": [{"provider": "p", "state": "cooling"}]},
         "key_snapshot_age_seconds": None,
     }
 

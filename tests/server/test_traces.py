@@ -167,7 +167,9 @@ def test_a_file_of_requests(tmp_path: Path) -> None:
         traces.configure(telemetry(f"{{request_log: {{path: '{path}'}}}}"), Redactor())
         traces.tell([RECORD])
         assert traces.envoy(b"nothing for a file") == b""
-        assert traces.state() == {"request_log": {"waiting": 1, "lost": 0}}
+        assert traces.state() == {
+            "request_log": {"waiting": 1, "lost": 0, "away": False}
+        }
         task = asyncio.create_task(traces.run())
         while not path.exists() or traces.state()["request_log"]["waiting"]:
             await asyncio.sleep(0.01)
