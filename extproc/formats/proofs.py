@@ -18,14 +18,16 @@ from __future__ import annotations
 _OPENAI = "openai.1:"
 GEMINI = "gemini:"
 """Stands before Gemini's signatures, which any part can have: see its format."""
+MISTRAL = "mistral:"
+"""Stands before the signatures of Mistral's thoughts."""
 
 
 def is_marked(proof: str | None) -> bool:
-    """Say whether `proof` is OpenAI's or Gemini's, and so of no use to anybody else.
+    """Say whether `proof` is OpenAI's, Gemini's or Mistral's, of no use to others.
 
     Anthropic's and Bedrock's are base64, which has no colon, and bear no mark.
     """
-    return proof is not None and proof.startswith((_OPENAI, GEMINI))
+    return proof is not None and proof.startswith((_OPENAI, GEMINI, MISTRAL))
 
 
 def mark_openai(item_id: str, encrypted_content: str) -> str:

@@ -1,6 +1,7 @@
 """Mistral: https://docs.mistral.ai/api, OpenAI's chat with words of its own.
 
-It refuses members that it does not know (422 ``extra_forbidden``). ``prompt_mode``,
+The members are those of ``ChatCompletionRequest`` of ``mistralai``; it refuses others (422
+``extra_forbidden``). ``prompt_mode``,
 ``safe_prompt``, ``guardrails`` and what else only its own clients say passes as it is; for
 clients of other APIs ``prefix`` is set where an assistant message stands last.
 """
@@ -14,9 +15,9 @@ from extproc.providers.base import Dialect, Provider
 
 QUIRKS = (
     "max_tokens", "usage_unasked", "random_seed", "tool_ids", "prefix",
-    "document_url", "thinking_chunks", "no_developer_role", "no_names", "no_answer_members",
-    "no_logit_bias", "no_user", "no_store", "no_service_tier", "no_verbosity",
-    "no_prompt_cache_key",
+    "document_url", "audio_string", "thinking_chunks", "argument_objects",
+    "no_developer_role", "no_names", "no_answer_members", "no_logit_bias", "no_user",
+    "no_store", "service_tier_standard", "no_verbosity", "no_prompt_cache_options",
     "no_cache_breakpoints",
 )  # fmt: skip
 

@@ -44,6 +44,7 @@ NOT_TAKEN = {
         "prompt_cache_options",
         "prompt_cache_retention",
     ),
+    "no_prompt_cache_options": ("prompt_cache_options", "prompt_cache_retention"),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
     "no_prediction": ("prediction",),

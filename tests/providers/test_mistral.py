@@ -5,10 +5,24 @@ The members are those of ``ChatCompletionRequest`` and the messages of ``mistral
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from typing import get_args
 
+import httpx2
 import msgspec
+import pydantic
 import pytest
+from mistralai.client import Mistral as MistralSDK
+from mistralai.client.models import (
+    AssistantMessage,
+    ChatCompletionRequest,
+    ContentChunk,
+    RequestedServiceTier,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
 
 from extproc.formats import openai_chat
 from extproc.framing.members import read_members
@@ -21,19 +35,15 @@ from extproc.local.conformance.prompts import WEATHER, Prompt
 from extproc.providers import PROVIDERS
 from tests.providers.acme import Acme, Json, Refused
 
-TAKEN = {
-    "model", "messages", "temperature", "top_p", "max_tokens", "stream", "stop",
-    "random_seed", "metadata", "response_format", "tools", "tool_choice",
-    "presence_penalty", "frequency_penalty", "min_tokens", "repetition_penalty", "top_k",
-    "logprobs", "top_logprobs", "prompt_logprobs", "top_prompt_logprobs", "n",
-    "prediction", "parallel_tool_calls", "reasoning_effort", "prompt_mode", "guardrails",
-}  # fmt: skip
+TAKEN = set(ChatCompletionRequest.model_fields)
 IN_MESSAGES = {
-    "system": {"role", "content"},
-    "user": {"role", "content"},
-    "assistant": {"role", "content", "tool_calls", "prefix"},
-    "tool": {"role", "content", "tool_call_id", "name"},
+    "system": set(SystemMessage.model_fields),
+    "user": set(UserMessage.model_fields),
+    "assistant": set(AssistantMessage.model_fields),
+    "tool": set(ToolMessage.model_fields),
 }
+PARTS = get_args(get_args(ContentChunk)[0])
+"""The SDK's chunks, the last of which is any that it does not know."""
 
 
 class Mistral(Acme):
@@ -42,15 +52,15 @@ class Mistral(Acme):
     def check(self, body: Json) -> None:
         if extra := body.keys() - TAKEN:
             raise Refused(f"extra_forbidden: {sorted(extra)}")
+        if body.get("service_tier", "auto") not in get_args(RequestedServiceTier):
+            raise Refused(f"service_tier: {body['service_tier']}")
         for message in body["messages"]:
             known = IN_MESSAGES.get(message["role"], set())
             if extra := message.keys() - known:
                 raise Refused(f"extra_forbidden: {message['role']} {sorted(extra)}")
-            for part in message["content"] if message["role"] == "user" else ():
-                if not isinstance(part, str) and (
-                    part["type"] not in PARTS or "file" in part
-                ):
-                    raise Refused(f"no such chunk: {part['type']}")
+            if isinstance(message.get("content"), list):
+                for part in message["content"]:
+                    check_chunk(part)
         super().check(body)
 
     def openais(self, body: Json) -> Json:
@@ -60,13 +70,27 @@ class Mistral(Acme):
         return out
 
 
-PARTS = {"text", "image_url", "document_url", "file", "reference", "input_audio"}
+def check_chunk(part: Json) -> None:
+    """Refuse a chunk that is none of the SDK's, or has members of another's."""
+    kinds = {one.model_fields["type"].default: one for one in PARTS}
+    kind = kinds.get(part["type"])
+    if kind is None or part["type"] == "UNKNOWN":
+        raise Refused(f"no such chunk: {part['type']}")
+    try:
+        kind.model_validate(part)
+    except pydantic.ValidationError as wrong:
+        raise Refused(f"{part['type']}: {wrong.errors()[0]['msg']}") from wrong
+    if extra := part.keys() - kind.model_fields.keys():
+        raise Refused(f"extra_forbidden: {part['type']} {sorted(extra)}")
 
 
 def _openais_part(part: Json) -> Json:
     if part["type"] == "document_url":
         file = {"file_data": part["document_url"], "filename": part["document_name"]}
         return {"type": "file", "file": file}
+    if part["type"] == "input_audio":
+        sound = {"data": part["input_audio"], "format": "wav"}
+        return {"type": "input_audio", "input_audio": sound}
     return part
 
 
@@ -187,3 +211,71 @@ def test_thoughts_go_back_as_they_came():
     (choice,) = form.read_answer(msgspec.json.encode(body)).choices
     assert [type(part).__name__ for part in choice.parts] == ["Reasoning", "Text"]
     assert openai_chat.PROVIDER.name == form.name
+
+
+SCHEMA: Json = {"type": "object", "properties": {"city": {"type": "string"}}}
+BOTH: dict[str, tuple[Json, Json]] = {
+    "plain": ({}, {}),
+    "tuned": (
+        {"max_tokens": 9, "random_seed": 3, "stop": ["x"], "temperature": 0.5},
+        {"max_completion_tokens": 9, "seed": 3, "stop": ["x"], "temperature": 0.5},
+    ),
+    "tools": (
+        {
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+            "tool_choice": "required", "parallel_tool_calls": False,
+        },
+        {
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+            "tool_choice": "required", "parallel_tool_calls": False,
+        },
+    ),
+    "a cache, and a tier": (
+        {"prompt_cache_key": "k", "service_tier": "standard_only"},
+        {"prompt_cache_key": "k", "service_tier": "default", "user": None},
+    ),
+    "its own words": (
+        {"safe_prompt": True, "prompt_mode": "reasoning"},
+        {"safe_prompt": True, "prompt_mode": "reasoning"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", BOTH)
+def test_it_is_asked_as_its_own_sdk_asks_it(case, stream):
+    theirs, ours = BOTH[case]
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        kind = {"content-type": "text/event-stream"}
+        return httpx2.Response(200, headers=kind, content=b"data: [DONE]\n\n")
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer))
+    said: Json = {"messages": [{"role": "user", "content": "Hi"}], **theirs}
+    with MistralSDK(api_key="k", client=http) as client:
+        if stream:
+            list(client.chat.stream(model=MODEL, **said))
+        else:
+            with contextlib.suppress(Exception):  # our answer is none of its
+                client.chat.complete(model=MODEL, **said)
+    (request,) = seen
+    kind = PROVIDERS["mistral"]
+    assert str(request.url).partition("#")[0] == kind.base_url + kind.chat_path
+    assert request.headers["authorization"] == f"{kind.credential_prefix}k"
+    body = passed(
+        {"model": MODEL, "messages": said["messages"], "stream": stream, **ours}
+    )
+    assert {k: v for k, v in body.items() if v is not None} == _said(request.content)
+
+
+def _said(body: bytes) -> Json:
+    """Return what the SDK said, without defaults that it spells out."""
+    out = msgspec.json.decode(body)
+    for tool in out.get("tools", ()):
+        if tool["function"].get("strict") is False:
+            del tool["function"]["strict"]
+        if tool["function"].get("description") == "":
+            del tool["function"]["description"]
+    return {key: value for key, value in out.items() if value is not None}

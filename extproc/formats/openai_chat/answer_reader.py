@@ -10,7 +10,8 @@ from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_chat import answer_wire, wire
-from extproc.formats.openai_chat.finish import read_finish
+from extproc.formats.openai_chat.finish import FAILED, failure, read_finish
+from extproc.formats.openai_chat.references import read_references
 from extproc.formats.openai_chat.wire import present
 from extproc.formats.openai_errors import error_of
 from extproc.formats.openai_usage import read_usage
@@ -57,6 +58,8 @@ def _what_else(body: bytes) -> str | None:
 
 def _read_choice(said: answer_wire.Choice, answer_id: str) -> canonical.Choice:
     message = said.message
+    if said.finish_reason == FAILED:
+        raise failure()
     return canonical.Choice(
         parts=tuple(_read_parts(message, answer_id)),
         finish=read_finish(
@@ -76,7 +79,10 @@ def _read_parts(
     elif text := said.reasoning_content or said.reasoning:
         yield canonical.Reasoning(text)
     if said.content:
-        cited = read_annotations(said.annotations)
+        cited = (
+            *read_annotations(said.annotations),
+            *read_references(said.references),
+        )
         yield canonical.Text(said.content, citations=cited)
     if said.audio is not None:
         yield canonical.Audio(canonical.Inline("", said.audio.data))

@@ -68,6 +68,7 @@ class AnsweredMessage(Struct, frozen=True):
     thinking_blocks: list[AnsweredThinking] | None = None
     audio: AnsweredAudio | None = None
     annotations: Raw = ABSENT
+    references: Raw = ABSENT
 
 
 class Choice(Struct, frozen=True):

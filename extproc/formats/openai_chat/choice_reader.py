@@ -18,6 +18,7 @@ from extproc.formats.openai_annotations import read_annotations
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.answer_reader import made_up_id
 from extproc.formats.openai_chat.finish import read_finish
+from extproc.formats.openai_chat.references import read_references
 from extproc.formats.openai_chat.wholeness import Wholeness
 
 _UNSCORED = answer_wire.Logprobs()
@@ -87,10 +88,8 @@ class ChoiceReader:
         scored = logprobs or _UNSCORED
         if delta.content or scored.content not in _NONE:
             yield from self._text("text", delta.content or "", scored.content)
-        if self._kind == "text" and delta.annotations not in _NONE:
-            # OpenAI's models that search give them all behind the text.
-            for citation in read_annotations(delta.annotations):
-                yield canonical.Cited(self._open_text(), citation, self._index)
+        if self._kind == "text":
+            yield from self._read_citations(delta)
         if delta.refusal or scored.refusal not in _NONE:
             self._refused = True
             yield from self._text("refusal", delta.refusal or "", scored.refusal)
@@ -100,6 +99,18 @@ class ChoiceReader:
             yield from self._read_call(
                 answer_wire.AnsweredToolCall(index=-1, function=delta.function_call)
             )
+
+    def _read_citations(
+        self, delta: answer_wire.AnsweredMessage
+    ) -> Iterator[canonical.Event]:
+        cited: tuple[canonical.Citation, ...] = ()
+        if delta.annotations not in _NONE:
+            # OpenAI's models that search give them all behind the text.
+            cited = read_annotations(delta.annotations)
+        if delta.references:
+            cited += read_references(delta.references)
+        for citation in cited:
+            yield canonical.Cited(self._open_text(), citation, self._index)
 
     def finish(self, reason: str) -> Iterator[canonical.Event]:
         """Yield the end of all parts and of the choice, if that has not come already."""

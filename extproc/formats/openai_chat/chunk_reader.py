@@ -19,6 +19,7 @@ from extproc.errors import ProtocolViolation
 from extproc.formats.base import State, TableStream
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.choice_reader import ChoiceReader
+from extproc.formats.openai_chat.finish import FAILED, failure
 from extproc.formats.openai_errors import error_of
 from extproc.formats.openai_usage import read_usage
 from extproc.framing.sse import Frame
@@ -105,6 +106,10 @@ class ChunkReader(TableStream[answer_wire.Event]):
                 self._choices[said.index] = choice
             if said.delta is not None:
                 yield from choice.read(said.delta, said.logprobs)
+            if said.finish_reason == FAILED:
+                self._over = True
+                yield canonical.Failed(failure())
+                return
             if said.finish_reason:
                 yield from choice.finish(said.finish_reason)
         usage = read_usage(chunk.usage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from extproc.canonical import Finish
+from extproc.errors import UpstreamError
 
 FINISH_REASONS: Mapping[Finish, str] = {
     "stop": "stop",
@@ -29,6 +30,14 @@ _FINISHES: Mapping[str, Finish] = {
     "tool_use": "tool_calls",
 }
 """OpenAI's, and words seen elsewhere, to canonical; any other is a stop."""
+
+FAILED = "error"
+"""Mistral's word, and OpenRouter's, for an answer that its model could not end."""
+
+
+def failure() -> UpstreamError:
+    """Return what `FAILED` means."""
+    return UpstreamError("The provider's model failed in the middle of its answer.")
 
 
 def write_finish(finish: Finish, *, refused: bool) -> str:

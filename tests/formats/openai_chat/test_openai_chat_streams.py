@@ -26,7 +26,7 @@ from extproc.canonical import (
     SignatureDelta,
     Started,
 )
-from extproc.errors import Overloaded, ProtocolViolation, TruncatedStream
+from extproc.errors import Overloaded, ProtocolViolation, TruncatedStream, UpstreamError
 from extproc.formats.base import State, WriterContext
 from extproc.formats.openai_chat import CLIENT, PROVIDER, answer_wire
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
@@ -625,6 +625,15 @@ def test_an_error_in_the_stream_is_its_end(said, before, after, name):
     *_, last = read([*before, Frame(name, said), *after])
     assert isinstance(last, Failed)
     assert (last.error.message, last.error.status) == ("full", 502)
+
+
+def test_a_model_that_fails_in_the_middle_is_no_end_of_its_own():
+    *_, failed = read([delta(content="a"), delta("error"), DONE])
+    assert isinstance(failed, canonical.Failed)
+    assert failed.error.status == 502
+    body = {"choices": [{"message": {"content": "a"}, "finish_reason": "error"}]}
+    with pytest.raises(UpstreamError, match="failed in the middle"):
+        PROVIDER.read_answer(json.dumps(body).encode())
 
 
 def test_an_unknown_frame_is_counted():

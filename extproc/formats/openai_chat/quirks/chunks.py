@@ -189,27 +189,19 @@ def name_reasoning(_: int, said: Object) -> bool:
     return True
 
 
-def plain_content(_: int, said: Object) -> bool:
-    """Take Mistral's list of chunks apart: words to ``content``, thoughts beside it."""
-    chunks = read_objects(said.get("content"))
-    if chunks is None:
-        return False
-    texts, thoughts = [], []
-    for chunk in chunks:
-        match read_text(chunk.get("type")):
-            case "text":
-                texts.append(read_text(chunk.get("text")) or "")
-            case "thinking":
-                thoughts += [
-                    read_text(piece.get("text")) or ""
-                    for piece in read_objects(chunk.get("thinking")) or ()
-                ]
-            case _:
-                return False  # pictures, references: only their own clients know them
-    said["content"] = raw("".join(texts))
-    if thoughts:
-        said["reasoning_content"] = raw("".join(thoughts))
-    return True
+def string_arguments(_: int, said: Object) -> bool:
+    """Write the arguments of calls as OpenAI does, in a string."""
+    calls = read_objects(said.get("tool_calls"))
+    changed = False
+    for call in calls or ():
+        function = read_object(call.get("function"))
+        if function and read_object(function.get("arguments")) is not None:
+            function["arguments"] = raw(bytes(function["arguments"]).decode())
+            call["function"] = raw(function)
+            changed = True
+    if changed:
+        said["tool_calls"] = raw(calls)
+    return changed
 
 
 # ---------------------------------------------------------------- usage

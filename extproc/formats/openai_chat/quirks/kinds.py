@@ -11,7 +11,12 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 
-from extproc.formats.openai_chat.quirks import chunks, members, messages
+from extproc.formats.openai_chat.quirks import (
+    chunks,
+    content_chunks,
+    members,
+    messages,
+)
 from extproc.formats.openai_chat.quirks.chunks import ChunkKind, Edit
 from extproc.formats.openai_chat.quirks.members import Change, without
 
@@ -52,6 +57,7 @@ _WITHOUT = {
         "prompt_cache_options",
         "prompt_cache_retention",
     ),
+    "no_prompt_cache_options": ("prompt_cache_options", "prompt_cache_retention"),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
     "no_prediction": ("prediction",),
@@ -132,10 +138,23 @@ KINDS: Mapping[str, Kind] = {
         answer=chunks.name_reasoning,
     ),
     "thinking_chunks": Kind(
-        "gives thoughts as chunks of `content`: clients get `reasoning_content`",
+        "gives thoughts and references as chunks of `content`: clients get "
+        "`reasoning_content`, `thinking_blocks` where they are signed, and `references`",
         (messages.thinking_back,),
-        stream=_edited(b'"content"', chunks.plain_content),
-        answer=chunks.plain_content,
+        stream=content_chunks.streamed,
+        answer=content_chunks.one_answer,
+    ),
+    "argument_objects": Kind(
+        "may give the arguments of calls as an object: clients get a string",
+        stream=_edited(b'"arguments"', chunks.string_arguments),
+        answer=chunks.string_arguments,
+    ),
+    "audio_string": Kind(
+        "takes the sound of `input_audio` as a string", (messages.audio_string,)
+    ),
+    "service_tier_standard": Kind(
+        "has the service tiers `auto` and `standard_only` alone",
+        (members.service_tier_standard,),
     ),
     "tool_ids": Kind(
         "takes ids of tool calls of nine letters and digits only",

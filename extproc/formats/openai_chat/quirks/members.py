@@ -37,6 +37,17 @@ def usage_unasked(draft: Draft) -> None:
     draft.remove("stream_options")
 
 
+def service_tier_standard(draft: Draft) -> None:
+    """Say a service tier as Mistral does, which has two; the others are reported."""
+    said = read_text(draft.get("service_tier"))
+    if said is None or said in {"auto", "standard_only"}:
+        return
+    if said == "default":
+        draft.put("service_tier", raw("standard_only"))
+    else:
+        draft.drop("service_tier")
+
+
 # ---------------------------------------------------------------- members not taken
 
 NEUTRAL: Mapping[str, tuple[object, ...]] = {

@@ -12,6 +12,7 @@ from extproc.formats.openai_chat.quirks.draft import (
     read_objects,
     read_text,
 )
+from extproc.formats.proofs import MISTRAL
 
 
 def no_developer_role(draft: Draft) -> None:
@@ -109,19 +110,52 @@ def no_reasoning_back(draft: Draft) -> None:
 def thinking_back(draft: Draft) -> None:
     """Give thoughts of earlier turns back as the chunks that they came in."""
     for _, message in draft.messages("assistant"):
+        blocks = read_objects(message.pop("thinking_blocks", None)) or ()
         thought = read_text(message.pop("reasoning_content", None))
-        if not thought:
+        chunks: list[object] = [
+            _thinking(
+                read_text(block.get("thinking")) or "",
+                read_text(block.get("signature")) or "",
+            )
+            for block in blocks
+            if read_text(block.get("type")) == "thinking"
+        ]
+        if not chunks and thought:
+            chunks = [_thinking(thought)]
+        if not chunks:
             continue
         text = read_text(message.get("content"))
-        chunks = [
-            raw({"type": "thinking", "thinking": [{"type": "text", "text": thought}]})
-        ]
         if text is not None:
-            chunks += [raw({"type": "text", "text": text})] if text else []
+            chunks += [{"type": "text", "text": text}] if text else []
         else:
-            chunks += [raw(part) for part in read_objects(message.get("content")) or ()]
+            chunks += read_objects(message.get("content")) or ()
         message["content"] = raw(chunks)
         draft.touch("messages")
+
+
+def _thinking(words: str, signature: str = "") -> object:
+    """Return a chunk of thoughts; another provider's signature would be refused."""
+    said: dict[str, object] = {"type": "thinking", "thinking": []}
+    if words:
+        said["thinking"] = [{"type": "text", "text": words}]
+    if signature.startswith(MISTRAL):
+        said["signature"] = signature.removeprefix(MISTRAL)
+    return said
+
+
+def audio_string(draft: Draft) -> None:
+    """Say a sound as ``AudioChunk`` of ``mistralai`` does: base64, and no format."""
+    for _, message in draft.messages("user"):
+        parts = read_objects(message.get("content"))
+        changed = False
+        for part in parts or ():
+            sound = read_objects(b"[%s]" % bytes(part.get("input_audio", b"null")))
+            if sound and "data" in sound[0]:
+                part["input_audio"] = sound[0]["data"]
+                changed = True
+        if changed:
+            message["content"] = raw(parts)
+            draft.touch("messages")
 
 
 def document_url(draft: Draft) -> None:

@@ -227,6 +227,84 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         (),
     ),
     (
+        "thinking_chunks",
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "thinking_blocks": [
+                        {"type": "thinking", "thinking": "r", "signature": "mistral:p"},
+                        {"type": "thinking", "thinking": "s", "signature": "Claude's"},
+                        {"type": "redacted_thinking", "data": "x"},
+                    ],
+                }
+            ]
+        },
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": [
+                        {
+                            "type": "thinking",
+                            "thinking": [{"type": "text", "text": "r"}],
+                            "signature": "p",
+                        },
+                        {
+                            "type": "thinking",
+                            "thinking": [{"type": "text", "text": "s"}],
+                        },
+                    ],
+                }
+            ]
+        },
+        (),
+    ),
+    (
+        "audio_string",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "input_audio",
+                            "input_audio": {"data": "UklG", "format": "wav"},
+                        },
+                        {"type": "text", "text": "a"},
+                    ],
+                }
+            ]
+        },
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "input_audio", "input_audio": "UklG"},
+                        {"type": "text", "text": "a"},
+                    ],
+                }
+            ]
+        },
+        (),
+    ),
+    ("service_tier_standard", {"service_tier": "auto"}, {"service_tier": "auto"}, ()),
+    (
+        "service_tier_standard",
+        {"service_tier": "default"},
+        {"service_tier": "standard_only"},
+        (),
+    ),
+    ("service_tier_standard", {"service_tier": "flex"}, {}, ("service_tier",)),
+    (
+        "no_prompt_cache_options",
+        {"prompt_cache_key": "k", "prompt_cache_retention": "24h"},
+        {"prompt_cache_key": "k"},
+        ("prompt_cache_retention",),
+    ),
+    (
         "tool_ids",
         {
             "messages": [

@@ -31,7 +31,7 @@ def chunk(delta: Json | None = None, finish: str | None = None, **more: Any) -> 
     return {**HEAD, "choices": [choice], **more}
 
 
-def call(name: str | None = None, arguments: str = "", **more: Any) -> Json:
+def call(name: str | None = None, arguments: Any = "", **more: Any) -> Json:
     function = {"arguments": arguments} | ({"name": name} if name else {})
     return {**more, "function": function}
 
@@ -48,6 +48,20 @@ Stream = list[Any]
 """Chunks, and ``[DONE]``."""
 
 # kind, what the server sends, what a client sees that asked for usage
+REFERENCE = {"type": "reference", "reference_ids": [0, 3]}
+
+
+def cited(ids: list[Any], start: int, end: int) -> Json:
+    """Return the span that our clients are told of."""
+    return {"reference_ids": ids, "start_index": start, "end_index": end}
+
+
+def signed(words: str, signature: str) -> Json:
+    """Return a chunk of thoughts that bear a proof."""
+    thinking = [{"type": "text", "text": words}]
+    return {"type": "thinking", "thinking": thinking, "signature": signature}
+
+
 STREAMS: list[tuple[str, Stream, Stream]] = [
     (
         "no_tool_index",
@@ -121,6 +135,39 @@ STREAMS: list[tuple[str, Stream, Stream]] = [
             chunk({"content": "b"}, "stop"),
             DONE,
         ],
+    ),
+    (
+        "thinking_chunks",
+        [
+            chunk({"content": "It is "}),
+            chunk({"content": [{"type": "text", "text": "18"}, REFERENCE]}),
+            chunk({"content": [{"type": "reference", "reference_ids": ["b"]}]}),
+            chunk({"content": ""}, "stop"),
+            DONE,
+        ],
+        [
+            chunk({"content": "It is "}),
+            chunk({"content": "18", "references": [cited([0, 3], 0, 8)]}),
+            chunk({"content": "", "references": [cited(["b"], 8, 8)]}),
+            chunk({"content": ""}, "stop"),
+            DONE,
+        ],
+    ),
+    (
+        "thinking_chunks",
+        [chunk({"content": [signed("w", "proof")]}), chunk({"content": "a"}, "stop"), DONE],
+        [
+            chunk({"content": "", "reasoning_content": "w", "thinking_blocks": [
+                {"type": "thinking", "thinking": "w", "signature": "mistral:proof"}
+            ]}),
+            chunk({"content": "a"}, "stop"),
+            DONE,
+        ],
+    ),
+    (
+        "argument_objects",
+        [chunk(calls(call("f", {"a": [1]}, index=0, id="x"))), chunk({}, "tool_calls"), DONE],
+        [chunk(calls(call("f", '{"a": [1]}', index=0, id="x"))), chunk({}, "tool_calls"), DONE],
     ),
     (
         "usage_in_every_chunk",
@@ -334,6 +381,24 @@ ANSWERS: list[tuple[str, Json, Json]] = [
         {"role": "assistant", "content": [{"type": "image_url", "image_url": "u"}]},
         {"role": "assistant", "content": [{"type": "image_url", "image_url": "u"}]},
     ),
+    (
+        "thinking_chunks",
+        {"content": [signed("w", "p"), {"type": "text", "text": "a"}, REFERENCE]},
+        {
+            "content": "a",
+            "references": [cited([0, 3], 0, 1)],
+            "reasoning_content": "w",
+            "thinking_blocks": [
+                {"type": "thinking", "thinking": "w", "signature": "mistral:p"}
+            ],
+        },
+    ),
+    (
+        "argument_objects",
+        calls(call("f", {"a": 1}, id="x")),
+        calls(call("f", '{"a": 1}', id="x")),
+    ),
+    ("argument_objects", calls(call("f", "{}")), calls(call("f", "{}"))),
     ("base_resp", {"content": "a"}, {"content": "a"}),
 ]  # fmt: skip
 
@@ -359,6 +424,34 @@ def test_every_kind_of_answer_is_in_a_table():
     assert tried == {name for name, kind in KINDS.items() if kind.stream is not None}
     changed = {n for n, kind in KINDS.items() if kind.answer or kind.fails_with_200}
     assert changed == {case[0] for case in ANSWERS}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_text_refers_to_is_a_citation(whole):
+    form = server("thinking_chunks")
+    content = [{"type": "text", "text": "18"}, REFERENCE]
+    found: list[canonical.Citation] = []
+    if whole:
+        choice = {"index": 0, "message": {"content": content}, "finish_reason": "stop"}
+        body = json.dumps({**HEAD, "choices": [choice]}).encode()
+        (answered,) = form.read_answer(body).choices
+        (text,) = answered.parts
+        assert isinstance(text, canonical.Text)
+        found += text.citations
+    else:
+        reader = form.stream_reader()
+        sent = wire([chunk({"content": content}), chunk({}, "stop"), DONE])
+        for frame in SSEDecoder().feed(sent):
+            said = [e for e in reader.feed(frame) if isinstance(e, canonical.Cited)]
+            found += [one.citation for one in said]
+    assert found == [canonical.Citation(title="0, 3", start=0, end=2)]
+
+
+@pytest.mark.parametrize("said", [7, [7], [{"url": "u"}], [{"reference_ids": []}]])
+def test_references_of_another_kind_are_nobodys_citations(said):
+    body = {"choices": [{"index": 0, "message": {"content": "a", "references": said}}]}
+    (answered,) = server("reasoning").read_answer(json.dumps(body).encode()).choices
+    assert answered.parts == (canonical.Text("a"),)
 
 
 def test_an_event_without_end_is_refused():
