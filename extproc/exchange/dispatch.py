@@ -86,8 +86,9 @@ class Dispatch:
         """Return the seconds until the answer's headers must be here."""
         limits = self._runtime.limits
         first_byte = longest_first_byte(legs, limits.attempt_seconds)
-        # Nobody here sees how far a body is that passes unseen.
-        upload = limits.upload_seconds if legs[0].unread else 0.0
+        # Nobody here sees how far a body is that passes unseen, as do all without a model.
+        unseen = legs[0].unread or not legs[0].model
+        upload = limits.upload_seconds if unseen else 0.0
         if first_byte is None:
             return upload + limits.first_byte_seconds
         return upload + deadline(len(legs), first_byte)

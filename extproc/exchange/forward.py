@@ -3,12 +3,15 @@
 What a provider keeps (files, batches, fine-tuned models, stored responses …) is found by an
 id that only this provider knows. So these requests go to one provider: the one that the
 client names in ``x-extproc-provider``, or the configured default. They are decided by their
-headers alone; their bodies, of any size, never come here. They are made once: a second try
+headers alone; their bodies, of any size, never come here, nor do the answers, but for those
+that say where to go on: that is here. They are made once: a second try
 could do a thing twice.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -19,10 +22,10 @@ from extproc.errors import BadRequest, Forbidden, NotFound
 from extproc.exchange.account import Account
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.dispatch import Dispatch
-from extproc.exchange.operations import Operation
+from extproc.exchange.operations import BATCHES, Operation
 from extproc.exchange.render import Asked, Leg
 from extproc.exchange.tally import Tally
-from extproc.formats import openai_endpoints
+from extproc.formats import anthropic, openai_endpoints
 from extproc.formats.base import AnyClientFormat, AnyProviderFormat
 from extproc.routing.pick import pick
 from extproc.routing.plan import Pick
@@ -86,13 +89,52 @@ def forward(asker: Asker) -> Leg:
     headers = asker.headers
     target = keeper(asker.runtime, asker.grant, headers)
     asker.open(openai_endpoints.STORED.client, "", _NO_MODEL)
+    path = headers[":path"]
+    told = says_where(path)
+    form = openai_endpoints.STORED.provider
+    if told:
+        form = dataclasses.replace(
+            anthropic.PROVIDER,
+            overview=openai_endpoints.free_overview,
+            rewrite_answer=functools.partial(_come_back, address=_address(headers)),
+        )
     return leg(
         target,
-        openai_endpoints.STORED.provider,
+        form,
         model="",
-        path=target.forward_path(headers[":path"].removeprefix("/v1")),
-        set_headers=own_headers(target, headers),
+        path=target.forward_path(path.removeprefix("/v1")),
+        set_headers=own_headers(target, headers, read=told),
+        unread=not told,
     )
+
+
+_BATCHES = f"/v1/{BATCHES}"
+RESULTS = "/results"
+_RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^/"]+(?=/)')
+
+
+def says_where(path: str) -> bool:
+    """Say whether the answer tells where results of Anthropic's batches are.
+
+    https://docs.anthropic.com/en/api/retrieving-message-batches: ``results_url`` is
+    Anthropic's own address, and its SDKs go there with the key that they have, which is
+    ours. The results themselves, which may be long, pass unread.
+    """
+    bare = path.partition("?")[0]
+    below = bare == _BATCHES or bare.startswith(f"{_BATCHES}/")
+    return below and not bare.endswith(RESULTS)
+
+
+def _come_back(body: bytes, *, address: str) -> bytes:
+    """Return the answer with the gateway's address in place of the provider's."""
+    here = msgspec.json.encode(address)[1:-1]
+    return _RESULTS_URL.sub(lambda found: found[1] + here, body)
+
+
+def _address(headers: Mapping[str, str]) -> str:
+    """Return where the client has reached us, as Envoy and what is before it say."""
+    scheme = headers.get("x-forwarded-proto") or headers.get(":scheme", "http")
+    return f"{scheme}://{headers.get(':authority', '')}"
 
 
 class Asker(msgspec.Struct, frozen=True):

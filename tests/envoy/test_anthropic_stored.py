@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import anthropic
@@ -40,14 +39,19 @@ def test_a_batch_is_made_looked_at_and_read(client, peers):
     seen = batches.retrieve(made.id)
     assert seen.processing_status == "ended"
     assert made.id in {one.id for one in batches.list(limit=50)}
-    # The SDK's own `results` goes where `results_url` says: past the gateway.
-    assert seen.results_url.startswith("https://api.anthropic.com/")
     path = f"/v1/messages/batches/{made.id}/results"
-    lines = peers.http.get(path, headers={"anthropic-version": "2023-06-01"}).text
-    first, second = map(json.loads, lines.splitlines())
-    assert first["custom_id"] == "a"
-    assert first["result"]["message"]["content"][0]["text"] == "yes"
-    assert second["result"]["type"] == "errored"
+    assert seen.results_url == peers.gateway.url + path
+    assert [one.results_url for one in batches.list(limit=50) if one.id == made.id] == [
+        seen.results_url
+    ]
+    peers.mock.forget()
+    first, second = batches.results(made.id)
+    assert first.custom_id == "a"
+    assert first.result.message.content[0].text == "yes"
+    assert second.result.type == "errored"
+    assert [one["path"] for one in peers.mock.requests()] == [
+        f"/v1/messages/batches/{made.id}", path,
+    ]  # fmt: skip
     assert batches.delete(made.id).id == made.id
     with pytest.raises(anthropic.NotFoundError, match="not found"):
         batches.retrieve(made.id)

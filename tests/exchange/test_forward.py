@@ -188,6 +188,66 @@ def test_an_error_passes_unless_it_is_about_us_or_in_nobodys_dialect(
         assert "error" in json.loads(commands[0].body)
 
 
+def batches(path, body, status=200, **more):
+    """Return what of a batch's answer reaches the client, and its record."""
+    ex, (route,) = begin(
+        path, method="GET", end=True, anthropic_version="2023-06-01", **more
+    )
+    assert dict(route.chain[0].set_headers)["accept-encoding"] == "identity"
+    commands = ex.receive(answered(status), 101.0)
+    assert commands == []
+    commands = ex.receive(events.ResponseBody(body, end=True), 101.5)
+    (said,) = [one for one in commands if isinstance(one, AnswerBody)]
+    return said.data, completion(commands)
+
+
+URL = b'"results_url": "%s/v1/messages/batches/b/results"'
+THERE = URL % b"https://api.anthropic.com"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/messages/batches", "/v1/messages/batches?limit=2", "/v1/messages/batches/b"],
+)
+@pytest.mark.parametrize(
+    ("more", "here"),
+    [
+        ({"x_forwarded_proto": "https"}, b"https://llm.example:8443"),
+        ({":scheme": "http"}, b"http://llm.example:8443"),
+    ],
+)
+def test_results_of_a_batch_are_where_the_client_has_found_us(path, more, here):
+    body = b'{"data": [{ %s}, {"results_url":null}]}'
+    said, record = batches(
+        path, body % THERE, **{":authority": "llm.example:8443", **more}
+    )
+    assert said == body % (URL % here)
+    assert (record.usage, record.estimated) == (Usage(), False)
+
+
+def test_a_host_that_is_no_host_breaks_no_answer():
+    said, _ = batches(
+        "/v1/messages/batches/b", b"{%s}" % THERE, **{":authority": 'a"\\g<0>'}
+    )
+    assert json.loads(said)["results_url"].startswith('http://a"\\g<0>/v1/')
+
+
+def test_an_error_of_a_batch_is_in_its_clients_words():
+    ex, _ = begin("/v1/messages/batches/b", method="GET", end=True)
+    assert ex.receive(answered(404), 101.0) == []
+    body = b'{"type":"error","error":{"type":"not_found_error","message":"no batch"}}'
+    commands = ex.receive(events.ResponseBody(body, end=True), 101.5)
+    head, said = commands[:2]
+    assert head.status == 404
+    assert json.loads(said.data) == json.loads(body)
+
+
+def test_the_results_themselves_pass_unread():
+    ex, _ = begin("/v1/messages/batches/b/results", method="GET", end=True)
+    commands = ex.receive(answered(200, "application/x-jsonl"), 101.0)
+    assert commands[:2] == [AnswerHeaders(), Leave()]
+
+
 def test_a_provider_that_cannot_be_reached_is_told_as_everywhere():
     ex, _ = begin("/v1/files", method="GET")
     commands = ex.receive(
@@ -198,8 +258,9 @@ def test_a_provider_that_cannot_be_reached_is_told_as_everywhere():
     assert json.loads(commands[0].body)["error"]["code"] == "upstream_unreachable"
 
 
-def test_an_upload_may_take_its_time():
-    ex, _ = begin("/v1/files")
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/messages/batches"])
+def test_an_upload_may_take_its_time(path):
+    ex, _ = begin(path)
     limits = RUNTIME.limits
     assert ex.deadline == 100.0 + limits.upload_seconds + limits.first_byte_seconds
 

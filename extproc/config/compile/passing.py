@@ -16,6 +16,7 @@ from extproc.config.compile.replies import (
     openai_body,
 )
 from extproc.config.compile.way import (
+    ANSWERED,
     FORM,
     SOCKET,
     UNSEEN,
@@ -26,6 +27,7 @@ from extproc.config.compile.way import (
     wrong_method,
 )
 from extproc.config.schema import Config
+from extproc.exchange.forward import RESULTS
 from extproc.exchange.operations import (
     ANSWERS,
     BATCHES,
@@ -80,7 +82,8 @@ def uploads(config: Config) -> list[route.Route]:
             sidecar(config, "stored", match(f"/v1/{kept}", below=True), UNSEEN)
             for kept in KEPT
         ),
-        sidecar(config, MESSAGES_ROUTE, match(f"/v1/{BATCHES}", below=True), UNSEEN),
+        sidecar(config, MESSAGES_ROUTE, _results(), UNSEEN),
+        sidecar(config, MESSAGES_ROUTE, match(f"/v1/{BATCHES}", below=True), ANSWERED),
         sidecar(config, "stored", match(LISTED, method="GET"), UNSEEN),
         sidecar(
             config,
@@ -89,6 +92,12 @@ def uploads(config: Config) -> list[route.Route]:
             UNSEEN,
         ),
     ]
+
+
+def _results() -> route.RouteMatch:
+    """Return the match of the results of a batch, whose length nobody knows."""
+    regex = matcher.RegexMatcher(regex=f"/v1/{BATCHES}/[^/]+{RESULTS}")
+    return route.RouteMatch(safe_regex=regex)
 
 
 def stored_answers(config: Config, unknown: str) -> list[route.Route]:

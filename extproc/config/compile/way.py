@@ -47,7 +47,8 @@ class Way:
     """It becomes a WebSocket."""
 
 
-def _headers_only() -> ext_proc.ProcessingMode:
+def _headers_only(*, answer: bool = False) -> ext_proc.ProcessingMode:
+    """Return the mode that shows no body; but the `answer`, if that is wanted."""
     header, body = (
         ext_proc.ProcessingModeHeaderSendMode,
         ext_proc.ProcessingModeBodySendMode,
@@ -57,8 +58,8 @@ def _headers_only() -> ext_proc.ProcessingMode:
         request_body_mode=body.NONE,
         request_trailer_mode=header.SKIP,
         response_header_mode=header.SEND,
-        response_body_mode=body.NONE,
-        response_trailer_mode=header.SKIP,
+        response_body_mode=body.FULL_DUPLEX_STREAMED if answer else body.NONE,
+        response_trailer_mode=header.SEND if answer else header.SKIP,
     )
 
 
@@ -66,6 +67,7 @@ WHOLE = Way()
 ONCE = Way(once=True)
 FORM = Way(upload=True, once=True)
 UNSEEN = Way(mode=_headers_only(), upload=True, once=True)
+ANSWERED = Way(mode=_headers_only(answer=True), upload=True, once=True)
 SOCKET = Way(mode=_headers_only(), once=True, upgrade=True)
 
 
