@@ -16,18 +16,27 @@ from extproc.exchange.claiming import (
     find_meters,
     meters_on,
 )
-from extproc.exchange.commands import Headers, Settlement, TopUp
+from extproc.exchange.commands import Headers, Settle, Settlement, TopUp
 from extproc.exchange.events import ToppedUp
 from extproc.exchange.forecast import Forecast
 from extproc.exchange.priced import COST_HEADER
 from extproc.exchange.refusal import refusal, unchecked
 from extproc.exchange.render import Asked, Leg
+from extproc.exchange.standby import Standby, deployment, ordinary, without
 from extproc.exchange.tally import Tally
 from extproc.exchange.told import MOST_OUTPUT, read_end_user
 from extproc.framing.members import patch, patched
 from extproc.identity import Grant
 from extproc.policy.books import Books
-from extproc.policy.claims import NOTHING, Admission, Admitted, Denied, Left, Spent
+from extproc.policy.claims import (
+    NOTHING,
+    Admission,
+    Admitted,
+    Claim,
+    Denied,
+    Left,
+    Spent,
+)
 from extproc.policy.headers import limit_headers
 from extproc.policy.meters import Meters
 from extproc.pricing import show
@@ -42,12 +51,14 @@ class Account:
         headers: what the client is told of its limits.
         admission: what is claimed of the store, once it is.
         cut: whether a budget has run out and the stream is to end.
+        rest: what is to be charged to deployments that stood by; set by `close`.
         watches: whether a stream that gets long has to have more reserved for it.
     """
 
     __slots__ = (
-        "_asked", "_asking", "_books", "_covered", "_forecast", "_grant", "_meters",
-        "_model", "_more", "_priced", "_runtime", "_tally", "admission", "cut", "headers",
+        "_asked", "_asking", "_books", "_covered", "_first", "_forecast", "_grant", "_meters",
+        "_model", "_more", "_priced", "_runtime", "_standby", "_tally", "admission", "cut",
+        "headers", "rest",
         "watches",
     )  # fmt: skip
 
@@ -63,6 +74,9 @@ class Account:
         self._runtime = runtime
         self._tally = tally
         self._books = books
+        self.rest: tuple[Settlement, ...] = ()
+        self._standby = Standby()
+        self._first = ""
         self._asking = False
         self._more = 0
         """Nano-dollars that a top-up asks for."""
@@ -106,28 +120,79 @@ class Account:
         Raises:
             Forbidden: a model has no price, and the configuration refuses it then.
         """
-        first, forecast = legs[0], self._forecast
-        deployment = f"{first.target.spec.provider}/{first.model}"
-        meters = self._meters + meters_on(self._runtime, "deployment", deployment)
+        forecast = self._forecast
+        self._first = deployment(legs[0])
+        of_first = meters_on(self._runtime, "deployment", self._first)
+        meters = self._meters + of_first
         if not meters:
             return None
-        money = claim_money(
-            meters, forecast, legs, runtime=self._runtime,
-            calendar=self._books.calendar, now=self._tally.started,
-        )  # fmt: skip
+        money = [
+            *self._money(self._meters, legs),
+            *self._money(of_first, legs[:1], first=True),
+        ]
         if money and (forecast.cuts or not all(_hard(subject) for subject in meters)):
             self._covered = forecast.output
             self.watches = self._covered > 0
-        claims = (*claim_rates(meters, forecast), *money)
+        claims = (
+            *claim_rates(self._meters, forecast),
+            *claim_rates(of_first, forecast, first=True),
+            *money,
+        )
         self.admission = Admission(self._tally.id, claims)
         if money:
             self._tally.reserved = max(claim.amount for claim in money)
         return self.admission
 
+    def claim_next(self, legs: tuple[Leg, ...]) -> Admission | None:
+        """Return what has to be reserved for another leg to stand by; None: nothing more.
+
+        Raises:
+            Forbidden: as `claim`.
+        """
+        if len(legs) == 1 or not self._runtime.limited:
+            return None
+        return self._standby.next(self._tally.id, legs, self._claims_of)
+
+    def _claims_of(self, leg: Leg) -> tuple[Claim, ...]:
+        meters = meters_on(self._runtime, "deployment", deployment(leg))
+        money = self._money(meters, (leg,))
+        return (*claim_rates(meters, self._forecast), *money)
+
+    def _money(
+        self, meters: list[Meters], legs: tuple[Leg, ...], *, first: bool = False
+    ) -> list[Claim]:
+        return claim_money(
+            meters, self._forecast, legs, runtime=self._runtime, first=first,
+            calendar=self._books.calendar, now=self._tally.started,
+        )  # fmt: skip
+
     def admitted(self, verdict: Admitted) -> None:
         """Note that everything is reserved."""
+        if self._standby.asking is not None:
+            self._standby.admitted()
+            return
         self._tally.admission = "leased" if verdict.leased else "admitted"
         self._tell(verdict.left)
+
+    def spared(self, verdict: Denied, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        """Return the attempts that are left where only a deployment has no room."""
+        if self._standby.asking is not None:
+            full = self._standby.refused()
+            left = without(legs, full)
+        else:
+            claims = () if self.admission is None else self.admission.claims
+            if verdict.storeless or not claims or not claims[verdict.claim].first:
+                return ()
+            full = self._first
+            left = without(legs, full)
+            if not ordinary(left):
+                return ()
+        self._tally.skipped += (f"{full.partition('/')[0]}:limit",)
+        return left
+
+    def answered(self, legs: tuple[Leg, ...], leg: Leg) -> list[Settle]:
+        """Give back what is held where no attempt will be made any more."""
+        return [Settle(one) for one in self._standby.answered(legs, leg)]
 
     def denied(self, verdict: Denied) -> GatewayError:
         """Return what the client is told; nothing is reserved."""
@@ -200,35 +265,46 @@ class Account:
     def close(
         self, leg: Leg | None, error: GatewayError | None, *, produced: int
     ) -> Settlement | None:
-        """Bill what was used, and return what is to be charged.
+        """Bill what was used, and return what is to be charged beside `rest`.
 
         Args:
             leg: whose answer came or was waited for; None: nothing was sent.
             error: what went wrong.
             produced: output tokens as far as they were seen, where nobody counted them.
         """
-        tally, admission = self._tally, self.admission
+        spent = self._spent(leg, error, produced)
+        self.rest = tuple(self._standby.close(leg, spent))
+        admission = self.admission
+        # Of a verdict that is still awaited too: releasing first wins.
+        return Settlement(admission, spent) if admission is not None else None
+
+    def _spent(
+        self, leg: Leg | None, error: GatewayError | None, produced: int
+    ) -> Spent:
+        tally = self._tally
         unreached = isinstance(error, (UpstreamUnreachable, GatewayFault))
         if leg is None or (unreached and tally.usage is None):
-            # Of a verdict that is still awaited too: releasing first wins.
-            return Settlement(admission, NOTHING) if admission is not None else None
+            return NOTHING
         if tally.estimated and self._forecast.counts and (error is None or produced):
             tally.usage = self.produced(tally.usage, produced)
         usage = tally.usage
         tally.cost = self.cost(leg, usage) if usage is not None else None
-        if admission is None:
-            return None
+        elsewhere = deployment(leg) != self._first
+        claims = () if self.admission is None else self.admission.claims
+        charged = [one for one in claims if not (one.first and elsewhere)]
         tally.budgets = tuple(
-            (c.meter, c.ends) for c in admission.claims if c.counts == "nanos"
+            (one.meter, one.ends)
+            for one in (*charged, *self._standby.claims(leg))
+            if one.counts == "nanos"
         )
         if usage is None:
-            return Settlement(admission, Spent())
-        spent = Spent(
+            return Spent(elsewhere=elsewhere)
+        return Spent(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             nanos=tally.cost or 0,
+            elsewhere=elsewhere,
         )
-        return Settlement(admission, spent)
 
     def produced(self, usage: Usage | None, output: int) -> Usage:
         """Return what an answer that is not whole has used.

@@ -42,8 +42,12 @@ def meters_on(runtime: Runtime, kind: Kind, name: str) -> list[Meters]:
     return [meters_of(kind, name, subject.allowance)]
 
 
-def claim_rates(meters: Iterable[Meters], forecast: Forecast) -> list[Claim]:
+def claim_rates(
+    meters: Iterable[Meters], forecast: Forecast, *, first: bool = False
+) -> list[Claim]:
     """Return what is claimed of rate limits and of concurrency.
+
+    `first`: of the deployment that is tried first.
 
     A token limit is never asked for more than it has while the prompt alone would fit.
     """
@@ -58,7 +62,7 @@ def claim_rates(meters: Iterable[Meters], forecast: Forecast) -> list[Claim]:
             claims.append(
                 Claim(
                     limit.meter, limit.counts, limit.limit, amount,
-                    seconds=limit.seconds, subject=limit.subject,
+                    seconds=limit.seconds, subject=limit.subject, first=first,
                 )
             )  # fmt: skip
     return claims
@@ -72,6 +76,7 @@ def claim_money(
     runtime: Runtime,
     calendar: Calendar,
     now: float,
+    first: bool = False,
 ) -> list[Claim]:
     """Return what is claimed of budgets, at the dearest price of the chain `legs`.
 
@@ -102,7 +107,7 @@ def claim_money(
         claims.append(
             Claim(
                 f"{purse.meter}{start}", "nanos", purse.budget.nanos,
-                most if hard else usual, ends=end, subject=purse.subject,
+                most if hard else usual, ends=end, subject=purse.subject, first=first,
             )
         )  # fmt: skip
     return claims

@@ -108,6 +108,12 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     spent: Spent
 
 
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """Give back in the middle of an exchange what it will not need."""
+
+    settlement: Settlement
+
+
 class Complete(msgspec.Struct, frozen=True, gc=False):
     """The exchange is over; keep its record until control has it, and settle."""
 
@@ -116,6 +122,8 @@ class Complete(msgspec.Struct, frozen=True, gc=False):
     """None: nothing was reserved."""
     content: Content | None = None
     """What was said, where that is kept."""
+    more: tuple[Settlement, ...] = ()
+    """Of deployments that stood by."""
 
 
 Command = (
@@ -123,6 +131,7 @@ Command = (
     | RequestChunk
     | Respond
     | Reserve
+    | Settle
     | TopUp
     | AnswerHeaders
     | AnswerBody

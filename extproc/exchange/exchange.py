@@ -147,6 +147,8 @@ class Exchange:
                 self._idle, self._end = self._dispatch.times(leg, event)
                 self.deadline = min(now + self._idle, self._end)
         commands = half.receive(event)
+        if type(event) is events.ResponseHeaders and isinstance(half, ResponseHalf):
+            commands += self._account.answered(self._request.legs, half.leg)
         if half.done:
             commands += self._ended(now)
         return commands
@@ -207,6 +209,7 @@ class Exchange:
             ),
             settlement,
             None if capture is None else capture.content(self._tally.id),
+            self._account.rest,
         )
 
     def _settle(

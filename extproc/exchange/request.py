@@ -257,14 +257,26 @@ class RequestHalf:
         if admission is not None:
             self.state = State.ADMITTING
             return [Reserve(admission)]
+        return self._stand_by()
+
+    def _stand_by(self) -> list[Command]:
+        admission = self._account.claim_next(self.legs)
+        if admission is not None:
+            self.state = State.ADMITTING
+            return [Reserve(admission)]
         return self._send()
 
     def _on_admitted(self, event: events.Admitted) -> list[Command]:
         self._account.admitted(event)
-        return self._send()
+        return self._stand_by()
 
     def _on_denied(self, event: events.Denied) -> list[Command]:
-        raise self._account.denied(event)
+        left = self._account.spared(event, self.legs)
+        if not left:
+            raise self._account.denied(event)
+        again = left[0] is not self.legs[0]
+        self.legs = left
+        return self._claim() if again else self._stand_by()
 
     def _on_silence(self, event: events.Expired) -> list[Command]:  # noqa: ARG002
         raise Overloaded("Limits and budgets could not be checked in time; try again.")

@@ -8,7 +8,7 @@ and are shown as ``***``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -130,10 +130,11 @@ def explain(
     }
     commands = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
     commands += exchange.receive(events.RequestBody(request, end=True), 0.0)
-    admission = next((c.admission for c in commands if isinstance(c, Reserve)), None)
-    if admission is not None:
-        commands += exchange.receive(_admitted(admission), 0.0)
-    return _explained(config, exchange, commands, admission)
+    admissions: list[Admission] = []
+    while commands and isinstance(last := commands[-1], Reserve):
+        admissions.append(last.admission)
+        commands = exchange.receive(_admitted(last.admission), 0.0)
+    return _explained(config, exchange, commands, admissions)
 
 
 def lines(found: Explanation) -> Iterator[str]:
@@ -172,14 +173,14 @@ def _explained(
     config: Config,
     exchange: Exchange,
     commands: list[Command],
-    admission: Admission | None,
+    admissions: Sequence[Admission],
 ) -> Explanation:
     plan, tally = exchange.plan, exchange.tally
     found = Explanation(
         model=tally.original_model or "",
         virtual_model=tally.virtual_model,
         skipped=tally.skipped,
-        reserves=_reserves(admission),
+        reserves=_reserves(admissions),
     )
     if plan is not None:
         found = msgspec.structs.replace(
@@ -262,13 +263,12 @@ def _admitted(admission: Admission) -> Admitted:
     )
 
 
-def _reserves(admission: Admission | None) -> tuple[str, ...]:
-    if admission is None:
-        return ()
+def _reserves(admissions: Sequence[Admission]) -> tuple[str, ...]:
     return tuple(
         f"${show(claim.amount)} of ${show(claim.limit)} ({claim.subject})"
         if claim.counts == "nanos"
         else f"{claim.amount} of {claim.limit} {claim.counts} ({claim.subject})"
+        for admission in admissions
         for claim in admission.claims
     )
 

@@ -30,6 +30,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     """The window of a rate limit."""
     ends: int = 0
     """Unix seconds at which a budget's period is over."""
+    first: bool = False
+    """Of the deployment that is tried first: it pays for answers that it gives itself."""
     subject: str = ""
     """Whose limit it is, such as ``team 'search'``; for the error's text."""
 
@@ -55,6 +57,14 @@ class Spent(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
     nanos: int = 0
+    elsewhere: bool = False
+    """Another deployment than the first one has answered."""
+
+    def on(self, claim: Claim) -> int:
+        """Return how much of what `claim` counts it is."""
+        if claim.first and self.elsewhere:
+            return self.requests if claim.counts == "requests" else 0
+        return self.of(claim.counts)
 
     def of(self, counted: Counted) -> int:
         """Return how much of `counted` it is."""

@@ -17,6 +17,7 @@ from extproc.exchange.commands import (
     Complete,
     Leave,
     Reserve,
+    Settle,
     TopUp,
 )
 from extproc.exchange.completion import Completion
@@ -187,6 +188,10 @@ class Call:
                 self._office.record(command.completion)
                 if command.settlement is not None:
                     self._office.till.settle(command.settlement)
+                for settlement in command.more:
+                    self._office.till.settle(settlement)
+            elif type(command) is Settle:
+                self._office.till.settle(command.settlement)
             elif type(command) is TopUp:
                 self._ask_more(command)
 

@@ -120,7 +120,7 @@ class MemoryStore:
         active = hold is not None
         hold = hold or self._expired.pop(admission.id, None)
         for index, claim in enumerate(admission.claims):
-            used = spent.of(claim.counts)
+            used = spent.on(claim)
             held = hold.amounts[index] if hold else 0
             if claim.seconds:
                 now_slot = slot_at(claim.seconds, now)

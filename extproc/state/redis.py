@@ -105,7 +105,7 @@ class RedisStore:
         """See `Store.settle`."""
         packed = [
             (
-                _kind(claim), claim.meter, spent.of(claim.counts), _slot(claim, now),
+                _kind(claim), claim.meter, spent.on(claim), _slot(claim, now),
                 claim.seconds, claim.ends,
             )
             for claim in admission.claims
