@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from extproc.config.values import (
     ByteCount,
@@ -24,6 +25,12 @@ HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 def _float(value: object) -> object:
     """Take a whole number for the number that it is: YAML's 1 is no float."""
     return float(value) if type(value) is int else value
+
+
+def _web_address(value: SecretStr) -> SecretStr:
+    if not re.match(r"https?://[^\s/?#]+", value.get_secret_value()):
+        raise ValueError("is no address that begins with http:// or https://")
+    return value
 
 
 class OtlpConfig(Section):
@@ -124,6 +131,35 @@ class ContentConfig(Section):
         return self.max_characters if self.traces or self.request_log else 0
 
 
+class WebhookConfig(Section):
+    """Who is told of alerts."""
+
+    url: Annotated[SecretStr, AfterValidator(_web_address)]
+    """It may have a secret in it, as Slack's have."""
+    format: Literal["json", "slack"] = "json"
+    kinds: Annotated[
+        tuple[Literal["budget", "health", "errors"], ...], Field(min_length=1)
+    ] = (
+        "budget",
+        "health",
+        "errors",
+    )
+    secret: Credential | None = None
+    """What each body is signed with."""
+
+
+class AlertsConfig(Section):
+    """What people are told, and when."""
+
+    webhooks: tuple[WebhookConfig, ...] = ()
+    error_rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_float)] = 0.05
+    """Share of the requests of five minutes that may fail, through a provider or us."""
+    least_requests: Annotated[Whole, Field(ge=1)] = 20
+    """Of how many a share is taken."""
+    repeat: Seconds = 3_600.0
+    """Between two alerts of the same thing."""
+
+
 class TelemetryConfig(Section):
     """What leaves the gateway besides answers."""
 
@@ -134,6 +170,7 @@ class TelemetryConfig(Section):
     traces: TracesConfig = TracesConfig()
     request_log: RequestLogConfig | None = None
     content: ContentConfig = ContentConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
     @property
     def traced(self) -> bool:

@@ -1,69 +1,37 @@
-"""Tells somebody when a budget has reached a part of itself: one POST for each.
-
-    {"type": "budget_alert", "subject": "team 'search'", "percent": 80,
-     "spent_usd": "8.01", "budget_usd": "10", "period": "month", "ends": 1801440000}
+"""Notes when a budget has reached a part of itself.
 
 Each threshold of a period is told once; those that were reached before control started
-are taken as told. A webhook that does not answer is asked again a few times, and then let
-be: no request waits for it.
+are taken as told.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
 
-import httpx
-import msgspec
-
-from extproc.identity import Budget, Period, glob_pattern
+from extproc.identity import Budget, glob_pattern
 from extproc.policy.meters import meters_of
 from extproc.pricing import show
 from extproc.runtime import Snapshot
+from extproc.server.webhooks import Alert
 from extproc.state.base import Balance
-
-log = logging.getLogger(__name__)
-
-MOST_WAITING: Final = 1_000
-"""Alerts that are not sent yet; more are dropped and logged."""
-PAUSES: Final = (1.0, 5.0, 30.0)
-"""Seconds before each further attempt."""
-
-
-class Alert(msgspec.Struct, frozen=True, tag="budget_alert"):
-    """One threshold that has been reached."""
-
-    subject: str
-    percent: int
-    spent_usd: str
-    budget_usd: str
-    period: Period
-    ends: int
-    """Unix seconds at which the period is over."""
 
 
 class Alerts:
-    """Looks at the balances; `post` sends one body to one address."""
+    """Looks at the balances; `tell` hears of what is new, `clock` gives Unix seconds."""
 
     def __init__(
-        self, post: Callable[[str, bytes], Awaitable[None]] | None = None
+        self, tell: Callable[[Alert], None], *, clock: Callable[[], float]
     ) -> None:
-        self._post = post or post_json
-        self._url: str | None = None
+        self._tell = tell
+        self._clock = clock
         self._named: dict[str, tuple[str, Budget]] = {}
         self._globs: list[tuple[re.Pattern[str], Budget]] = []
         self._told: dict[str, int] = {}
-        self._waiting: asyncio.Queue[Alert] = asyncio.Queue(MOST_WAITING)
 
-    def configure(
-        self, snapshot: Snapshot, url: str | None, balances: Mapping[str, Balance]
-    ) -> None:
+    def configure(self, snapshot: Snapshot, balances: Mapping[str, Balance]) -> None:
         """Watch the budgets of `snapshot`; what `balances` have reached is told already."""
         first = not self._named and not self._globs
-        self._url = url
         self._named, self._globs = {}, []
         owners = [(s.kind, s.id, s.allowance) for s in snapshot.subjects]
         for kind, name, allowance in (
@@ -85,30 +53,8 @@ class Alerts:
         """Tell of what `meters`, which have just been charged, have reached."""
         for meter in meters:
             alert = self._reached(meter, balances)
-            if alert is None or self._url is None:
-                continue
-            try:
-                self._waiting.put_nowait(alert)
-            except asyncio.QueueFull:
-                log.warning("an alert is lost: too many are waiting")
-
-    async def run(self) -> None:
-        """Send alerts until canceled."""
-        while True:
-            alert = await self._waiting.get()
-            for pause in (*PAUSES, None):
-                url = self._url
-                if url is None:
-                    break
-                try:
-                    await self._post(url, msgspec.json.encode(alert))
-                except (httpx.HTTPError, OSError) as error:
-                    if pause is None:
-                        log.warning("an alert is lost: %s", type(error).__name__)
-                    else:
-                        await asyncio.sleep(pause)
-                else:
-                    break
+            if alert is not None:
+                self._tell(alert)
 
     def _reached(self, meter: str, balances: Mapping[str, Balance]) -> Alert | None:
         found = self._find(meter)
@@ -121,13 +67,21 @@ class Alerts:
         if reached <= self._told.get(meter, 0):
             return None
         self._told[meter] = reached
+        spent, whole = show(balance.nanos), show(budget.nanos)
         return Alert(
-            subject=subject,
-            percent=reached,
-            spent_usd=show(balance.nanos),
-            budget_usd=show(budget.nanos),
-            period=budget.period,
-            ends=balance.ends,
+            kind="budget",
+            key=f"budget/{meter}/{reached}",
+            summary=f"{subject} has reached {reached} % of its budget for the "
+            f"{budget.period}: {spent} of {whole} dollars",
+            at=int(self._clock()),
+            details={
+                "subject": subject,
+                "percent": reached,
+                "spent_usd": spent,
+                "budget_usd": whole,
+                "period": budget.period,
+                "ends": balance.ends,
+            },
         )
 
     def _find(self, meter: str) -> tuple[str, Budget] | None:
@@ -140,16 +94,3 @@ class Alerts:
                 name = purse.split("/", 1)[1].rsplit(f"/{budget.period}/", 1)[0]
                 return f"end user {name!r}", budget
         return None
-
-
-async def post_json(url: str, body: bytes) -> None:
-    """POST `body`.
-
-    Raises:
-        httpx.HTTPError: nobody answers, or not with a 2xx.
-    """
-    async with httpx.AsyncClient(timeout=10) as client:
-        answer = await client.post(
-            url, content=body, headers={"content-type": "application/json"}
-        )
-        answer.raise_for_status()

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp
 
 from extproc.admin.api import make_app as make_admin
 from extproc.config.known_secrets import secrets_in
-from extproc.server import compiled, health
+from extproc.server import compiled, conditions, health
+from extproc.server.conditions import Condition
 from extproc.server.control_http import HttpServer, listening, make_app
 from extproc.server.control_metrics import age_of, destination_of, watch_control
 from extproc.server.health_view import health_router
@@ -34,8 +35,14 @@ from extproc.server.retention import Retention
 from extproc.server.rollout import Envoy, Rollout
 from extproc.server.routing_view import routing_router
 from extproc.server.serving import Serving
+from extproc.server.watchman import Watchman
 from extproc.telemetry import logs
-from extproc.telemetry.deployments import Deployment, DeploymentCollector, configured
+from extproc.telemetry.deployments import (
+    Deployment,
+    DeploymentCollector,
+    configured,
+    models,
+)
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.push import Push
 from extproc.telemetry.token_metrics import TokenMetrics
@@ -112,6 +119,7 @@ class Control:
             wall_clock=wall_clock,
             lock=writing,
         )
+        self._watchman = Watchman(self.intake.webhooks.tell, clock=wall_clock)
         self._push = Push(self.metrics.registry, wall_clock=wall_clock)
         watch_control(
             self.metrics.registry,
@@ -158,7 +166,8 @@ class Control:
                 serving = [
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self.intake.envoy_log.run()),
-                    tasks.create_task(self.intake.alerts.run()),
+                    tasks.create_task(self.intake.webhooks.run()),
+                    tasks.create_task(self._watchman.run(self._wrong)),
                     tasks.create_task(self.intake.traces.run()),
                     tasks.create_task(self._push.run()),
                     tasks.create_task(self._watch(seen)),
@@ -211,18 +220,7 @@ class Control:
             lambda: self.intake.ledger.balances,
             lambda: self.link.peers,
         )
-        detail = health_router(
-            admin,
-            self.ready,
-            sinks=lambda: {**self.intake.traces.state(), **self._push.state()},
-            keys_age=lambda: age_of(self._registry.looked_at),
-            away=lambda: {
-                peer.name: bool(peer.levels.get("extproc_worker_store_away"))
-                for peer in self.link.peers
-            },
-            unwell=lambda: health.unwell(self._deployments()),
-        )
-        return make_admin(admin, [live, purses, detail])
+        return make_admin(admin, [live, purses, health_router(admin, self.health)])
 
     def _retention(self) -> Retention:
         def days() -> float | None:
@@ -236,6 +234,33 @@ class Control:
             return []
         live = [(peer.live.deployments, peer.live.benches) for peer in self.link.peers]
         return configured(self.serving.snapshot, live)
+
+    async def health(self) -> dict[str, object]:
+        """Return what the gateway stands on, and how that does."""
+        ready, known = await self.ready()
+        return {
+            "live": True,
+            **known,
+            "ready": ready,
+            "store": health.stores(self.link.peers),
+            "sinks": {**self.intake.traces.state(), **self._push.state()},
+            "providers": {"unwell": health.unwell(self._deployments())},
+            "key_snapshot_age_seconds": age_of(self._registry.looked_at),
+        }
+
+    async def _wrong(self) -> list[Condition]:
+        """Return what people should know; nothing before there is a configuration."""
+        config, snapshot = self.serving.config, self.serving.snapshot
+        if config is None or snapshot is None:
+            return []
+        alerts = config.telemetry.alerts
+        self._watchman.repeat = alerts.repeat
+        errors = self.intake.errors.conditions(alerts.error_rate, alerts.least_requests)
+        return [
+            *conditions.of_health(await self.health(), workers=config.workers),
+            *conditions.of_deployments(self._deployments(), models(snapshot)),
+            *errors,
+        ]
 
     async def ready(self) -> tuple[bool, dict[str, object]]:
         """Return whether a request would be served, and what there is to know."""

@@ -62,6 +62,14 @@ def workers(peers: Iterable[Peer], now: float) -> list[dict[str, object]]:
     ]
 
 
+def stores(peers: Iterable[Peer]) -> dict[str, object]:
+    """Return which workers admit without the store."""
+    away = {
+        peer.name: bool(peer.levels.get("extproc_worker_store_away")) for peer in peers
+    }
+    return {"away": any(away.values()), "workers": away}
+
+
 def unwell(deployments: Sequence[Deployment]) -> list[dict[str, object]]:
     """Return the deployments that are left alone now or fail mostly, and why."""
     return [

@@ -7,7 +7,7 @@ Envoy's access log (`extproc.telemetry.confirm`). Each counts once, by its id.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from extproc.config.schema import Config
@@ -19,9 +19,11 @@ from extproc.runtime import Runtime, Snapshot, TargetSpec
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
 from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
+from extproc.server.error_rate import ErrorRate
 from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
 from extproc.server.traces import Traces
+from extproc.server.webhooks import KINDS, Webhook, Webhooks
 from extproc.telemetry import logs
 from extproc.telemetry.confirm import Confirmations
 from extproc.telemetry.metrics import Metrics
@@ -31,11 +33,26 @@ from extproc.usage import Usage
 log = logging.getLogger(__name__)
 
 
+def webhooks_of(config: Config) -> Iterator[Webhook]:
+    """Yield everybody who is told of alerts."""
+    if (budgets := config.accounting.webhook) is not None:
+        yield Webhook(url=budgets.get_secret_value(), kinds=frozenset({"budget"}))
+    for one in config.telemetry.alerts.webhooks:
+        yield Webhook(
+            url=one.url.get_secret_value(),
+            kinds=frozenset(one.kinds),
+            shape=one.format,
+            secret=None if one.secret is None else one.secret.get_secret_value(),
+        )
+
+
 class Intake:
     """Between the link to the workers and all that is made of records.
 
     Attributes:
         alerts: what budgets have reached.
+        webhooks: who is told of that, and of what else is wrong.
+        errors: how many requests fail.
         envoy_log: what Envoy says.
         ledger: what is charged to each budget.
         link: to the workers.
@@ -53,7 +70,18 @@ class Intake:
         stats: Callable[[str], Awaitable[dict[str, int]]],
     ) -> None:
         """`state` is the folder of what lasts, `run` that of the sockets."""
-        self.alerts = Alerts()
+        alerts = metrics.registry.counter("extproc_alerts")
+        for kind in KINDS:
+            for result in ("sent", "lost"):
+                alerts.labels(kind, result)
+        self.webhooks = Webhooks(
+            clock=wall_clock,
+            told=lambda kind, well: alerts.labels(
+                kind, "sent" if well else "lost"
+            ).inc(),
+        )
+        self.alerts = Alerts(self.webhooks.tell, clock=wall_clock)
+        self.errors = ErrorRate(clock=wall_clock)
         exports = metrics.registry.counter("extproc_telemetry_exports")
         self.traces = Traces(
             lambda _, well: exports.labels("traces", "ok" if well else "failed").inc()
@@ -85,9 +113,8 @@ class Intake:
         self, snapshot: Snapshot, runtime: Runtime | None, config: Config | None
     ) -> None:
         """Count by what serves now; without `config` nobody has read its source yet."""
-        webhook = config.accounting.webhook if config is not None else None
-        url = webhook.get_secret_value() if webhook is not None else None
         if config is not None:
+            self.webhooks.configure(list(webhooks_of(config)), logs.redactor())
             self.traces.configure(config.telemetry, logs.redactor())
             self._lines.which = config.telemetry.logs.requests
         self._runtime = runtime
@@ -95,7 +122,7 @@ class Intake:
             spec.cluster: spec for model in snapshot.models for spec in model.targets
         }
         self._metrics.configure(snapshot)
-        self.alerts.configure(snapshot, url, self.ledger.balances)
+        self.alerts.configure(snapshot, self.ledger.balances)
 
     def _heard(self, contents: Sequence[Content]) -> None:
         self._contents = {one.id: one for one in contents}
@@ -114,6 +141,7 @@ class Intake:
 
     def _keep(self, completions: Sequence[Completion]) -> None:
         self._metrics.record(completions)
+        self.errors.note(completions)
         self._lines.tell(completions)
         self.traces.tell(completions, self._contents)
         self._contents = {}

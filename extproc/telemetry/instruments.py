@@ -235,6 +235,9 @@ INSTRUMENTS: Final = (
         "signal", "result",
     ),
     _counter(
+        "extproc_alerts", "Alerts by what came of telling them.", "kind", "result"
+    ),
+    _counter(
         "extproc_telemetry_lost",
         "Records that a sink did not get: it was away for too long.",
         "sink",

@@ -9,6 +9,7 @@ import pytest
 from extproc.config.load import ConfigError, loads
 from extproc.config.schema import Config
 from extproc.server.control_metrics import destination_of
+from extproc.server.intake import webhooks_of
 
 BASE = """
 providers: {p: {type: openai, api_key: sk-p}}
@@ -59,4 +60,47 @@ def test_metrics_can_be_left_out() -> None:
 )
 def test_what_is_wrong_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="telemetry"):
+        config(text)
+
+
+def test_who_is_told_of_alerts_and_of_which() -> None:
+    made = loads(
+        f"{BASE}\naccounting: {{webhook: 'https://old.test/T'}}\n"
+        "telemetry: {alerts: {webhooks: ["
+        "{url: 'https://hooks.slack.test/S', format: slack},"
+        "{url: 'http://ops.test/', kinds: [errors], secret: shh-12345678}]}}",
+        {},
+        source="f",
+        folder=Path(),
+    )
+    old, slack, ops = webhooks_of(made)
+    assert (old.url, set(old.kinds), old.shape) == (
+        "https://old.test/T", {"budget"}, "json",
+    )  # fmt: skip
+    assert (slack.shape, set(slack.kinds)) == ("slack", {"budget", "health", "errors"})
+    assert (ops.secret, set(ops.kinds)) == ("shh-12345678", {"errors"})
+    assert "hooks.slack.test" not in repr(made)
+
+
+def test_what_is_said_is_kept_only_where_it_is_switched_on() -> None:
+    assert config("{}").telemetry.content.size == 0
+    assert config("{content: {max_characters: 500}}").telemetry.content.size == 0
+    for switch in ("traces", "request_log"):
+        on = config(f"{{content: {{{switch}: true, max_characters: 500}}}}")
+        assert on.telemetry.content.size == 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{alerts: {webhooks: [{url: 'ftp://a'}]}}",
+        "{alerts: {webhooks: [{url: 'https://'}]}}",
+        "{alerts: {webhooks: [{url: 'https://a', kinds: []}]}}",
+        "{alerts: {webhooks: [{url: 'https://a', format: teams}]}}",
+        "{alerts: {error_rate: 0}}",
+        "{content: {max_characters: 1}}",
+    ],
+)
+def test_what_makes_no_alert_and_no_content_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
         config(text)

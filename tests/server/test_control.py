@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 
 from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
-from extproc.server import compiled, control as module
+from extproc.server import compiled, control as module, watchman
 from extproc.server.compiled import Overrides, read_compiled
 from extproc.server.control import Control
 from extproc.server.keys import hash_key, make_key
 from extproc.server.link import WorkerLink
 from extproc.server.options import CannotStart, Options
+from tests.sink import Sink
 
 GOOD = """
 providers:
@@ -398,3 +400,43 @@ def test_records_of_workers_reach_the_books_that_operators_read(bench: Bench) ->
                 await task
 
     asyncio.run(play())
+
+
+def test_requests_that_fail_are_told_to_who_wants_to_know(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, however often somebody looks, by the webhooks that the file names."""
+    monkeypatch.setattr(watchman, "LOOK_SECONDS", 0.02)
+
+    async def play(sink: Sink) -> None:
+        bench.file.write_text(
+            f"{GOOD}telemetry:\n  alerts:\n    webhooks:\n"
+            f"      - {{url: '{sink.url}/one', kinds: [errors], secret: shh-0123456789}}\n"
+            f"      - {{url: '{sink.url}/two', kinds: [budget]}}\n"
+        )
+        control = bench.control()
+        async with running(control):
+            link = WorkerLink(bench.folder / "control.sock", lambda _: None)
+            task = asyncio.ensure_future(link.run())
+            for n in range(20):
+                link.record(
+                    Completion(
+                        id=f"gw-{n}", operation="chat", started=1_700_000_000.0,
+                        duration=0.1, outcome="upstream_error", status=500,
+                        provider="openai",
+                    )
+                )  # fmt: skip
+            await until(lambda: len(sink.seen) == 2)
+            rendered = control.metrics.render().decode()
+            assert 'extproc_alerts_total{kind="errors",result="sent"}' in rendered
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    with Sink() as sink:
+        asyncio.run(play(sink))
+        told = [(one["path"], json.loads(one["head"])) for one in sink.seen]
+    assert [path for path, _ in told] == ["/one", "/one"]
+    assert {body["key"] for _, body in told} == {"errors/", "errors/openai"}
+    assert told[0][1]["type"] == "error_alert"
+    assert told[0][1]["failed"] == 20
