@@ -12,17 +12,10 @@ from typing import Final
 from extproc.server.link import Peer
 from extproc.telemetry.deployments import Deployment
 
-SILENT_SECONDS: Final = 5.0
-"""After which a worker is taken to hang: it beats once a second."""
 BEHIND_SECONDS: Final = 10.0
 """That workers may take to serve a new generation: the one before serves until then."""
 HALF: Final = 50
 """The score of a deployment of which half of what it is asked fails, about."""
-
-
-def answers(peer: Peer, now: float) -> bool:
-    """Say whether a worker has been heard of lately; `now` is by the loop's clock."""
-    return now - peer.heard < SILENT_SECONDS
 
 
 def serves(
@@ -37,7 +30,7 @@ def serves(
         age: seconds since it was told to them.
     """
     return any(
-        answers(peer, now)
+        peer.answers(now)
         and generation is not None
         and (
             peer.generation == generation
@@ -53,7 +46,7 @@ def workers(peers: Iterable[Peer], now: float) -> list[dict[str, object]]:
         {
             "name": peer.name,
             "pid": peer.pid,
-            "answers": answers(peer, now),
+            "answers": peer.answers(now),
             "silent_seconds": round(max(0.0, now - peer.heard), 1),
             "generation": peer.generation,
             "refused": peer.refused,

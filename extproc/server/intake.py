@@ -95,7 +95,12 @@ class Intake:
         self._lines = RequestLines()
         self.envoy_log = EnvoyLog(
             run / LOG_SOCKET,
-            Confirmations(clock=wall_clock, alive=self.link.alive, price=self._price),
+            Confirmations(
+                clock=wall_clock,
+                alive=self.link.alive,
+                answers=self.link.answers,
+                price=self._price,
+            ),
             settle=self._settled,
             stats=stats,
             spans=self.traces.envoy,

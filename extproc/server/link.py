@@ -67,6 +67,8 @@ its workers within a second (revoked keys)."""
 LIVE_SECONDS: Final = 0.25
 """Between two looks at what the other workers should know: loads, which change with every
 request. A cooldown does not wait for it."""
+SILENT_SECONDS: Final = 5.0
+"""After which a worker is taken to hang: it beats once a second."""
 REMEMBERED_IDS: Final = 64 * MAX_BATCH
 """Ids that control remembers to know a repeated record: one batch of each of 64 workers,
 since a worker resends no more than the batch that was under way."""
@@ -279,6 +281,10 @@ class Peer:
     rebalance: bool = True
     """Whether it is to be told again what is charged to each budget."""
 
+    def answers(self, now: float) -> bool:
+        """Say whether it has been heard of lately; `now` is by the loop's clock."""
+        return now - self.heard < SILENT_SECONDS
+
 
 class ControlLink:
     """Control's end: it listens, gives everyone the latest snapshot, collects records.
@@ -333,6 +339,14 @@ class ControlLink:
     def alive(self, id: str) -> bool:  # noqa: A002  gw.id
         """Say whether the worker is connected whose exchange this is."""
         return any(peer.id and id.startswith(f"gw-{peer.id}-") for peer in self.peers)
+
+    def answers(self, id: str) -> bool:  # noqa: A002  gw.id
+        """Say whether that worker has been heard of lately: it does not hang."""
+        now = asyncio.get_running_loop().time()
+        return any(
+            peer.id and id.startswith(f"gw-{peer.id}-") and peer.answers(now)
+            for peer in self.peers
+        )
 
     async def applied(self, generation: int) -> None:
         """Wait until every connected worker serves `generation` or a later one."""

@@ -6,7 +6,9 @@ routed by Envoy's request id. An entry without a record is
 - of a worker that has died: its exchange is settled from the entry and its slip, with
   estimated tokens and the money that was reserved;
 - of a request that never reached a worker (Envoy's own answer): it is counted as one;
-- of a worker that is there: its record has been counted by a control before this one.
+- of a worker that is there and says nothing any more: it hangs, and is taken for dead; should
+  it wake, its own record comes too late, and is known by its id;
+- of a worker that answers: its record has been counted by a control before this one.
 
 A record without an entry stays as it is: Envoy drops what control is not there to take.
 """
@@ -67,13 +69,22 @@ class Confirmations:
         clock: Callable[[], float],
         price: Price = lambda *_: None,
         alive: Callable[[str], bool] = lambda _: False,
+        answers: Callable[[str], bool] | None = None,
     ) -> None:
-        """`alive` says whether the worker is there whose ``gw.id`` this is."""
+        """Begin with nothing.
+
+        Args:
+            clock: see above.
+            price: what settled exchanges cost that nothing was reserved for.
+            alive: whether the worker is there whose ``gw.id`` this is.
+            answers: whether it has been heard of lately; without it, as `alive`.
+        """
         self.results: Counter[Result] = Counter()
         self._clock = clock
         self._began = clock()
         self._price = price
         self._alive = alive
+        self._answers = answers or alive
         self._records: dict[str, _Record] = {}
         self._by_request: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
@@ -141,7 +152,7 @@ class Confirmations:
             if not entry.id:
                 self.results["local"] += 1
                 yield local_reply(entry)
-            elif ended < self._began or self._alive(entry.id):
+            elif ended < self._began or self._answers(entry.id):
                 self.results["unmatched"] += 1
             else:
                 self.results["settled"] += 1

@@ -90,6 +90,16 @@ def test_promtool_finds_the_rules_right(command: str) -> None:
     assert "SUCCESS" in done.stdout
 
 
+def test_every_alert_is_seen_to_fire_and_to_be_quiet_while_all_is_well() -> None:
+    fires, quiet = yaml.safe_load((RULES / "rules.test.yml").read_text())["tests"]
+    names = {name for name, _ in alerts()}
+    fired = {one["alertname"] for one in fires["alert_rule_test"] if one["exp_alerts"]}
+    assert fired == names
+    silent = [one["alertname"] for one in quiet["alert_rule_test"]]
+    assert sorted(silent) == sorted(names)
+    assert not any(one["exp_alerts"] for one in quiet["alert_rule_test"])
+
+
 def test_every_alert_is_documented() -> None:
     page = (DEPLOY.parent / "docs" / "telemetry.md").read_text()
     assert [name for name, _ in alerts() if f"`{name}`" not in page] == []

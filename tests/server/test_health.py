@@ -7,12 +7,11 @@ import pytest
 
 from extproc.server.health import (
     BEHIND_SECONDS,
-    SILENT_SECONDS,
     serves,
     unwell,
     workers,
 )
-from extproc.server.link import Peer
+from extproc.server.link import SILENT_SECONDS, Peer
 from extproc.telemetry.deployments import Deployment
 
 WELL = Deployment(

@@ -14,7 +14,7 @@ from extproc.exchange.completion import Completion
 from extproc.exchange.local_reply import LOCAL
 from extproc.exchange.slip import Slip
 from extproc.runtime import Runtime, Snapshot
-from extproc.server import envoy_log
+from extproc.server import envoy_log, link
 from extproc.server.envoy_log import LOG_SOCKET
 from extproc.server.intake import Intake
 from extproc.server.link import WorkerLink
@@ -105,6 +105,54 @@ def test_what_a_worker_did_not_live_to_record_is_counted_filed_and_charged(
     assert intake.ledger.balances[METER].nanos == 70
     assert heard == [{METER: 70}]
     assert b"extproc_requests_total" in intake._metrics.render()
+
+
+def test_a_worker_that_hangs_and_wakes_makes_no_second_record(
+    intake: Intake, books: Books, tmp_path: Path, monkeypatch
+) -> None:
+    """It is connected all the time, and silent; what it says then is known by its id."""
+    monkeypatch.setattr(link, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(confirm, "PATIENCE_SECONDS", 0.0)
+    worker = WorkerLink(tmp_path / "control.sock", lambda _: None, id="a")
+    slip = Slip("chat", "app", (("p", "c", "m"),), reserved=70, budgets=((METER, 9),))
+    batch = export(
+        {"id": "gw-a-1", "slip": written(slip), "status": "503", "attempts": "1",
+         "request_id": "r-1"},
+        started=1000.0,
+    )  # fmt: skip
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(intake.link.run()),
+                tasks.create_task(intake.envoy_log.run()),
+            ]
+            async with working(worker):
+                await until(lambda: intake.link.peers)
+                async with aio.insecure_channel(
+                    f"unix:{tmp_path / LOG_SOCKET}"
+                ) as channel:
+                    await channel.unary_unary(EXPORT)(batch, wait_for_ready=True)
+                await until(lambda: books.noted)
+                assert intake.link.peers
+                worker.record(
+                    msgspec.structs.replace(
+                        completion("gw-a-1"), cost=9, budgets=((METER, 9),)
+                    )
+                )
+                await worker.flushed()
+            for task in serving:
+                task.cancel()
+
+    asyncio.run(main())
+    assert books.noted == ["gw-a-1"]
+    assert intake.ledger.balances[METER].nanos == 70
+    rendered = intake._metrics.render().decode()
+    counted = [
+        line for line in rendered.splitlines()
+        if line.startswith("extproc_requests_total{")
+    ]  # fmt: skip
+    assert [line.rsplit(" ", 1)[1] for line in counted] == ["1.0"]
 
 
 def test_what_envoy_answered_is_not_counted_on_the_workers_word(

@@ -27,9 +27,13 @@ class World:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.workers = {"gw-a-"}
+        self.hung: set[str] = set()
         self.join = Confirmations(
             clock=lambda: self.now,
             alive=lambda id_: any(id_.startswith(one) for one in self.workers),
+            answers=lambda id_: any(
+                id_.startswith(one) for one in self.workers - self.hung
+            ),
             price=lambda _cluster, _model, usage: usage.total_tokens,
         )
 
@@ -165,6 +169,15 @@ def test_a_worker_that_is_there_is_waited_for(world: World) -> None:
     assert world.later(PATIENCE_SECONDS - 1) == []
     world.join.recorded([record()])
     assert world.join.results == {"confirmed": 1}
+
+
+def test_a_worker_that_hangs_is_waited_for_and_then_settled_for(world: World) -> None:
+    world.hung.add("gw-a-")
+    world.join.logged([entry()])
+    assert world.later(PATIENCE_SECONDS - 1) == []
+    [made] = world.later(1)
+    assert (made.id, made.error, made.estimated) == ("gw-a-1", "worker_lost", True)
+    assert world.join.results == {"settled": 1}
 
 
 def test_what_a_control_before_this_one_counted_is_not_counted_again(
