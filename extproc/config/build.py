@@ -161,7 +161,7 @@ def _target(
         model=None if strips else target.model,
         strip=name.removesuffix("*") if strips else "",
         quirks=provider.quirks,
-        default_max_tokens=provider.default_max_tokens,
+        default_max_tokens=target.default_max_tokens or provider.default_max_tokens,
         include_usage=provider.include_usage,
         only_main=not provider.responses,
         placement=place,

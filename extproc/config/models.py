@@ -126,6 +126,9 @@ class TargetConfig(Allowed):
     headers: Headers = {}
     """Sent with every request to it. Not secret."""
     body: BodyConfig = BodyConfig()
+    default_max_tokens: Count | None = None
+    """Asked for where its API demands a limit and the client named none; None: the
+    provider's."""
     price: PriceConfig | None = None
     """What it costs, wherever its provider serves it; as in `prices`."""
     capabilities: AbilitiesConfig = AbilitiesConfig()

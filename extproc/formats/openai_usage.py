@@ -70,7 +70,8 @@ def write_usage(usage: ours.Usage) -> bytes:
 
     ``cache_creation_input_tokens`` says again what ``cache_write_tokens`` says, for
     clients older than OpenAI's own word for it. ``cache_creation_token_details`` tells by
-    lifetime, where some of it is kept for an hour, what was written.
+    lifetime, where some of it is kept for an hour, what was written. Sound is counted
+    where there was any.
     """
     hour = usage.cache_creation_1h_input_tokens
     split = (
@@ -83,8 +84,8 @@ def write_usage(usage: ours.Usage) -> bytes:
     return (
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
         b'"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d,'
-        b'"cache_creation_input_tokens":%d%b},'
-        b'"completion_tokens_details":{"reasoning_tokens":%d}}'
+        b'"cache_creation_input_tokens":%d%b%b},'
+        b'"completion_tokens_details":{"reasoning_tokens":%d%b}}'
     ) % (
         usage.input_tokens,
         usage.output_tokens,
@@ -93,5 +94,11 @@ def write_usage(usage: ours.Usage) -> bytes:
         usage.cache_creation_input_tokens,
         usage.cache_creation_input_tokens,
         split,
+        _sound(usage.audio_input_tokens),
         usage.reasoning_output_tokens,
+        _sound(usage.audio_output_tokens),
     )
+
+
+def _sound(tokens: int) -> bytes:
+    return b',"audio_tokens":%d' % tokens if tokens else b""

@@ -57,6 +57,23 @@ def test_a_targets_time_is_its_own_or_its_providers():
     assert times == [300, 9]
 
 
+def test_a_targets_default_limit_is_its_own_or_its_providers():
+    target = {"provider": "p", "model": "a"}
+    plain = {
+        "providers": {
+            "p": {"type": "anthropic", "api_key": "k", "default_max_tokens": 9}
+        },
+        "models": {
+            "m": {
+                "targets": [target, {**target, "model": "b", "default_max_tokens": 5}]
+            }
+        },
+    }
+    config = loads(json.dumps(plain), {}, source="x", folder=Path("/"))
+    built = build(config, grants=(), generation=1, created=1)
+    assert [one.default_max_tokens for one in built.models[0].targets] == [9, 5]
+
+
 def test_targets_say_where_and_what():
     first, second = snapshot().models[0].targets
     assert first == TargetSpec(

@@ -137,7 +137,19 @@ def usage_of(chunk: wire.Chunk) -> Usage | None:
         output_tokens=(counts.candidates_token_count or 0) + thoughts,
         cache_read_input_tokens=counts.cached_content_token_count or 0,
         reasoning_output_tokens=thoughts,
+        audio_input_tokens=max(
+            _sound(counts.prompt_tokens_details) - _sound(counts.cache_tokens_details),
+            0,
+        ),
+        audio_output_tokens=_sound(counts.candidates_tokens_details),
     )
+
+
+def _sound(details: list[wire.ModalityTokenCount] | None) -> int:
+    """Return the tokens that were heard or spoken, where the provider tells them."""
+    if not details:
+        return 0
+    return sum(one.token_count or 0 for one in details if one.modality == "AUDIO")
 
 
 def block_message(chunk: wire.Chunk) -> str:

@@ -192,12 +192,20 @@ class PromptFeedback(Struct, rename="camel", gc=False):
     block_reason_message: str | None = None
 
 
+class ModalityTokenCount(Struct, rename="camel", gc=False):
+    modality: str | None = None
+    token_count: int | None = None
+
+
 class UsageMetadata(Struct, rename="camel", gc=False):
     prompt_token_count: int | None = None
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
+    prompt_tokens_details: list[ModalityTokenCount] | None = None
+    cache_tokens_details: list[ModalityTokenCount] | None = None
+    candidates_tokens_details: list[ModalityTokenCount] | None = None
 
 
 class Chunk(Struct, rename="camel", gc=False):

@@ -399,6 +399,21 @@ def test_usage_counts_thoughts_tools_and_the_cache_once():
     assert usage.total_tokens == 157
 
 
+def test_what_was_heard_and_not_cached_is_counted_apart():
+    details = {
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 40}, {"modality": "AUDIO", "tokenCount": 60},
+        ],
+        "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 25}],
+        "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 9}, {}],
+    }  # fmt: skip
+    said = chunk(text("a"), finish="STOP", **counts(100, 20, 0))
+    said["usageMetadata"] |= details
+    usage = read_answer(msgspec.json.encode(said)).usage
+    assert usage is not None
+    assert (usage.audio_input_tokens, usage.audio_output_tokens) == (35, 9)
+
+
 def test_log_probabilities_are_openais():
     said = chunk(text("hé"), finish="STOP")
     said["candidates"][0]["logprobsResult"] = {
