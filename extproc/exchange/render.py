@@ -134,8 +134,9 @@ def _pass(asked: Asked, pick: Pick, dialect: Dialect) -> Leg:
     body, members = asked.body, asked.members
     dropped: tuple[str, ...] = ()
     if dialect.format.adapt is not None:
-        adapted = dialect.format.adapt(members)
-        body, members, dropped = _adapt(asked, adapted, changes)
+        adapted = dialect.format.adapt(members, model)
+        if adapted.changes or adapted.dropped:
+            body, members, dropped = _adapt(asked, adapted, changes)
     body = patch(body, members, changes) if changes else body
     if dialect.format.wrap is not None:
         wrapped = dialect.format.wrap(read_members(body), asked.headers)

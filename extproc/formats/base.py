@@ -87,6 +87,10 @@ class Adapted(msgspec.Struct, frozen=True):
     """What the client is told was left out."""
 
 
+UNCHANGED = Adapted({})
+"""The server takes it as it is."""
+
+
 class StreamReader(Protocol):
     """Upstream frames in, canonical events out."""
 
@@ -270,8 +274,9 @@ class ProviderFormat(Generic[Q, A]):
     usage_request: Callable[[Members], Mapping[str, bytes]] = no_usage_request
     """What to change in the top-level members of a request that passes, so that its
     stream reports its usage; nothing when it does anyway."""
-    adapt: Callable[[Members], Adapted] | None = None
-    """What else a request that passes needs for a server with manners of its own; None:
+    adapt: Callable[[Members, str], Adapted] | None = None
+    """(body's members, model to ask for) -> what else a request that passes needs: for a
+    server with manners of its own, or because it began with another provider; None:
     nothing, ever. Raises Unsupported for what cannot be kept."""
     rewrite_answer: Callable[[bytes], bytes] | None = None
     """Makes a whole answer that passes one that the format's clients expect."""

@@ -20,6 +20,8 @@ GEMINI = "gemini:"
 """Stands before Gemini's signatures, which any part can have: see its format."""
 MISTRAL = "mistral:"
 """Stands before the signatures of Mistral's thoughts."""
+MARKS = (b'"openai.1:', b'"gemini:', b'"mistral:')
+"""How a JSON string begins that has one of them."""
 
 
 def is_marked(proof: str | None) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from extproc.formats import openai_chat, openai_endpoints, openai_responses
 from extproc.formats.embeddings import openai as openai_embeddings
+from extproc.formats.openai_chat.quirks import quirky
 from extproc.formats.openai_responses import input_tokens
 from extproc.providers.base import Dialect, Provider
 
@@ -26,7 +27,8 @@ _BY_DEPLOYMENT = (
 
 V1 = Provider(
     name="azure.ai.openai",
-    format=openai_chat.PROVIDER,
+    # A deployment's name does not tell whose the model is; most are OpenAI's.
+    format=quirky(openai_chat.PROVIDER, ("no_reasoning_back",), "Azure"),
     base_url="",
     chat_path="/openai/v1/chat/completions",
     others=(

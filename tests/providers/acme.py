@@ -58,8 +58,15 @@ NOT_TAKEN = {
 NOT_IN_MESSAGES = {
     "no_names": ("name",),
     "no_reasoning_back": ("reasoning_content", "reasoning", "thinking_blocks"),
+    "no_proofs_back": ("thinking_blocks",),
+    "reasoning_back": ("thinking_blocks",),
+    "reasoning_required": ("thinking_blocks",),
     "no_answer_members": ("refusal", "annotations", "audio", "function_call"),
 }
+
+
+THOUGHTS = frozenset({"reasoning_content", "reasoning"})
+"""What OpenAI has no word for."""
 
 
 class Refused(Exception):
@@ -154,6 +161,12 @@ class Acme:
             and not isinstance(message.get("content"), str | None),
             "content must be a string",
         )
+        _refuse(
+            "reasoning_required" in self.kinds
+            and "tool_calls" in message
+            and not message.get("reasoning_content"),
+            "thinking is enabled but reasoning_content is missing",
+        )
         if "tool_ids" in self.kinds:
             ids = [call["id"] for call in message.get("tool_calls") or ()]
             ids += [message["tool_call_id"]] if "tool_call_id" in message else []
@@ -167,6 +180,10 @@ class Acme:
         out = dict(body)
         if "random_seed" in out:
             out["seed"] = out.pop("random_seed")
+        out["messages"] = [
+            {name: said for name, said in message.items() if name not in THOUGHTS}
+            for message in body["messages"]
+        ]
         if out.get("stream") and self.kinds & {"usage_unasked", "x_groq_usage"}:
             out["stream_options"] = {"include_usage": True}
         return out

@@ -184,7 +184,7 @@ def passed(said: Json) -> Json:
     """Return what of a chat client's request Mistral gets."""
     form = PROVIDERS["mistral"].format
     assert form.adapt is not None
-    out = form.adapt(read_members(msgspec.json.encode(said)))
+    out = form.adapt(read_members(msgspec.json.encode(said)), "m")
     changed = {k: msgspec.json.decode(v) for k, v in out.changes.items() if v}
     left = {k: v for k, v in said.items() if out.changes.get(k, b"") is not None}
     return left | changed

@@ -150,6 +150,8 @@ def test_the_server_would_refuse_what_openai_takes(type_: str):
         "tool_choice": "auto",
     }  # fmt: skip
     everything["messages"][0]["name"] = "ann"
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    everything["messages"].append({"role": "assistant", "tool_calls": [call]})
     unseen = {"reasoning", "x_groq_usage", "base_resp"} | {
         "no_tool_index", "stop_for_tool_calls", "usage_in_every_chunk",
     }  # fmt: skip

@@ -9,6 +9,7 @@ from extproc.formats.anthropic.errors import (
     write_error,
     write_error_event,
 )
+from extproc.formats.anthropic.foreign import adapt
 from extproc.formats.anthropic.model_writer import write_model, write_models
 from extproc.formats.anthropic.passage import passage
 from extproc.formats.anthropic.request import write_request
@@ -39,6 +40,7 @@ PROVIDER = ProviderFormat(
     read_error=read_error,
     overview=overview,
     passage=passage,
+    adapt=adapt,
     headers=frozenset(
         {
             "anthropic-version",

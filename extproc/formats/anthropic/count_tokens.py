@@ -12,7 +12,7 @@ import msgspec
 from extproc import canonical
 from extproc.counting import OPERATION, TokenCount
 from extproc.errors import ProtocolViolation
-from extproc.formats.anthropic import request, request_reader
+from extproc.formats.anthropic import foreign, request, request_reader
 from extproc.formats.anthropic.errors import (
     read_error,
     write_error,
@@ -101,4 +101,5 @@ PROVIDER = ProviderFormat(
     read_error=read_error,
     overview=overview,
     headers=frozenset({"anthropic-version", "anthropic-beta"}),
+    adapt=foreign.adapt,
 )

@@ -10,8 +10,9 @@ Where the two cannot meet:
   on a model without budgets: refused by name.
 - an effort on a model that cannot think, or with a ``max_tokens`` too small for the
   smallest budget: left out and reported, as Anthropic's own OpenAI-compatible API does;
-- an effort on a budgeted model, in the middle of a tool loop whose thoughts the client has
-  not given back: the same, because the API refuses to think on without them.
+- a budget, or an effort on a budgeted model, in the middle of a tool loop whose thoughts
+  the client has not given back or another provider has thought: the same, because the API
+  refuses to think on without them.
 - a budget above ``max_tokens``: a 400, unless the client left ``max_tokens`` to us; then
   it grows by the budget.
 """
@@ -75,6 +76,9 @@ def plan(
     effort = _level(asked.effort, model, name)
     if asked.effort == "none" or asked.enabled is False:
         return Plan(limit, _off(model, name), effort)
+    if asked.budget_tokens is not None and thoughtless:
+        drop(name)
+        return Plan(limit, None, effort)
     if asked.budget_tokens is not None:
         limit = _fit(asked.budget_tokens, given, limit, model, name)
         display = _display(asked.display, name)

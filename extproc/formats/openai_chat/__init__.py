@@ -8,6 +8,7 @@ from extproc.formats.openai_chat.answer_writer import write_answer
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.formats.openai_chat.chunk_writer import ChunkWriter
 from extproc.formats.openai_chat.errors import write_error_event
+from extproc.formats.openai_chat.foreign import adapt
 from extproc.formats.openai_chat.request_reader import read_request
 from extproc.formats.openai_chat.request_writer import write_request
 from extproc.formats.openai_errors import read_error, write_error
@@ -36,4 +37,5 @@ PROVIDER = ProviderFormat(
     overview=overview,
     passage=ChunkPassage,
     usage_request=usage_request,
+    adapt=adapt,
 )

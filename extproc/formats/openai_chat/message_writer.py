@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc import canonical
+from extproc.formats import proofs
 from extproc.formats.base import Unsupported
 from extproc.formats.citing import refuse_citing
 from extproc.formats.openai_caching import with_breakpoint
@@ -21,7 +22,9 @@ _AUDIO_FORMATS = {
 class MessageWriter:
     """Collects messages, and what had to be left out of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, thoughts: bool = False) -> None:
+        self._thoughts = thoughts
+        """The server wants its reasoning back: an extension of many."""
         self.written: list[dict[str, Any]] = []
         self.dropped: list[str] = []
 
@@ -84,6 +87,7 @@ class MessageWriter:
         content: list[dict[str, Any]] = []
         refusals: list[str] = []
         calls: list[dict[str, Any]] = []
+        thoughts: list[dict[str, str]] = []
         for i, part in enumerate(message.parts):
             where = message.place(i)
             match part:
@@ -95,6 +99,8 @@ class MessageWriter:
                     refusals.append(text)
                 case canonical.ToolCall():
                     calls.append(self._write_call(part, where))
+                case canonical.Reasoning(text) if self._thoughts and text:
+                    thoughts.append(self._write_thought(part, where))
                 case canonical.Reasoning() | canonical.Search():
                     self.dropped.append(where)
                 case _:
@@ -107,9 +113,24 @@ class MessageWriter:
             written["content"] = _plain(content)
         if refusals:
             written["refusal"] = "".join(refusals)
-        if calls:
-            written["tool_calls"] = calls
+        more = {
+            "tool_calls": calls,
+            "reasoning_content": "".join(thought["thinking"] for thought in thoughts),
+            "thinking_blocks": thoughts
+            if any("signature" in t for t in thoughts)
+            else (),
+        }
+        written |= {name: value for name, value in more.items() if value}
         self.written.append(_named(written, message))
+
+    def _write_thought(self, part: canonical.Reasoning, where: str) -> dict[str, str]:
+        """Return a thought, with its proof if that can be of use to such a server."""
+        thought = {"type": "thinking", "thinking": part.text}
+        if part.signature and part.signature.startswith(proofs.MISTRAL):
+            thought["signature"] = part.signature
+        elif part.signature or part.encrypted:
+            self.dropped.append(f"{where}.signature")
+        return thought
 
     def _write_call(self, call: canonical.ToolCall, where: str) -> dict[str, Any]:
         if call.signature is not None:

@@ -21,6 +21,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats import proofs
 from extproc.formats.base import Members, Unsupported
 from extproc.formats.openai_caching import BREAKPOINT, read_options
 from extproc.formats.openai_chat import wire
@@ -297,15 +298,26 @@ def _read_call(
 
 
 def _read_reasoning(said: wire.AssistantMessage) -> Iterable[canonical.Reasoning]:
+    text = said.reasoning_content or said.reasoning
     if said.thinking_blocks:
-        return merge_thinking(said.thinking_blocks)
+        merged = merge_thinking(said.thinking_blocks)
+        if text and not any(part.text for part in merged):
+            return [canonical.Reasoning(text), *filter(_holds_alone, merged)]
+        return merged
     if isinstance(said.content, list) and any(
         isinstance(part, wire.ThinkingPart | wire.RedactedThinkingPart)
         for part in said.content
     ):
         return ()  # the string says the same again
-    text = said.reasoning_content or said.reasoning
     return (canonical.Reasoning(text),) if text else ()
+
+
+def _holds_alone(part: canonical.Reasoning) -> bool:
+    """Say whether a proof is any good without the words that it was given with.
+
+    Clients that keep the last piece of every member (the npm SDK's) have lost them.
+    """
+    return part.encrypted is not None or proofs.is_marked(part.signature)
 
 
 def merge_thinking(blocks: Iterable[wire.ThinkingBlock]) -> list[canonical.Reasoning]:

@@ -57,8 +57,10 @@ def write_request(
     request: canonical.Request,
     model: str,
     max_output_tokens: int,  # noqa: ARG001  no limit is a limit of the provider's own
+    *,
+    thoughts: bool = False,
 ) -> Rendered:
-    """Write the body that asks `model`.
+    """Write the body that asks `model`, a server that wants `thoughts` back or not.
 
     Raises:
         Unsupported: the request has what this format cannot say.
@@ -66,7 +68,7 @@ def write_request(
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
     request = bind(request, drop, offer(model))
-    messages = MessageWriter()
+    messages = MessageWriter(thoughts=thoughts)
     for message in request.messages:
         messages.write(message)
     dropped = [*left_out, *messages.dropped]

@@ -11,6 +11,7 @@ from extproc.formats.openai_responses.echo import keep
 from extproc.formats.openai_responses.errors import write_error_event
 from extproc.formats.openai_responses.event_reader import EventReader
 from extproc.formats.openai_responses.event_writer import EventWriter
+from extproc.formats.openai_responses.foreign import adapt
 from extproc.formats.openai_responses.passage import ResponsePassage
 from extproc.formats.openai_responses.request_reader import read_request
 from extproc.formats.openai_responses.request_writer import write_request
@@ -36,4 +37,5 @@ PROVIDER = ProviderFormat(
     read_error=read_error,
     overview=overview,
     passage=ResponsePassage,
+    adapt=adapt,
 )

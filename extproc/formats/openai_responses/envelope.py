@@ -10,7 +10,9 @@ whose members are ``text``, ``signature``, ``encrypted`` (those of the canonical
 reasoning; absent when empty) and ``call_id``. The text is inside although ``summary``
 shows it, because a signature holds for the exact words only and clients trim, join or
 drop summaries. With a ``call_id`` the item says nothing itself: its signature belongs to
-the tool call of that id (Gemini's), and the item follows the call.
+the tool call of that id (Gemini's), and the item follows the call. With none of them it
+says whose the item is not: OpenAI looks up reasoning without ``encrypted_content`` among
+what it has stored.
 
 An ``extproc.`` of another version, or one that cannot be read, is nobody's proof.
 """
@@ -24,6 +26,8 @@ import msgspec
 
 _PREFIX = "extproc."
 _VERSION = "1."
+MARK = b'"extproc.'
+"""How its JSON begins."""
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):

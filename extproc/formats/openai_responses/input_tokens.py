@@ -18,6 +18,7 @@ from extproc.formats.base import (
     Rendered,
     WriterContext,
 )
+from extproc.formats.openai_responses import foreign
 from extproc.formats.openai_responses.request_reader import read_request
 from extproc.formats.openai_responses.request_writer import write_request
 from extproc.usage import Usage
@@ -80,4 +81,5 @@ PROVIDER = ProviderFormat(
     read_answer=_read_answer,
     read_error=openai_errors.read_error,
     overview=_overview,
+    adapt=foreign.adapt,
 )

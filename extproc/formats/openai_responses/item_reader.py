@@ -159,6 +159,8 @@ class Conversation:
         sealed = envelope.unseal(proof)
         if sealed is None:
             return [*thought]
+        if not (sealed.signature or sealed.encrypted):
+            return [*thought]
         if sealed.call_id is not None:
             self._sign(sealed.call_id, sealed.signature)
             return []

@@ -225,7 +225,7 @@ def thought(id_: str, part: canonical.Reasoning) -> tuple[str, str | None]:
     if part.encrypted is not None and (own := proofs.read_openai(part.encrypted)):
         return own[0] or id_, own[1]
     if not (part.signature or part.encrypted):
-        return id_, None
+        return id_, seal(Envelope())
     return id_, seal(Envelope(part.text, part.signature, part.encrypted))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from extproc.providers.presets.preset import Preset
 
+_KIMI_THINKING = "https://platform.moonshot.cn/docs/guide/use-kimi-k2-thinking-model"
+
 PRESETS: Mapping[str, Preset] = {
     "dashscope": Preset(
         title="Alibaba Model Studio",
@@ -31,6 +33,7 @@ PRESETS: Mapping[str, Preset] = {
             "moonshot-*",
         ),
         models=("kimi-k2.6",),
+        quirks={"reasoning_required": _KIMI_THINKING},
     ),
     "moonshot_cn": Preset(
         title="Moonshot AI, China",
@@ -42,6 +45,7 @@ PRESETS: Mapping[str, Preset] = {
             "moonshot-*",
         ),
         models=("kimi-k2.6",),
+        quirks={"reasoning_required": _KIMI_THINKING},
     ),
     "zai": Preset(
         title="Z.AI",
@@ -51,6 +55,7 @@ PRESETS: Mapping[str, Preset] = {
         patterns=("glm-*",),
         quirks={
             "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
+            "reasoning_back": "https://docs.z.ai/guides/capabilities/thinking-mode",
         },
     ),
     "zhipu": Preset(
@@ -61,6 +66,7 @@ PRESETS: Mapping[str, Preset] = {
         patterns=("glm-*",),
         quirks={
             "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
+            "reasoning_back": "https://docs.z.ai/guides/capabilities/thinking-mode",
         },
     ),
     "minimax": Preset(

@@ -46,7 +46,8 @@ class Preset:
 
     def provider(self, type_: str) -> Provider:
         """Return the provider that a configuration names `type_`."""
-        chat = quirky(openai_chat.PROVIDER, tuple(self.quirks), self.title)
+        quirks = ("no_proofs_back", *self.quirks)
+        chat = quirky(openai_chat.PROVIDER, quirks, self.title)
         return Provider(
             name=self.name or type_,
             title=self.title,

@@ -39,6 +39,7 @@ PRESETS: Mapping[str, Preset] = {
         quirks={
             "max_tokens": "https://api-docs.deepseek.com/api/create-chat-completion",
             "no_json_schema": "https://api-docs.deepseek.com/api/create-chat-completion",
+            "reasoning_required": "https://api-docs.deepseek.com/guides/thinking_mode",
         },
     ),
     "xai": Preset(

@@ -18,7 +18,7 @@ from extproc.formats.base import Unsupported
 from extproc.formats.gemini import PROVIDER
 from extproc.formats.gemini.models import ALL_LEVELS, KNOWN, UNKNOWN, abilities
 from extproc.formats.gemini.request import DROPPED
-from extproc.formats.gemini.signatures import SKIP, tagged
+from extproc.formats.gemini.signatures import SKIP, tagged, untagged
 from extproc.formats.openai_chat import CLIENT as OPENAI
 from extproc.framing.members import read_members
 from extproc.local.mock.gemini import check as mock_check
@@ -34,7 +34,7 @@ GIF = base64.b64encode(b"GIF89a 1234").decode()
 WEBP = base64.b64encode(b"RIFF1234WEBP").decode()
 WAV = base64.b64encode(b"RIFF1234WAVE").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
-SIGNED = sign("a")
+SIGNED = sign("a", {"functionCall": {"name": "clock", "args": {}}})
 
 FLASH, PRO, LITE, OLD = (
     "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash",
@@ -887,10 +887,10 @@ TEXTS = st.builds(c.Text, WORDS, CACHES)
 REASONINGS = st.builds(
     c.Reasoning,
     WORDS,
-    st.sampled_from([None, "", "s", tagged(sign("a")), tagged(sign("b"))]),
+    st.sampled_from([None, "", "s", tagged(sign("a", {})), tagged(sign("b", {}))]),
     st.sampled_from([None, None, "e"]),
 )
-SIGNS = st.sampled_from([None, sign("a"), sign("c"), "?"])
+SIGNS = st.sampled_from([None, sign("a", {}), sign("c", {}), "?"])
 PARTS = st.one_of(
     TEXTS,
     st.builds(c.Image, SOURCES, st.sampled_from([None, "low", "x"]), CACHES),
@@ -975,6 +975,11 @@ def test_any_request_is_one_that_the_sdk_allows_or_is_refused_by_name(
     assert refused is None or refused.param
 
 
+def _is_gemini(part: c.Part) -> bool:
+    signature = part.signature if isinstance(part, c.Reasoning) else None
+    return untagged(signature) is not None
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[c.Message, ...]:
     """Draw a conversation in which every call is answered in the next turn."""
@@ -983,12 +988,20 @@ def conversations(draw: st.DrawFn) -> tuple[c.Message, ...]:
         spoken = st.one_of(TEXTS, REASONINGS)
         before = draw(st.lists(spoken, max_size=2))
         after = draw(st.lists(TEXTS, max_size=1))
+        names = draw(st.lists(st.sampled_from(["weather", "clock"]), max_size=3))
+        proofs = [sign("a", {"functionCall": {"name": name}}) for name in names]
         calls = [
-            c.ToolCall(f"call_{step}_{i}", name, "{}", signature=draw(SIGNS))
-            for i, name in enumerate(
-                draw(st.lists(st.sampled_from(["weather", "clock"]), max_size=3))
+            c.ToolCall(
+                f"call_{step}_{i}", name, "{}",
+                signature=draw(st.sampled_from([None, "?", proofs[i]])),
             )
-        ]
+            for i, name in enumerate(names)
+        ]  # fmt: skip
+        signed = [i for i, part in enumerate(before) if _is_gemini(part)]
+        if signed and calls:
+            # What the thought before a call carries is that call's.
+            last = signed[-1]
+            before[last] = c.Reasoning(before[last].text, tagged(proofs[0]))
         turns.append(("assistant", (*before, *calls, *after)))
         results = draw(st.permutations([c.ToolResult(one.id, ()) for one in calls]))
         turns += [("tool", (one,)) for one in results]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from extproc.formats.openai_chat.quirks.streams import (
     QuirkyPassage,
     QuirkyReader,
 )
+from extproc.formats.openai_chat.request_writer import write_request
 from extproc.framing.members import patch, read_members, remove
 
 __all__ = ["KINDS", "Kind", "find_kind", "quirky"]
@@ -59,7 +60,10 @@ def quirky(plain: ChatFormat, names: Sequence[str], provider: str) -> ChatFormat
     out = plain
     if any(kind.requests for kind in kinds):
         adapt = functools.partial(_adapt, kinds=kinds, provider=provider)
-        write = functools.partial(_write_request, plain=plain, adapt=adapt)
+        write_plainly = plain.write_request
+        if any(kind.thoughts for kind in kinds):
+            write_plainly = functools.partial(write_request, thoughts=True)
+        write = functools.partial(_write_request, plainly=write_plainly, adapt=adapt)
         out = dataclasses.replace(out, adapt=adapt, write_request=write)
     if any(kind.answer or kind.fails_with_200 for kind in kinds):
         rewrite = functools.partial(_rewrite_answer, kinds=kinds)
@@ -78,7 +82,10 @@ def quirky(plain: ChatFormat, names: Sequence[str], provider: str) -> ChatFormat
     return out
 
 
-def _adapt(members: Members, *, kinds: Sequence[Kind], provider: str) -> Adapted:
+def _adapt(
+    members: Members, model: str, *, kinds: Sequence[Kind], provider: str
+) -> Adapted:
+    del model
     draft = Draft(members, provider)
     for kind in kinds:
         for change in kind.requests:
@@ -91,14 +98,14 @@ def _write_request(
     model: str,
     max_output_tokens: int,
     *,
-    plain: ChatFormat,
+    plainly: Callable[[canonical.Request, str, int], Rendered],
     adapt: functools.partial[Adapted],
 ) -> Rendered:
     """Write the request as OpenAI reads it, then as this server does."""
-    written = plain.write_request(request, model, max_output_tokens)
+    written = plainly(request, model, max_output_tokens)
     members = read_members(written.body)
     try:
-        adapted = adapt(members)
+        adapted = adapt(members, model)
     except Unsupported as refused:
         path = _clients_own(request, refused.param or "")
         raise Unsupported(refused.message, param=path) from None

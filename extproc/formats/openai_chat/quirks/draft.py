@@ -36,6 +36,11 @@ class Draft:
         value = self._changes.get(name, self._members.get(name))
         return None if value is None or bytes(value) == _NULL else bytes(value)
 
+    def mentions(self, name: str, *words: str) -> bool:
+        """Say whether any of `words` stands in a member as a key, or as a whole text."""
+        value = self.get(name) or b""
+        return any(b'"%b"' % word.encode() in value for word in words)
+
     def put(self, name: str, value: bytes) -> None:
         """Set a member."""
         self._changes[name] = value

@@ -33,6 +33,8 @@ class Kind:
     """What a stream needs."""
     answer: Edit | None = None
     """What the message of a whole answer needs."""
+    thoughts: bool = False
+    """Clients of other APIs give it the thoughts of earlier turns back."""
     fails_with_200: bool = False
     """A whole answer may be an error all the same."""
 
@@ -128,6 +130,19 @@ KINDS: Mapping[str, Kind] = {
     "string_content": Kind(
         "reads `content` as a string only", (messages.string_content,)
     ),
+    "no_proofs_back": Kind(
+        "takes no proofs of other providers' thoughts", (messages.no_proofs_back,)
+    ),
+    "reasoning_back": Kind(
+        "wants its thoughts back, as `reasoning_content`",
+        (messages.no_proofs_back,),
+        thoughts=True,
+    ),
+    "reasoning_required": Kind(
+        "refuses a call of an earlier turn without `reasoning_content`",
+        (messages.no_proofs_back, messages.reasoning_required),
+        thoughts=True,
+    ),
     "no_reasoning_back": Kind(
         "takes no thoughts of earlier turns", (messages.no_reasoning_back,)
     ),
@@ -136,6 +151,7 @@ KINDS: Mapping[str, Kind] = {
         (messages.reasoning_back,),
         stream=_edited(b'"reasoning"', chunks.name_reasoning),
         answer=chunks.name_reasoning,
+        thoughts=True,
     ),
     "thinking_chunks": Kind(
         "gives thoughts and references as chunks of `content`: clients get "
@@ -143,6 +159,7 @@ KINDS: Mapping[str, Kind] = {
         (messages.thinking_back,),
         stream=content_chunks.streamed,
         answer=content_chunks.one_answer,
+        thoughts=True,
     ),
     "argument_objects": Kind(
         "may give the arguments of calls as an object: clients get a string",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from extproc.formats.openai_chat.quirks.draft import (
     Draft,
@@ -95,13 +96,46 @@ def reasoning_back(draft: Draft) -> None:
             draft.touch("messages")
 
 
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
+_PROOF = "extra_content"
+"""What stands on a call of Gemini's; see `wire.thought_signature`."""
+
+
 def no_reasoning_back(draft: Draft) -> None:
     """Leave thoughts of earlier turns out, which the server refuses or ignores."""
+    _leave_out(draft, _THOUGHTS)
+
+
+def no_proofs_back(draft: Draft) -> None:
+    """Leave out what other providers proved their thoughts with."""
+    _leave_out(draft, ("thinking_blocks",))
+
+
+def _leave_out(draft: Draft, names: Sequence[str]) -> None:
+    if not draft.mentions("messages", *names, _PROOF):
+        return
     for path, message in draft.messages("assistant"):
-        for name in ("reasoning_content", "reasoning", "thinking_blocks"):
+        for name in names:
             if message.pop(name, None) is not None:
                 draft.touch("messages")
                 draft.report(f"{path}.{name}")
+        calls = read_objects(message.get("tool_calls")) or []
+        proven = [i for i, call in enumerate(calls) if call.pop(_PROOF, None)]
+        if proven:
+            message["tool_calls"] = raw(calls)
+            draft.touch("messages")
+            for i in proven:
+                draft.report(f"{path}.tool_calls[{i}].{_PROOF}")
+
+
+def reasoning_required(draft: Draft) -> None:
+    """Say something for thoughts that were lost: without any there is no answer."""
+    if not draft.mentions("messages", "tool_calls"):
+        return
+    for _, message in draft.messages("assistant"):
+        if "tool_calls" in message and not read_text(message.get("reasoning_content")):
+            message["reasoning_content"] = raw(" ")
+            draft.touch("messages")
 
 
 # ---------------------------------------------------------------- Mistral

@@ -216,7 +216,7 @@ class Message:
             )
         if said.redacted:
             content.append(
-                {"type": "redacted_thinking", "data": signing.sealed(said.thinking)}
+                {"type": "redacted_thinking", "data": signing.sealed(self._shown(said))}
             )
         if said.pieces:
             content.append({"type": "text", "text": "".join(said.pieces)})

@@ -1,7 +1,8 @@
 """The mock's signatures on thinking: keyless to us, opaque to the client.
 
 The real ones cannot be made elsewhere; these cannot be mistaken for them. What counts
-is that an altered thought, or an altered signature, is refused.
+is that an altered thought, an altered signature, or a redacted thought in another place than
+behind the thought that it was written with, is refused.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ def is_sealed(opaque: str) -> bool:
     return payload.startswith(REDACTED) and hmac.compare_digest(
         _digest(payload), digest
     )
+
+
+def seals(opaque: str, thinking: str) -> bool:
+    """Tell whether this redacted block was written right behind this thinking."""
+    payload = base64.b64decode(opaque)[:-32]
+    return payload == REDACTED + hashlib.sha256(thinking.encode()).digest()
 
 
 def _digest(payload: bytes) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -93,6 +94,7 @@ def check(messages: list[Mapping[str, Any]], model: Model, *, thinking: bool) ->
         for path, block in turn.blocks:
             _check_side(turn, path, block)
             _check_block(path, block)
+        _check_thoughts(turn)
     _check_tools_answered(turns)
     _check_last(turns, model, thinking=thinking)
 
@@ -148,6 +150,22 @@ def _check_block(path: str, block: Block) -> None:
                 raise _bad(f"{path}: Invalid `data` in `redacted_thinking` block")
         case _:
             pass  # nothing more than its table says
+
+
+def _check_thoughts(turn: Turn) -> None:
+    """Refuse a redacted thought that does not stand behind the one it came with."""
+    if not turn.of("thinking"):
+        return
+    for (_, before), (path, block) in itertools.pairwise((("", {}), *turn.blocks)):
+        if block["type"] == "redacted_thinking" and not (
+            before.get("type") == "thinking"
+            and signing.seals(block["data"], before["thinking"])
+        ):
+            raise _bad(
+                f"{path}: `thinking` or `redacted_thinking` blocks in the latest"
+                " assistant message cannot be modified. These blocks must remain as"
+                " they were in the original response."
+            )
 
 
 def _check_source(path: str, block: Block) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from extproc.local.mock.anthropic import signing as thoughts
 from extproc.local.mock.anthropic.schemas import check_schema
+from extproc.local.mock.bedrock import thoughts
 from extproc.local.mock.bedrock.errors import dotted, invalid
 from extproc.local.mock.bedrock.models import Model
 from extproc.local.mock.bedrock.rules import UNIONS
@@ -66,6 +66,8 @@ def check(body: Json, model: Model) -> None:
     for i, turn in enumerate(turns):
         _check_turn(turn, f"messages.{i}", model, names)
     _check_tool_loop(turns, body)
+    if model.maker == "anthropic":
+        thoughts.check_unfinished(turns, body)
     _check_tools(body, model)
     _check_labels(body)
     _check_cache_points(body, model)
@@ -107,6 +109,7 @@ def _check_turn(turn: Json, where: str, model: Model, names: set[str]) -> None:
         )
     for j, block in enumerate(content):
         _check_block(block, f"{where}.content.{j}", model, names)
+    thoughts.check_order(content, where)
 
 
 def _check_block(block: Json, where: str, model: Model, names: set[str]) -> None:
@@ -125,7 +128,7 @@ def _check_block(block: Json, where: str, model: Model, names: set[str]) -> None
                 if "json" not in inner:
                     _check_block(inner, f"{where}.toolResult.content.{j}", model, names)
         case "reasoningContent":
-            _check_thought(value, where)
+            thoughts.check(value, where)
         case _:
             pass
 
@@ -167,17 +170,6 @@ def _check_media(
         raise invalid(
             f"The provided bytes at {where} are no valid {value['format']} {kind}."
         )
-
-
-def _check_thought(thought: Json, where: str) -> None:
-    said = thought.get("reasoningText")
-    if said is not None and not thoughts.is_signed(
-        said["text"], said.get("signature", "")
-    ):
-        raise invalid(f"{where}: Invalid `signature` in `thinking` block")
-    sealed = thought.get("redactedContent")
-    if sealed is not None and not thoughts.is_sealed(sealed):
-        raise invalid(f"{where}: Invalid `data` in `redacted_thinking` block")
 
 
 # ---------------------------------------------------------------- tools

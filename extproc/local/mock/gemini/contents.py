@@ -95,7 +95,7 @@ def _check_part(part: Json, where: str, model: Model) -> None:
         if "inlineData" in inner:
             _check_blob(inner["inlineData"])
     signature = part.get("thoughtSignature")
-    if signature is not None and not signing.is_signed(signature):
+    if signature is not None and not signing.is_signed(signature, part):
         raise bad("Corrupted thought signature.")
 
 

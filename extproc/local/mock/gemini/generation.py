@@ -115,7 +115,7 @@ class Generation:
             function = {"id": name, **function}
         part: Json = {"functionCall": function}
         if self.model.signs and place == 0:
-            part["thoughtSignature"] = signing.sign(seed)
+            part["thoughtSignature"] = signing.sign(seed, part)
         return part
 
     def _parts(self, said: Answer, variant: int) -> list[Json]:
@@ -128,7 +128,7 @@ class Generation:
         if self.model.signs and not said.calls and not said.refusal:
             # A model that thinks signs its last words too, in a part without any.
             seed = f"{self.digest}/{variant}/text"
-            parts.append({"text": "", "thoughtSignature": signing.sign(seed)})
+            parts.append({"text": "", "thoughtSignature": signing.sign(seed, {})})
         return parts
 
     def _malformed(self, said: Answer) -> bool:

@@ -109,6 +109,8 @@ MESSAGE: Final = Tagged(
                 "role!": enum("assistant"),
                 "content": nullable(_content(ASSISTANT_PARTS)),
                 "refusal": nullable(Str()),
+                # Not in the SDK's types either: its answers have them, and they come back.
+                "annotations": nullable(ListOf(FreeObj())),
                 "name": Str(),
                 "audio": nullable(Obj({"id!": Str()})),
                 "function_call": nullable(Obj({"name!": Str(), "arguments!": Str()})),

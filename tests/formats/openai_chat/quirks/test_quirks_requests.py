@@ -12,9 +12,14 @@ from extproc.formats import openai_chat
 from extproc.formats.base import AnyProviderFormat, Unsupported
 from extproc.formats.openai_chat.quirks import KINDS, find_kind, quirky
 from extproc.formats.openai_chat.quirks.messages import nine_characters
+from extproc.formats.openai_chat.request_writer import write_request
 from extproc.framing.members import patch, read_members, remove
 
 HELLO = {"role": "user", "content": "Hello"}
+A_CALL = {
+    "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"},
+}  # fmt: skip
+PROVEN_CALL = {**A_CALL, "extra_content": {"google": {"thought_signature": "a"}}}
 TOOL = {"type": "function", "function": {"name": "now", "parameters": {}}}
 STRICT = {"type": "function", "function": {"name": "now", "strict": True}}
 LAX = {"type": "function", "function": {"name": "now", "strict": False}}
@@ -200,6 +205,35 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         {"messages": [{"role": "assistant", "content": "a", "reasoning": "r"}]},
         {"messages": [{"role": "assistant", "content": "a"}]},
         ("messages[0].reasoning",),
+    ),
+    (
+        "no_reasoning_back",
+        {"messages": [{"role": "assistant", "tool_calls": [PROVEN_CALL]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [A_CALL]}]},
+        ("messages[0].tool_calls[0].extra_content",),
+    ),
+    *(
+        (
+            kind,
+            {
+                "messages": [
+                    {"role": "assistant", "content": "a", "thinking_blocks": []}
+                ]
+            },
+            {"messages": [{"role": "assistant", "content": "a"}]},
+            ("messages[0].thinking_blocks",),
+        )
+        for kind in ("no_proofs_back", "reasoning_back", "reasoning_required")
+    ),
+    (
+        "reasoning_required",
+        {"messages": [{"role": "assistant", "tool_calls": [A_CALL]}]},
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [A_CALL], "reasoning_content": " "}
+            ]
+        },
+        (),
     ),
     (
         "reasoning",
@@ -418,7 +452,7 @@ def adapted(kind: str, body: bytes) -> tuple[bytes, tuple[str, ...]]:
     members = read_members(body)
     adapt = server(kind).adapt
     assert adapt is not None
-    out = adapt(members)
+    out = adapt(members, "m")
     gone = {name for name, value in out.changes.items() if value is None}
     changes = {name: v for name, v in out.changes.items() if v is not None}
     left = {name: raw for name, raw in members.items() if name not in gone}
@@ -454,7 +488,7 @@ def test_a_request_without_the_trait_passes_byte_for_byte(kind):
     found = find_kind(kind)
     assert found is not None
     if not found.requests:
-        assert server(kind).adapt is None
+        assert server(kind).adapt is openai_chat.PROVIDER.adapt
         return
     assert adapted(kind, body) == (body, ())
 
@@ -483,7 +517,7 @@ def test_what_is_not_changed_keeps_its_bytes():
     members = read_members(body)
     adapt = server("no_seed", "no_developer_role").adapt
     assert adapt is not None
-    out = adapt(members)
+    out = adapt(members, "m")
     assert remove(body, members, {"seed"}) == body.replace(b' "seed" : 7,', b"")
     assert out.changes["seed"] is None
     assert out.changes["messages"] == b'[{"role":"system","content":"\\u00e9 1.0"}]'
@@ -494,7 +528,9 @@ def test_a_translated_request_is_changed_like_one_that_passes(case):
     kind, said, _, _ = case
     body = msgspec.json.encode(asking(said))
     request = openai_chat.CLIENT.read_request(body, read_members(body))
-    plain = openai_chat.PROVIDER.write_request(request, "m", 4096)
+    found = find_kind(kind)
+    assert found is not None
+    plain = write_request(request, "m", 4096, thoughts=found.thoughts)
     written = server(kind).write_request(request, "m", 4096)
     expected, _ = adapted(kind, plain.body)
     assert msgspec.json.decode(written.body) == msgspec.json.decode(expected)

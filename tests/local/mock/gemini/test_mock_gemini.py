@@ -233,7 +233,7 @@ def test_models_before_the_third_generation_give_calls_no_ids(http):
     (part,) = post(http, body, model="gemini-3.8-flash").json()["candidates"][0][
         "content"
     ]["parts"]
-    assert is_signed(part["thoughtSignature"])
+    assert is_signed(part["thoughtSignature"], part)
     assert part["functionCall"]["id"]
 
 
@@ -607,7 +607,15 @@ def test_a_call_of_an_earlier_turn_or_another_model_needs_no_signature(http):
     skipped = {**CALL, "thoughtSignature": SKIP}
     said = post(http, talk(user(HI), model(skipped), user(DONE)), model=NEW)
     assert said.status_code == 200
-    assert is_signed(sign("x"))
+
+
+def test_a_signature_holds_for_the_part_that_it_was_written_for(http):
+    signed = {**CALL, "thoughtSignature": sign("x", CALL)}
+    said = talk(user(HI), model(signed), user(DONE))
+    assert post(http, said, model=NEW).status_code == 200
+    other = {**CALL, "thoughtSignature": sign("x", {"text": ""})}
+    refused = post(http, talk(user(HI), model(other), user(DONE)), model=NEW)
+    assert refused.json()["error"]["message"] == "Corrupted thought signature."
 
 
 @pytest.mark.parametrize(
