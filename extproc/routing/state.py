@@ -92,6 +92,7 @@ class RoutingState:
         numbers: RoutingNumbers | None = None,
         *,
         on_change: Callable[[], None] = lambda: None,
+        on_bench: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
         self.chance = chance
         self.numbers = numbers or RoutingNumbers()
@@ -103,6 +104,8 @@ class RoutingState:
         """Exchanges that this worker serves now."""
         self.on_change = on_change
         """Called when a cooldown has begun: the other workers should know."""
+        self.on_bench = on_bench
+        """Called when a key is benched that was not: its cluster, and the seconds."""
         self.cooldowns: Counter[tuple[str, str]] = Counter()
         """Those that began here, by cluster and reason, until somebody takes them."""
         self._deployments: dict[str, Health] = {}
@@ -127,7 +130,10 @@ class RoutingState:
 
     def bench(self, cluster: str, credential: str, now: float) -> None:
         """Leave the key of `cluster` alone for a while."""
-        until = now + self.numbers.credential_cooldown
+        seconds = self.numbers.credential_cooldown
+        if not self.benched(cluster, credential, now):
+            self.on_bench(cluster, seconds)
+        until = now + seconds
         self._benches[cluster] = Bench(until, credential)
         self.on_change()
 

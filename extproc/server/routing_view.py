@@ -11,7 +11,7 @@ from extproc.admin.access import Actor
 from extproc.admin.http import Admin, allowed, json
 from extproc.runtime import Snapshot
 from extproc.server.link import Peer
-from extproc.telemetry.deployments import deployments, models
+from extproc.telemetry.deployments import deployments, models, refused
 
 
 def routing_router(
@@ -40,6 +40,11 @@ def view(snapshot: Snapshot | None, peers: Sequence[Peer]) -> dict[str, object]:
         "generation": snapshot.generation,
         "models": models(snapshot),
         "deployments": deployments(snapshot, live),
+        "keys_refused": refused(snapshot, live),
+        "numbers": {
+            name: getattr(snapshot.routing, name)
+            for name in snapshot.routing.__struct_fields__
+        },
         "workers": [
             {
                 "name": peer.name,

@@ -189,6 +189,7 @@ class Worker:
                     random.Random(),  # noqa: S311  spreads load
                     runtime.routing,
                     on_change=self._tell,
+                    on_bench=_log_bench,
                 ),
                 till=make_till(
                     runtime.accounting,
@@ -281,6 +282,12 @@ class Worker:
         if self._office is not None:
             now = asyncio.get_running_loop().time()
             self._office.routing.learn(peer, live.deployments, live.benches, now)
+
+
+def _log_bench(cluster: str, seconds: float) -> None:
+    log.warning(
+        "the provider refused the key of %s; left alone for %.0f s", cluster, seconds
+    )
 
 
 def _asking(routing: RoutingState) -> Asking:

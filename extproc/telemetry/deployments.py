@@ -41,6 +41,8 @@ class Deployment(msgspec.Struct, frozen=True):
     total_seconds: float | None
     benched: bool
     """Its key was refused."""
+    benched_seconds: float = 0.0
+    """That it is left alone for, still."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -57,9 +59,24 @@ class Model(msgspec.Struct, frozen=True):
     """One virtual model."""
 
     name: str
+    aliases: list[str]
     strategy: str
     targets: list[Place]
     fallbacks: list[str]
+    context_fallbacks: list[str]
+    content_policy_fallbacks: list[str]
+    rules: int
+    """How many may send its requests on."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One of a provider's keys, which it has refused."""
+
+    provider: str
+    key: str
+    """Which one, such as ``2``; empty where there is one."""
+    seconds: float
+    """That it is left alone for, still."""
 
 
 Live = tuple[Sequence[LiveDeployment], Sequence[LiveBench]]
@@ -68,11 +85,11 @@ Live = tuple[Sequence[LiveDeployment], Sequence[LiveBench]]
 def deployments(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]:
     """Return every deployment that is configured by name or known to a worker."""
     told: dict[str, list[LiveDeployment]] = {}
-    benched: set[tuple[str, str]] = set()
-    for live, benches in workers:
+    workers = list(workers)
+    for live, _ in workers:
         for one in live:
             told.setdefault(one.id, []).append(one)
-        benched |= {(bench.cluster, bench.credential) for bench in benches}
+    benched = _benched(workers)
     specs = _specs(snapshot)
     out = []
     for id_ in dict.fromkeys((*(i for i in specs if not i.endswith("/*")), *told)):
@@ -82,9 +99,30 @@ def deployments(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]
             place = spec.placement
             key = (cluster, place.credential)
             out.append(
-                _merged(id_, spec, model, told.get(id_, []), benched=key in benched)
+                _merged(id_, spec, model, told.get(id_, []), benched=benched.get(key))
             )
     return out
+
+
+def refused(snapshot: Snapshot, workers: Iterable[Live]) -> list[Key]:
+    """Return the keys that were refused and are left alone."""
+    benched, found = _benched(workers), {}
+    for spec in _specs(snapshot).values():
+        place = spec.placement
+        seconds = benched.get((spec.cluster, place.credential))
+        if seconds is not None:
+            found[spec.cluster] = Key(spec.provider, place.key, round(seconds, 1))
+    return list(found.values())
+
+
+def _benched(workers: Iterable[Live]) -> dict[tuple[str, str], float]:
+    """Return the seconds that are left, by cluster and credential."""
+    benched: dict[tuple[str, str], float] = {}
+    for _, benches in workers:
+        for bench in benches:
+            key = (bench.cluster, bench.credential)
+            benched[key] = max(benched.get(key, 0.0), bench.seconds)
+    return benched
 
 
 def models(snapshot: Snapshot) -> list[Model]:
@@ -92,6 +130,7 @@ def models(snapshot: Snapshot) -> list[Model]:
     return [
         Model(
             name=model.name,
+            aliases=list(model.routing.aliases),
             strategy=model.routing.strategy,
             targets=[
                 Place(
@@ -104,6 +143,9 @@ def models(snapshot: Snapshot) -> list[Model]:
                 for spec in model.targets
             ],
             fallbacks=list(model.routing.fallbacks),
+            context_fallbacks=list(model.routing.context_fallbacks),
+            content_policy_fallbacks=list(model.routing.content_fallbacks),
+            rules=len(model.routing.rules),
         )
         for model in snapshot.models
     ]
@@ -122,6 +164,7 @@ class DeploymentCollector(Collector):
             "score": "Health score of a deployment, 0 to 100.",
             "in_flight": "Requests in flight at a deployment, all workers.",
             "cooling_seconds": "Seconds that a deployment is left alone for, still.",
+            "benched": "1 where a deployment's key was refused and is left alone.",
         }
         known = self._known()
         for field, text in gauges.items():
@@ -169,7 +212,7 @@ def _merged(
     model: str,
     told: Sequence[LiveDeployment],
     *,
-    benched: bool,
+    benched: float | None,
 ) -> Deployment:
     worst = max(told, key=lambda one: PHASES.index(one.phase), default=None)
     return Deployment(
@@ -186,7 +229,8 @@ def _merged(
         cooling_seconds=round(max((one.cooling for one in told), default=0.0), 3),
         first_byte_seconds=_mean([one.first_byte for one in told]),
         total_seconds=_mean([one.total for one in told]),
-        benched=benched,
+        benched=benched is not None,
+        benched_seconds=round(benched or 0.0, 1),
     )
 
 

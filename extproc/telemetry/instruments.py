@@ -175,6 +175,11 @@ INSTRUMENTS: Final = (
         *_DEPLOYMENT, unit="s",
     ),
     _gauge(
+        "extproc_deployment_benched",
+        "1 where a deployment's key was refused and is left alone.",
+        *_DEPLOYMENT,
+    ),
+    _gauge(
         "extproc_deployment_state",
         "1 for the state of a deployment's breaker: closed, trial, cooling or limited.",
         *_DEPLOYMENT, "state",

@@ -31,7 +31,8 @@ class Conduct:
     message: str = "told to"
     code: str | None = None
     refused_key: str = ""
-    """Answered with 401."""
+    """Answered with `refusal`."""
+    refusal: int = 401
     stall: float = 0.0
     """Between the chunks of a stream."""
 
@@ -164,7 +165,7 @@ class Provider:
         if conduct.refused_key and headers.get("authorization", "").endswith(
             conduct.refused_key
         ):
-            status = 401
+            status = conduct.refusal
         if status != 200:
             error = {"message": conduct.message, "type": "error", "code": conduct.code}
             more = conduct.headers

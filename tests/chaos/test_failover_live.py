@@ -26,6 +26,8 @@ pytestmark = pytest.mark.envoy
 
 SAY = [{"role": "user", "content": "Hi"}]
 
+REFUSALS = {401: True, 402: True, 403: False}
+"""What refuses a key, and whether the key is left alone then."""
 
 WAITS = {
     "wait-date": "retry-after: {date}\r\n",
@@ -124,6 +126,14 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
                 "api_keys": ["sk-a", "sk-b"],
                 "base_url": one.url,
             },
+            **{
+                f"keys-{status}": {
+                    "type": "openai",
+                    "api_keys": ["sk-a", "sk-b"],
+                    "base_url": one.url,
+                }
+                for status in REFUSALS
+            },
             "probed": {
                 "type": "openai",
                 "api_key": "sk-p",
@@ -170,6 +180,11 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
             "ranking": alone("ranking", provider="cohere"),
             "claude": alone("claude", provider="anthropic"),
             "slow-*": alone("slow"),
+            "status-*": {"targets": [{"provider": "one"}, {"provider": "two"}]},
+            **{
+                f"keyed-{status}": alone(f"keyed-{status}", provider=f"keys-{status}")
+                for status in REFUSALS
+            },
         },
         "routing": {"retry": {"statuses": [418]}},
         "keys": [],
@@ -291,6 +306,26 @@ def test_what_is_down_does_not_go_to_the_fallback_for_long_prompts(stage):
     assert "x-envoy-ratelimited" not in answer.headers
     assert stage.ask("long-gone").status_code == 503
     assert stage.two.asked["stand-in"] == before
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520, 529])
+def test_a_providers_failure_is_answered_by_the_next(stage, status):
+    model = f"status-{status}"
+    stage.behave(model, Conduct(status))
+    assert stage.ask(model).status_code == 200
+    assert stage.asked(model) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "benched"), [(401, True), (402, True), (403, False)]
+)
+def test_what_refuses_a_key_is_asked_again_with_the_next_key(stage, status, benched):
+    """A 403 may be about the model or the caller's region: it says nothing of the key."""
+    model = f"keyed-{status}"
+    stage.behave(model, Conduct(refused_key="sk-a", refusal=status))
+    assert [stage.ask(model).status_code for _ in range(8)] == [200] * 8
+    # Each of the two workers finds out once; without a bench half of all begin there.
+    assert (stage.one.asked[model] <= 8 + 2) is benched
 
 
 def test_a_refused_key_is_tried_with_another_key_only(stage):

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
@@ -141,7 +142,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def pieces(files) -> dict[str, object]:
+def pieces(files) -> dict[str, Any]:
     """Cut the files into resources, as a reader looks for them."""
     bootstrap = json.loads(files.bootstrap)
     listener, tunnel = bootstrap["static_resources"].pop("listeners")
@@ -172,6 +173,22 @@ def test_the_resources_are_the_reviewed_ones(name, folder):
         for piece, text in found.items():
             (directory / piece).write_text(text)
     assert found == {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def test_each_key_has_breakers_and_outlier_detection_of_its_own(folder):
+    """Open wide, for what Envoy refuses is not tried elsewhere; nobody who answers is out."""
+    found = pieces(compiled("everything", folder))
+    clusters = [found[f"cluster-{name}"] for name in ("lan", "lan.2", "private")]
+    for cluster in clusters:
+        [breakers] = cluster["circuit_breakers"]["thresholds"]
+        assert "retry_budget" not in breakers
+        assert set(breakers.values()) == {100_000}
+        assert len(breakers) == 4
+        outliers = cluster["outlier_detection"]
+        assert outliers["split_external_local_origin_errors"] is True
+        assert outliers["consecutive_local_origin_failure"] == 5
+        assert outliers["max_ejection_percent"] == 50
+        assert outliers["enforcing_consecutive_5xx"] == 0
 
 
 @pytest.mark.envoy

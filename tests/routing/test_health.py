@@ -208,6 +208,18 @@ def test_what_one_worker_learns_the_others_respect_and_do_not_echo():
     assert two.chain() == ["a", "b"]
 
 
+def test_a_key_is_reported_when_it_is_benched_and_not_again_for_each_request():
+    world, told = World(target("a"), target("b")), []
+    world.state.on_bench = lambda *said: told.append(said)
+    for _ in range(2):
+        world.state.bench("a", "c1", world.now)
+    assert told == [("a", 300.0)]
+    world.state.bench("a", "c2", world.now)
+    world.now += 300
+    world.state.bench("a", "c2", world.now)
+    assert told == [("a", 300.0)] * 3
+
+
 def test_a_benched_key_is_benched_everywhere():
     one, two = World(target("a"), target("b")), World(target("a"), target("b"))
     one.play(401, 200)

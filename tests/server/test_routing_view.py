@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from extproc.admin.api import make_app
 from extproc.admin.http import Admin
 from extproc.db.database import Database
-from extproc.routing.state import LiveDeployment
+from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.server.link import Peer
 from extproc.server.link_frames import Live
 from extproc.server.routing_view import routing_router, view
@@ -19,8 +19,9 @@ from tests.admin.application import KEYS, ROLES, STAFF
 from tests.admin.test_directory import Office
 from tests.telemetry.test_deployments import SNAPSHOT
 
+BENCHES = (LiveBench("a", "c1", 40.0),)
 PEERS = [
-    Peer(1, "w0", live=Live((LiveDeployment("a/m", in_flight=1),), (), 7, 99.96)),
+    Peer(1, "w0", live=Live((LiveDeployment("a/m", in_flight=1),), BENCHES, 7, 99.96)),
     Peer(2, "w1", live=Live((LiveDeployment("a/m", in_flight=2),))),
 ]
 
@@ -44,6 +45,8 @@ def test_the_live_state_is_shown(http, path):
     shown = answer.json()
     assert shown["workers"][0] == {"name": "w0", "open": 7, "retries_left": 100.0}
     assert shown["deployments"][0]["in_flight"] == 3
+    assert shown["keys_refused"] == [{"provider": "a", "key": "1", "seconds": 40.0}]
+    assert shown["numbers"]["credential_cooldown"] == 300
     assert [model["name"] for model in shown["models"]] == ["v", "w-*"]
 
 

@@ -9,9 +9,11 @@ from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import ModelSpec, Snapshot
 from extproc.telemetry.deployments import (
     DeploymentCollector,
+    Key,
     configured,
     deployments,
     models,
+    refused,
 )
 from tests.routing.world import target
 
@@ -49,7 +51,7 @@ def test_numbers_are_added_up_and_the_worst_phase_counts():
     assert (first.in_flight, first.requests, first.tokens) == (3, 5, 100)
     assert (first.phase, first.reason, first.score) == ("limited", "429", 0)
     assert (first.cooling_seconds, first.first_byte_seconds) == (2.5, 1.5)
-    assert first.benched
+    assert (first.benched, first.benched_seconds) == (True, 9.0)
     idle = known["a.2/m"]
     assert (idle.phase, idle.score, idle.benched) == ("closed", 100, False)
 
@@ -57,11 +59,13 @@ def test_numbers_are_added_up_and_the_worst_phase_counts():
 def test_a_key_that_was_replaced_is_not_benched():
     workers = [(ONE, [LiveBench("a", "older", 9.0)])]
     assert not deployments(SNAPSHOT, workers)[0].benched
+    assert refused(SNAPSHOT, workers) == []
+    assert refused(SNAPSHOT, WORKERS) == [Key("a", "1", 9.0)]
 
 
 def test_models_say_how_they_choose():
     first, glob = models(SNAPSHOT)
-    assert (first.strategy, first.fallbacks) == ("weighted", ["w"])
+    assert (first.strategy, first.fallbacks, first.rules) == ("weighted", ["w"], 0)
     assert [(place.deployment, place.tier) for place in first.targets] == [
         ("a/m", 0),
         ("a.2/m", 1),
@@ -75,4 +79,6 @@ def test_a_client_cannot_make_a_time_series():
     text = generate_latest(registry).decode()
     assert 'extproc_deployment_score{key="1",model="m",provider="a"} 0.0' in text
     assert 'extproc_deployment_in_flight{key="1",model="m",provider="a"} 3.0' in text
+    assert 'extproc_deployment_benched{key="1",model="m",provider="a"} 1.0' in text
+    assert 'extproc_deployment_benched{key="2",model="m",provider="a"} 0.0' in text
     assert "named-by-a-client" not in text
