@@ -79,7 +79,6 @@ async def play(stage: Stage, scenario: Scenario, *, rate: float, seconds: float)
         rate, seconds = scenario.at_once * 20.0, 0.05
     begins, ends = (0.0, seconds) if scenario.static else (seconds / 4, 3 * seconds / 4)
     loop = asyncio.get_running_loop()
-    position, connections = stage.log_position(), stage.connections()
     start = loop.time()
     asking = asyncio.ensure_future(
         load(stage.port, scenario.name, rate=rate, seconds=seconds)
@@ -107,15 +106,13 @@ async def play(stage: Stage, scenario: Scenario, *, rate: float, seconds: float)
     if row.failures:
         # Envoy tells control of a request within half a second of its end.
         await asyncio.sleep(1.5)
-        row.why = explained(stage, results, position, connections)
+        row.why = await asyncio.to_thread(explained, stage, results)
     return row
 
 
-def explained(
-    stage: Stage, results: Sequence[Result], position: int, before: dict[str, int]
-) -> list[str]:
+def explained(stage: Stage, results: Sequence[Result]) -> list[str]:
     """Return what the gateway itself says of each failure, and of its workers."""
-    said = stage.logged(position)
+    said, before = stage.logged(), stage.counted
     lines = []
     for one in results:
         if not one.failure:

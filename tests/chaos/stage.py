@@ -39,6 +39,10 @@ class Stage:
         """Is killed."""
         self.redis = RedisServer()
         self.port = 0
+        self.position = 0
+        """How much of the gateway's log is older than `settle`."""
+        self.counted: dict[str, int] = {}
+        """What `connections` were then."""
         self._folder = folder
         self._file = folder / "gateway.yaml"
         self._config: dict[str, Any] = {}
@@ -79,6 +83,8 @@ class Stage:
         """Wait until Envoy asks both workers: one that was killed takes a while."""
         assert self._process is not None
         wait_for(lambda: self._both() or None, self._process.output)
+        self.position = self._process.log.stat().st_size
+        self.counted = self.connections()
 
     def _both(self) -> bool:
         lines = self._admin("/clusters").splitlines()
@@ -89,18 +95,15 @@ class Stage:
         run = self._command("extproc.local.control")[1]
         socket = run[run.index("--run") + 1] + "/admin.sock"
         transport = httpx.HTTPTransport(uds=socket)
-        with httpx.Client(transport=transport, base_url="http://envoy") as http:
+        with httpx.Client(
+            transport=transport, base_url="http://envoy", verify=False
+        ) as http:
             return http.get(path).text
 
-    def log_position(self) -> int:
-        """Return how much the gateway's processes have logged so far."""
+    def logged(self) -> list[str]:
+        """Return what the gateway's processes have logged since `settle`."""
         assert self._process is not None
-        return self._process.log.stat().st_size
-
-    def logged(self, position: int) -> list[str]:
-        """Return what they have logged since."""
-        assert self._process is not None
-        log = self._process.log.read_bytes()[position:]
+        log = self._process.log.read_bytes()[self.position :]
         return log.decode(errors="replace").splitlines()
 
     def connections(self) -> dict[str, int]:
