@@ -59,13 +59,13 @@ class Model(msgspec.Struct, frozen=True):
     """One virtual model."""
 
     name: str
-    aliases: list[str]
     strategy: str
     targets: list[Place]
     fallbacks: list[str]
-    context_fallbacks: list[str]
-    content_policy_fallbacks: list[str]
-    rules: int
+    context_fallbacks: list[str] = []
+    content_policy_fallbacks: list[str] = []
+    aliases: list[str] = []
+    rules: int = 0
     """How many may send its requests on."""
 
 
