@@ -23,7 +23,8 @@ from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as responses
 
 from tests.casebook import PROVIDER_FORMATS
-from tests.fields.document import document
+from tests.fields import answers
+from tests.fields.document import TITLES, document
 from tests.fields.observe import Seen, observe
 from tests.fields.rows import DATA, Row, Sampler, matches, pattern
 from tests.test_cases import JUDGES
@@ -171,6 +172,7 @@ def test_every_excuse_is_needed():
 
 def test_the_document_is_fresh():
     written = document({client: observed(client) for client in CLIENTS})
+    written += answers.document(TITLES)
     if os.environ.get("EXTPROC_GOLDEN") == "write":
         DOCUMENT.write_text(written)
     assert DOCUMENT.read_text() == written
