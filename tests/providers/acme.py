@@ -134,6 +134,11 @@ class Acme:
         shape = (body.get("response_format") or {}).get("type")
         _refuse("no_json_schema" in self.kinds and shape == "json_schema", "schema")
         _refuse("no_json_object" in self.kinds and shape == "json_object", "object")
+        effort = body.get("reasoning_effort", "none")
+        _refuse(
+            "efforts_none_high" in self.kinds and effort not in {"none", "high"},
+            "effort",
+        )
         _refuse("stop_list" in self.kinds and isinstance(body.get("stop"), str), "stop")
         _refuse(
             "tool_choice_unnamed" in self.kinds

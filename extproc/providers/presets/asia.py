@@ -7,6 +7,26 @@ from collections.abc import Mapping
 from extproc.providers.presets.preset import Preset
 
 _KIMI_THINKING = "https://platform.moonshot.cn/docs/guide/use-kimi-k2-thinking-model"
+_ZAI = {
+    **dict.fromkeys(
+        (
+            "max_tokens",
+            "no_n",
+            "no_logprobs",
+            "no_penalties",
+            "no_logit_bias",
+            "no_parallel_tool_calls",
+            "no_store",
+            "no_metadata",
+            "no_service_tier",
+            "no_prediction",
+            "no_prompt_cache_key",
+            "no_verbosity",
+        ),
+        "https://github.com/zai-org/z-ai-sdk-python",
+    ),
+    "reasoning_back": "https://docs.z.ai/guides/capabilities/thinking-mode",
+}
 
 PRESETS: Mapping[str, Preset] = {
     "dashscope": Preset(
@@ -53,10 +73,7 @@ PRESETS: Mapping[str, Preset] = {
         key="ZAI_API_KEY",
         source="https://docs.z.ai/api-reference/llm/chat-completion",
         patterns=("glm-*",),
-        quirks={
-            "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "reasoning_back": "https://docs.z.ai/guides/capabilities/thinking-mode",
-        },
+        quirks=_ZAI,
     ),
     "zhipu": Preset(
         title="Zhipu AI",
@@ -64,10 +81,7 @@ PRESETS: Mapping[str, Preset] = {
         key="ZHIPU_API_KEY",
         source="https://docs.bigmodel.cn/api-reference",
         patterns=("glm-*",),
-        quirks={
-            "max_tokens": "https://docs.z.ai/api-reference/llm/chat-completion",
-            "reasoning_back": "https://docs.z.ai/guides/capabilities/thinking-mode",
-        },
+        quirks=_ZAI,
     ),
     "minimax": Preset(
         title="MiniMax",

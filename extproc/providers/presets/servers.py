@@ -58,6 +58,8 @@ PRESETS: Mapping[str, Preset] = {
             "max_tokens": "https://huggingface.github.io/text-generation-inference/",
             "no_n": "https://huggingface.github.io/text-generation-inference/",
             "no_logit_bias": "https://huggingface.github.io/text-generation-inference/",
+            "stop_list": "https://huggingface.github.io/text-generation-inference/",
+            "stop_4": "https://huggingface.github.io/text-generation-inference/",
         },
     ),
     "localai": server(

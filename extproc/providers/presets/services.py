@@ -70,6 +70,9 @@ PRESETS: Mapping[str, Preset] = {
         base_url="https://api.fireworks.ai/inference/v1",
         key="FIREWORKS_API_KEY",
         source="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
+        quirks=dict.fromkeys(
+            ("no_store", "no_verbosity"), "https://github.com/fw-ai-external/python-sdk"
+        ),
     ),
     "cerebras": Preset(
         title="Cerebras",
@@ -77,10 +80,10 @@ PRESETS: Mapping[str, Preset] = {
         key="CEREBRAS_API_KEY",
         source="https://inference-docs.cerebras.ai/resources/openai",
         quirks={
-            "no_penalties": "https://inference-docs.cerebras.ai/resources/openai",
-            "no_logit_bias": "https://inference-docs.cerebras.ai/resources/openai",
-            "no_parallel_tool_calls": "https://inference-docs.cerebras.ai/resources/openai",
-            "no_service_tier": "https://inference-docs.cerebras.ai/resources/openai",
+            **dict.fromkeys(
+                ("no_store", "no_metadata", "no_verbosity"),
+                "https://github.com/Cerebras/cerebras-cloud-sdk-python",
+            ),
             "reasoning": "https://inference-docs.cerebras.ai/capabilities/reasoning",
         },
     ),
@@ -89,6 +92,18 @@ PRESETS: Mapping[str, Preset] = {
         base_url="https://api.sambanova.ai/v1",
         key="SAMBANOVA_API_KEY",
         source="https://docs.sambanova.ai/docs/en/features/openai-compatibility",
+        quirks=dict.fromkeys(
+            (
+                "no_user",
+                "no_store",
+                "no_metadata",
+                "no_service_tier",
+                "no_prediction",
+                "no_prompt_cache_key",
+                "no_verbosity",
+            ),
+            "https://github.com/sambanova/sambanova-python",
+        ),
     ),
     "nvidia": Preset(
         title="NVIDIA NIM",
@@ -108,6 +123,8 @@ PRESETS: Mapping[str, Preset] = {
             "no_metadata": "https://docs.cohere.com/docs/compatibility-api",
             "no_logit_bias": "https://docs.cohere.com/docs/compatibility-api",
             "no_n": "https://docs.cohere.com/docs/compatibility-api",
+            "no_logprobs": "https://docs.cohere.com/docs/compatibility-api",
+            "efforts_none_high": "https://docs.cohere.com/docs/compatibility-api",
             "no_prediction": "https://docs.cohere.com/docs/compatibility-api",
             "no_service_tier": "https://docs.cohere.com/docs/compatibility-api",
             "no_parallel_tool_calls": "https://docs.cohere.com/docs/compatibility-api",
@@ -175,6 +192,19 @@ PRESETS: Mapping[str, Preset] = {
         base_url="https://api.friendli.ai/serverless/v1",
         key="FRIENDLI_TOKEN",
         source="https://friendli.ai/docs/openapi/model-apis/chat-completions",
+        quirks=dict.fromkeys(
+            (
+                "max_tokens",
+                "no_user",
+                "no_store",
+                "no_metadata",
+                "no_service_tier",
+                "no_prediction",
+                "no_prompt_cache_key",
+                "no_verbosity",
+            ),
+            "https://github.com/friendliai/friendli-python",
+        ),
     ),
     "featherless": Preset(
         title="Featherless",

@@ -92,6 +92,10 @@ KINDS: Mapping[str, Kind] = {
         name: Kind(f"does not take {_names(gone)}", tuple(map(without, gone)))
         for name, gone in _WITHOUT.items()
     },
+    "efforts_none_high": Kind(
+        "knows no `reasoning_effort` but `none` and `high`",
+        (members.efforts("none", "high"),),
+    ),
     "no_cache_breakpoints": Kind(
         "takes no breakpoints for its prompt cache", (messages.no_cache_breakpoints,)
     ),

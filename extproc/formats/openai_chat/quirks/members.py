@@ -48,6 +48,17 @@ def service_tier_standard(draft: Draft) -> None:
         draft.drop("service_tier")
 
 
+def efforts(*taken: str) -> Change:
+    """Return what leaves efforts out that are none of those `taken`, and says so."""
+
+    def change(draft: Draft) -> None:
+        said = draft.get("reasoning_effort")
+        if said is not None and _decode(said) not in taken:
+            draft.drop("reasoning_effort")
+
+    return change
+
+
 # ---------------------------------------------------------------- members not taken
 
 NEUTRAL: Mapping[str, tuple[object, ...]] = {

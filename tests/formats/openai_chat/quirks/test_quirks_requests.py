@@ -324,6 +324,13 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
         },
         (),
     ),
+    (
+        "efforts_none_high",
+        {"reasoning_effort": "high"},
+        {"reasoning_effort": "high"},
+        (),
+    ),
+    ("efforts_none_high", {"reasoning_effort": "low"}, {}, ("reasoning_effort",)),
     ("service_tier_standard", {"service_tier": "auto"}, {"service_tier": "auto"}, ()),
     (
         "service_tier_standard",
