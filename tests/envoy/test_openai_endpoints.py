@@ -49,6 +49,11 @@ def test_pictures_are_changed(client):
         model="gpt-image-1", image=PICTURE, prompt="make it red", n=1
     )
     assert edited.usage.total_tokens == 103
+    stream = client.images.edit(
+        model="gpt-image-1", image=PICTURE, prompt="blue", stream=True, partial_images=1
+    )
+    kinds = [event.type for event in stream]
+    assert kinds == ["image_edit.partial_image", "image_edit.completed"]
     several = client.images.edit(
         model="gpt-image-1", image=[PICTURE, PICTURE], prompt="both"
     )
@@ -66,6 +71,16 @@ def test_words_are_spoken(client):
         model="tts-1", voice="alloy", input="Hello", response_format="wav"
     ) as streamed:
         assert b"".join(streamed.iter_bytes()) == whole.content
+
+
+def test_words_are_spoken_while_they_are_made(client):
+    with client.audio.speech.with_streaming_response.create(
+        model="gpt-4o-mini-tts", voice="alloy", input="Hello", stream_format="sse"
+    ) as streamed:
+        said = b"".join(streamed.iter_bytes())
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    assert said.count(b"speech.audio.delta") == 4
+    assert b'"output_tokens":50' in said.splitlines()[-2]
 
 
 def test_sound_is_written_down(client):
@@ -185,6 +200,40 @@ def test_a_conversation_is_kept(client):
     changed = client.conversations.update(talk.id, metadata={"topic": "other"})
     assert changed.metadata == {"topic": "other"}
     assert client.conversations.delete(talk.id).deleted
+
+
+SKILL = (
+    "haiku/SKILL.md",
+    b"---\nname: haiku\ndescription: writes haiku\n---\nBe brief.",
+)
+
+
+def test_a_container_has_files_and_a_skill_versions(client):
+    box = client.containers.create(name="c", memory_limit="4g")
+    sent = bytes(range(256)) * 1000
+    made = client.containers.files.create(box.id, file=("a.bin", sent))
+    found = client.containers.files.content.retrieve(made.id, container_id=box.id)
+    assert found.read() == sent
+    client.containers.delete(box.id)
+    skill = client.skills.create(files=[SKILL])
+    assert client.skills.versions.create(skill.id, files=[SKILL]).version == "2"
+    assert client.skills.content.retrieve(skill.id).read() == SKILL[1]
+    assert client.skills.delete(skill.id).deleted
+
+
+def test_an_eval_is_run(client):
+    criterion = {
+        "type": "string_check", "name": "same", "input": "{{ item.a }}",
+        "reference": "b", "operation": "eq",
+    }  # fmt: skip
+    config = {"type": "custom", "item_schema": {"type": "object"}}
+    test = client.evals.create(data_source_config=config, testing_criteria=[criterion])
+    content = {"type": "file_content", "content": [{"item": {"a": "b"}}]}
+    run = client.evals.runs.create(
+        test.id, data_source={"type": "jsonl", "source": content}
+    )
+    assert client.evals.runs.retrieve(run.id, eval_id=test.id).status == "completed"
+    assert client.evals.delete(test.id).deleted
 
 
 def test_a_stored_response_is_found_by_its_id(client):

@@ -113,21 +113,27 @@ def natives() -> Gateway:
 @cache
 def gateway(type_: str) -> Gateway:
     """Return one with `type_` behind it."""
-    if type_ in MODELS:
+    if type_ in MODELS or type_ in VARIANTS:
         return natives()
     form = PROVIDERS[type_].format.name
     assert form in OPENAIS, f"{type_} needs a mock in extproc/local/conformance"
     return Gateway({type_: Acme(type_)})
 
 
-CHATS = [n for n, p in PROVIDERS.items() if p.format.operation == CHAT]
+VARIANTS = {"azure-v1": "azure", "vertex-project": "vertex"}
+"""Other addresses, other credentials; the first ones are deployments and express mode."""
+CHATS = [
+    *(n for n, p in PROVIDERS.items() if p.format.operation == CHAT),
+    *VARIANTS,
+]
 
 
 @pytest.mark.parametrize("case", REQUIRED)
 @pytest.mark.parametrize("type_", CHATS)
 def test_every_provider_stands_every_case(type_: str, case: str):
     """From clients of an API that it speaks and of one that it does not."""
-    model = MODELS[type_][0] if type_ in MODELS else "gpt-4o"
+    known = VARIANTS.get(type_, type_)
+    model = MODELS[known][0] if known in MODELS else "gpt-4o"
     over = Gateway({type_: Proxy()}) if case == "error_not_json" else gateway(type_)
     for dialect in (openai_chat.DIALECT, anthropic.DIALECT):
         for one in REQUIRED[case]:

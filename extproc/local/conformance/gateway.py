@@ -96,13 +96,16 @@ class Gateway:
             "gemini": Gemini(memory, _MOCK_KEYS),
             "bedrock": Bedrock(memory, _MOCK_KEYS),
             "azure": Azure(memory, _MOCK_KEYS),
+            "azure-v1": Azure(memory, _MOCK_KEYS),
             "vertex": Vertex(memory, _MOCK_KEYS),
+            "vertex-project": Vertex(memory, _MOCK_KEYS),
             "bedrock-anthropic": Bedrock(memory, _MOCK_KEYS),
             "vertex-anthropic": Vertex(memory, _MOCK_KEYS),
             "cohere": Cohere(memory, _MOCK_KEYS),
         }
         # Control would fetch it.
-        self._tokens = {"vertex-anthropic": memory.issue(AUDIENCE, math.inf)}
+        token = memory.issue(AUDIENCE, math.inf)
+        self._tokens = {"vertex-anthropic": token, "vertex-project": token}
         self._runtimes = runtimes or {
             name: Runtime.of(
                 Snapshot(
@@ -163,8 +166,11 @@ class Gateway:
             and name not in attempt.delete_headers
         }
         sent |= dict(attempt.set_headers)
-        key = self._tokens.get(provider, f"sk-mock-{provider}")
-        sent[kind.credential_header] = f"{kind.credential_prefix}{key}"
+        if provider in self._tokens:
+            sent["authorization"] = f"Bearer {self._tokens[provider]}"
+        else:
+            key = f"sk-mock-{_type(provider)}"
+            sent[kind.credential_header] = f"{kind.credential_prefix}{key}"
         reply = self._mocks[provider].respond(
             Request("POST", attempt.path, tuple(sent.items()), attempt.body)
         )
@@ -190,16 +196,24 @@ class Gateway:
 _SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "azure": {"api_version": "2024-10-21"},
     "vertex-anthropic": {"project": "p-1", "location": "us-east5"},
+    "vertex-project": {"project": "p-1", "location": "us-east5"},
 }
+_VARIANTS: Final = {"azure-v1": "azure", "vertex-project": "vertex"}
+"""Other addresses of a provider, and whose."""
 _BASES: Final = {"azure": "https://mock.openai.azure.com/azure"}
 """Of providers whose accounts have one each; under `/azure`, the mock's own prefix."""
 
 
+def _type(name: str) -> str:
+    return _VARIANTS.get(name, name)
+
+
 def _target(name: str) -> TargetSpec:
-    base = urllib.parse.urlsplit(_BASES.get(name, PROVIDERS[name].base_url))
+    type_ = _type(name)
+    base = urllib.parse.urlsplit(_BASES.get(type_, PROVIDERS[type_].base_url))
     return TargetSpec(
         provider=name,
-        type=name,
+        type=type_,
         cluster=name,
         authority=base.netloc,
         base_path=base.path,

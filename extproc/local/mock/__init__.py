@@ -9,7 +9,8 @@ Paths: `/v1/chat/completions`, `/v1/responses` (what was stored can be gone on f
 fetched; background, conversations and prompts are refused as `mock_unserved`),
 `/v1/embeddings`, `/v1/responses/input_tokens`, `/v1/images/…`,
 `/v1/audio/…`, `/v1/moderations`, `/v1/files`, `/v1/batches`, `/v1/uploads`,
-`/v1/fine_tuning/jobs`, `/v1/vector_stores`, `/v1/conversations`, `/v1/models` (OpenAI);
+`/v1/fine_tuning/jobs`, `/v1/vector_stores`, `/v1/conversations`, `/v1/containers`,
+`/v1/skills`, `/v1/evals`, `/v1/models` (OpenAI);
 `/v1/messages`, `/v1/messages/count_tokens` (Anthropic; its `/v1/models` is told by
 `anthropic-version`);
 `/v1beta/models/….:generateContent` and `:streamGenerateContent` (Gemini),

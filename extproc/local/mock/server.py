@@ -32,6 +32,7 @@ from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.identity.api import LIFE, Identity
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
+from extproc.local.mock.openai.labs import Labs
 from extproc.local.mock.openai.library import Library
 from extproc.local.mock.openai.media import Media
 from extproc.local.mock.openai.responses_kept import KeptResponses
@@ -226,7 +227,8 @@ async def serve(
     parts: dict[str, tuple[Provider, ...]] = {
         "openai": (
             Embeddings(memory, keys), Media(memory, keys), files,
-            Library(memory, keys, files), KeptResponses(memory, keys, shelf),
+            Library(memory, keys, files), Labs(memory, keys, files),
+            KeptResponses(memory, keys, shelf),
         ),
         "anthropic": (StoredAtAnthropic(memory, keys),),
         "gemini": (Counts(memory, keys),),

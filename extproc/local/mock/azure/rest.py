@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from extproc.local.mock.openai.labs import Labs
 from extproc.local.mock.openai.library import Library
 from extproc.local.mock.openai.media import MODELS, Media
 from extproc.local.mock.openai.responses_kept import KeptResponses
@@ -44,6 +45,7 @@ class Rest:
         self._kept: tuple[Provider, ...] = (
             files,
             Library(memory, inside, files),
+            Labs(memory, inside, files),
             KeptResponses(memory, inside, shelf),
         )
 

@@ -23,6 +23,8 @@ from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
 from extproc.local.mock.state import Memory
 
 Json = dict[str, Any]
+Serve = Callable[..., Json | Reply]
+"""(request, what the path names …) -> what is said, or a whole reply."""
 OWNED: Final = re.compile(
     r"/v1/(?:fine_tuning/jobs|vector_stores|uploads|conversations)(?:/.*)?"
 )
@@ -41,12 +43,12 @@ class Library(OpenAI):
         self._kept: dict[str, dict[str, Json]] = {}
         """Things by their ids, by their kind."""
         self._parts: dict[str, bytes] = {}
-        self._routes: list[tuple[str, re.Pattern[str], Callable[..., Json]]] = [
+        self._routes: list[tuple[str, re.Pattern[str], Serve]] = [
             (method, re.compile("/v1/" + re.sub(r"\{\w+\}", "([^/]+)", path)), serve)
             for method, path, serve in self._table()
         ]
 
-    def _table(self) -> list[tuple[str, str, Callable[..., Json]]]:
+    def _table(self) -> list[tuple[str, str, Serve]]:
         job, store = "fine_tuning/jobs/{id}", "vector_stores/{id}"
         talk, upload = "conversations/{id}", "uploads/{id}"
         return [
@@ -99,6 +101,8 @@ class Library(OpenAI):
         for method, found, serve in here:
             if method == request.method:
                 made = serve(request, *found.groups())
+                if isinstance(made, Reply):
+                    return Reply(made.status, made.body, headers, made.content_type)
                 return Reply(200, msgspec.json.encode(made), headers=headers)
         raise Refusal(405, f"Not allowed to {request.method} on {route}.")
 

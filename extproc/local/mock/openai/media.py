@@ -197,7 +197,7 @@ def _images(body: Json) -> Reply | Iterator[SseEvent]:
     if body.get("stream"):
         if not model.startswith("gpt-image"):
             raise Refusal(400, f"{model} does not stream.", param="stream")
-        return _painting(body)
+        return _painting(body, "image_generation")
     return _pictures(model, body["prompt"], body.get("n") or 1)
 
 
@@ -211,17 +211,17 @@ def _pictures(model: str, words: str, number: int) -> Reply:
     return _json(said)
 
 
-def _painting(body: Json) -> Iterator[SseEvent]:
+def _painting(body: Json, name: str) -> Iterator[SseEvent]:
     shared = {
         "b64_json": _picture(body["prompt"]), "created_at": 1_700_000_000,
         "size": "1024x1024", "quality": "high", "background": "opaque",
         "output_format": "png",
     }  # fmt: skip
     for n in range(body.get("partial_images") or 0):
-        kind = "image_generation.partial_image"
+        kind = f"{name}.partial_image"
         event = {"type": kind, "partial_image_index": n, **shared}
         yield SseEvent(msgspec.json.encode(event), kind)
-    kind = "image_generation.completed"
+    kind = f"{name}.completed"
     event = {"type": kind, **shared, "usage": _usage(body["prompt"])}
     yield SseEvent(msgspec.json.encode(event), kind)
 
@@ -326,12 +326,17 @@ def _translate(fields: Fields) -> Reply | Iterator[SseEvent]:
     return _transcribe(fields)
 
 
-def _edit(fields: Fields) -> Reply:
+def _edit(fields: Fields) -> Reply | Iterator[SseEvent]:
     model = _model("images", _text_of(fields, "model", "dall-e-2"))
     _file_of(fields, "image")
     words = _text_of(fields, "prompt", "")
     if not words:
         raise Refusal(400, "Missing required parameter: 'prompt'.", param="prompt")
+    if _text_of(fields, "stream", "false").lower() == "true":
+        if not model.startswith("gpt-image"):
+            raise Refusal(400, f"{model} does not stream.", param="stream")
+        partial = int(_text_of(fields, "partial_images", "0"))
+        return _painting({"prompt": words, "partial_images": partial}, "image_edit")
     return _pictures(model, words, int(_text_of(fields, "n", "1")))
 
 
