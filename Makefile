@@ -42,6 +42,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) -e '.[envoy,dev]'
 	@touch $(VENV)/.run $@
 
+$(VENV)/.fuzz: $(VENV)/.dev
+	@$(PIP) -e '.[fuzz]'
+	@touch $@
+
 # Frameworks that are run as clients want other versions than ours, and than each other.
 FRAMEWORKS := $(VENV)/clients/openai2/.done $(VENV)/clients/openai3/.done
 
@@ -111,6 +115,10 @@ soak: $(VENV)/.dev ## Ordinary traffic for 20 minutes (SECONDS=…); 1 if memory
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: half a minute)
 	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## Give everything that reads a million inputs (RUNS=…, ARGS="sse members"); 1 on a finding
+	@$(BIN)/python -m tests.fuzz --runs $(or $(RUNS),1000000) $(ARGS)
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 
 from extproc.errors import (
+    BadRequest,
+    BadUpstreamAnswer,
     ClientError,
     GatewayError,
     UpstreamError,
@@ -117,6 +119,16 @@ class Exchange:
             return self._step(event, now)
         except GatewayError as error:
             return self._fail(error, now)
+        except RecursionError:
+            # Of msgspec and of ours: a thousand lists in lists, for which no API has a use.
+            return self._fail(self._too_deep(), now)
+
+    def _too_deep(self) -> GatewayError:
+        if self._response is not None:
+            return BadUpstreamAnswer("The provider's JSON is nested too deeply.")
+        return BadRequest(
+            "The request's JSON is nested too deeply.", code="invalid_json"
+        )
 
     def _step(self, event: events.Event, now: float) -> list[Command]:
         half = self._response

@@ -33,7 +33,9 @@ class Form:
             raise UnsupportedMediaType("A form cannot be sent compressed.")
         self.legs: tuple[Leg, ...] = ()
         """Empty until the model is known."""
-        self._finder = FieldFinder(boundary_of(headers["content-type"]), "model")
+        self._finder = FieldFinder(
+            boundary_of(headers.get("content-type", "")), "model"
+        )
         self._held = bytearray()
         self._ended = False
         self._sent = False

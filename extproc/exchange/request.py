@@ -209,13 +209,7 @@ class RequestHalf:
         self._tally.request_bytes = self._size
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
-        try:
-            return self._route(body)
-        except RecursionError:
-            # Some thousand lists in lists: no API has a use for them.
-            raise BadRequest(
-                "The request's JSON is nested too deeply.", code="invalid_json"
-            ) from None
+        return self._route(body)
 
     def _on_trailers(self, event: events.RequestTrailers) -> list[Command]:
         raise BadRequest(f"{type(event).__name__[7:]} on a request are not supported.")

@@ -324,20 +324,25 @@ class TableStream(abc.ABC, Generic[E]):
         """See `StreamReader.feed`."""
         try:
             event = self.parse(frame)
-        except msgspec.MsgspecError as exc:
+            if event is None:
+                self.unknown += 1
+                return []
+            self._advance(event)
+            return list(self.translate(event))
+        # msgspec lets out these too, for what is not UTF-8 and for lists in lists; of raw
+        # parts that is found only as they are translated.
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise ProtocolViolation(
                 f"cannot read stream event {frame.name!r}: {exc}"
             ) from exc
-        if event is None:
-            self.unknown += 1
-            return []
+
+    def _advance(self, event: E) -> None:
         try:
             self.state = self.NEXT[self.state, type(event)]
         except KeyError:
             raise ProtocolViolation(
                 f"{type(event).__name__} while {self.state.name}"
             ) from None
-        return list(self.translate(event))
 
     def close(self) -> list[canonical.Event]:
         """See `StreamReader.close`."""

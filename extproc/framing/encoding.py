@@ -34,6 +34,10 @@ class _Engine(Protocol):
     def finished(self) -> bool:
         """The compressed stream came to its own end."""
 
+    @property
+    def followed(self) -> bool:
+        """Something stood behind that end in what it was given."""
+
 
 class _Zlib:
     def __init__(self, window: int) -> None:
@@ -49,6 +53,10 @@ class _Zlib:
     @property
     def finished(self) -> bool:
         return self._inflate.eof
+
+    @property
+    def followed(self) -> bool:
+        return bool(self._inflate.unused_data)
 
 
 class _Brotli:
@@ -69,6 +77,10 @@ class _Brotli:
     @property
     def finished(self) -> bool:
         return bool(self._brotli.is_finished())
+
+    @property
+    def followed(self) -> bool:
+        return False  # an error of the library's own
 
 
 class _Zstd:
@@ -100,6 +112,10 @@ class _Zstd:
     @property
     def finished(self) -> bool:
         return bool(self._zstd.eof)
+
+    @property
+    def followed(self) -> bool:
+        return self.finished and bool(self._rest or self._zstd.unused_data)
 
 
 ENGINES: dict[str, Callable[[], _Engine]] = {
@@ -142,14 +158,7 @@ class ContentDecoder:
         """
         out = []
         try:
-            while True:
-                if self._engine.finished:
-                    if data:
-                        raise BadRequest(
-                            f"Something follows the end of the {self._coding} body.",
-                            code="invalid_encoding",
-                        )
-                    break
+            while not self._engine.finished:
                 piece = self._engine.step(data)
                 data = b""
                 self._left -= len(piece)
@@ -158,6 +167,12 @@ class ContentDecoder:
                 out.append(piece)
                 if not self._engine.waiting:
                     break
+            # Also another member or frame: what it says would be lost in silence.
+            if self._engine.finished and (data or self._engine.followed):
+                raise BadRequest(
+                    f"Something follows the end of the {self._coding} body.",
+                    code="invalid_encoding",
+                )
         except (zlib.error, brotli.error, zstandard.ZstdError):
             raise BadRequest(
                 f"The body is not valid {self._coding}.", code="invalid_encoding"

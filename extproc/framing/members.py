@@ -64,7 +64,7 @@ def is_json_object(body: bytes) -> bool:
     """Say whether `body` can be read at all."""
     try:
         _DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

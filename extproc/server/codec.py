@@ -86,7 +86,8 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
     headers = _headers(request.response_headers.headers)
     attributes = request.attributes[ATTRIBUTES].fields
     status = headers.get(":status", "0")
-    attempts = int(attributes["upstream.request_attempt_count"].number_value)
+    tried = attributes["upstream.request_attempt_count"].number_value
+    attempts = int(min(max(0, tried), MAX_ATTEMPTS))
     noted = request.metadata_context.filter_metadata[ATTEMPTS].fields
     return events.ResponseHeaders(
         status=int(status) if status.isdecimal() else 0,

@@ -191,7 +191,7 @@ class WorkerLink:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while True:
-            match from_control.decode(await read_frame(reader)):
+            match from_control(await read_frame(reader)):
                 case SnapshotMessage(snapshot):
                     writer.write(frame(self._apply(snapshot)))
                 case RecordsKept(up_to):
@@ -435,7 +435,7 @@ class ControlLink:
     ) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            message = from_worker.decode(await read_frame(reader))
+            message = from_worker(await read_frame(reader))
             peer.heard = clock()
             match message:
                 case Applied(generation):
@@ -495,7 +495,7 @@ class ControlLink:
 
 
 async def _introduced(reader: asyncio.StreamReader) -> Peer:
-    hello = from_worker.decode(await read_frame(reader))
+    hello = from_worker(await read_frame(reader))
     if not isinstance(hello, Hello):
         raise msgspec.DecodeError(f"{type(hello).__name__} before Hello")
     heard = asyncio.get_running_loop().time()

@@ -7,7 +7,7 @@ its tag.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -105,14 +105,40 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
     up_to: int
 
 
+M = TypeVar("M")
 FromWorker = Hello | Applied | Refused | Records | Live | Beat
 FromControl = SnapshotMessage | RecordsKept | Others | Balances | BeatKept
 
 encoder = msgspec.msgpack.Encoder()
-from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
-from_control: msgspec.msgpack.Decoder[FromControl] = msgspec.msgpack.Decoder(
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_from_control: msgspec.msgpack.Decoder[FromControl] = msgspec.msgpack.Decoder(
     FromControl
 )
+
+
+def from_worker(body: bytes) -> FromWorker:
+    """Read what a worker says.
+
+    Raises:
+        msgspec.DecodeError: it is none of that.
+    """
+    return _read(_from_worker, body)
+
+
+def from_control(body: bytes) -> FromControl:
+    """Read what control says.
+
+    Raises:
+        msgspec.DecodeError: it is none of that.
+    """
+    return _read(_from_control, body)
+
+
+def _read(decoder: msgspec.msgpack.Decoder[M], body: bytes) -> M:
+    try:
+        return decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as exc:
+        raise msgspec.DecodeError(str(exc)) from exc
 
 
 def frame(message: FromWorker | FromControl | RawRecords) -> bytes:

@@ -190,7 +190,7 @@ def test_a_record_that_comes_twice_counts_once(control: Control) -> None:
                 writer.write(
                     link_frames.frame(link_frames.Records(0, (completion("a"),)))
                 )
-            assert link_frames.from_control.decode(
+            assert link_frames.from_control(
                 await link_frames.read_frame(reader)
             ) == (link_frames.RecordsKept(1))
             await link_frames.read_frame(reader)

@@ -33,7 +33,7 @@ def test_a_beat_has_what_came_since_the_last_one() -> None:
 def test_a_yes_is_a_number_when_control_reads_it() -> None:
     made = Pulse(lambda: {"away": True, "kept": 3})
     sent = link_frames.encoder.encode(made.beat())
-    heard = link_frames.from_worker.decode(sent)
+    heard = link_frames.from_worker(sent)
     assert isinstance(heard, Beat)
     assert heard.levels == {"away": 1.0, "kept": 3.0}
 

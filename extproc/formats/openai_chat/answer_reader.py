@@ -50,10 +50,10 @@ def read_answer(body: bytes) -> canonical.Answer:
 def _what_else(body: bytes) -> str | None:
     """Return what an error says that came with a status of success."""
     try:
-        said = _FAILURE.decode(body)
+        error = _ANYTHING.decode(_FAILURE.decode(body).error)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return error_of(502, {"error": _ANYTHING.decode(said.error)}).message
+    return error_of(502, {"error": error}).message
 
 
 def _read_choice(said: answer_wire.Choice, answer_id: str) -> canonical.Choice:

@@ -44,10 +44,15 @@ def read_answer(body: bytes) -> canonical.Answer:
         UpstreamError: the response has failed.
     """
     try:
-        said = _DECODER.decode(body)
-        seen = _WHOLE.decode(body)
+        return _read_answer(body)
+    # Also of what is kept raw at first.
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise ProtocolViolation(f"not a response: {exc}") from None
+
+
+def _read_answer(body: bytes) -> canonical.Answer:
+    said = _DECODER.decode(body)
+    seen = _WHOLE.decode(body)
     if said.status in {"failed", "cancelled"}:
         raise read_failure(said)
     if said.output is None:

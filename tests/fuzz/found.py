@@ -1,0 +1,50 @@
+"""Inputs that once came through, by target."""
+
+from __future__ import annotations
+
+import gzip
+
+import zstandard
+
+from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc.server.codec import ATTRIBUTES
+
+DEEP = b"[" * 2000 + b"]" * 2000
+
+
+def _attempts(count: float) -> bytes:
+    message = ProcessingRequest()
+    message.response_headers.end_of_stream = True
+    message.attributes[ATTRIBUTES].update({"upstream.request_attempt_count": count})
+    return message.SerializeToString()
+
+
+FOUND: tuple[tuple[str, bytes], ...] = (
+    # What follows the end of a coding was lost where it came in the same bytes.
+    ("gzip", gzip.compress(b"{}", mtime=0) + b"more"),
+    ("gzip", gzip.compress(b"{}", mtime=0) * 2),
+    ("zstd", zstandard.compress(b"{}") * 2),
+    # Lists in lists, of a provider.
+    ("answer openai_chat", b'{"id":' + DEEP + b"}"),
+    ("answer openai_responses", b'{"output":' + DEEP + b"}"),
+    ("answer cohere", b'{"id":' + DEEP + b"}"),
+    ("answer other", b'{"data":' + DEEP + b"}"),
+    ("stream anthropic", b'data: {"type":"message_start","message":' + DEEP + b"}\n\n"),
+    # What is not UTF-8 within what is read only later.
+    ("answer openai_chat", b'{"error":"\xff"}'),
+    ("answer openai_responses", b'{"error":"\xff"}'),
+    ("answer openai_responses", b'{"output":[{"type":"message","id":"\xff"}]}'),
+    ("answer openai_responses", b'{"error":{"message":1e999}}'),
+    (
+        "stream openai_responses",
+        b'data: {"type":"response.output_item.done","item":{"type":"\xff"}}\n\n',
+    ),
+    ("link", b"\x82\xa4type\xa5hello\xa4name\xa2\xff\xff"),
+    # A number of attempts that is none.
+    *(("ext_proc", _attempts(count)) for count in (1e18, -1.0, 1e308, 2.5)),
+    # A form without a content-type.
+    (
+        "headers",
+        b":method: POST\n:path: /v1/audio/transcriptions\nx-api-key: sk-cases",
+    ),
+)
