@@ -30,6 +30,8 @@ MAX_QUEUE_BYTES: Final = 4 << 30
 """Some 10 million requests: a database that is away for three hours at 1,000 requests/s.
 Past that records are dropped and counted; budgets, which have their own ledger, are right
 all the same."""
+MAX_HELD_BYTES: Final = 64 << 20
+"""In memory, while the disk is full: some 150,000 requests."""
 BATCH: Final = 2_000
 """Records in one transaction: a fifth of a second on SQLite."""
 RETRY_SECONDS: Final = 1.0
@@ -50,7 +52,7 @@ class Books:
         state: the folder of the queue.
 
     Attributes:
-        lost: records that did not fit on the disk.
+        lost: records that fitted neither on the disk nor into memory.
     """
 
     def __init__(self, database: Database, state: Path) -> None:
@@ -59,6 +61,8 @@ class Books:
         self._path = state / QUEUE_FILE
         self._size = _whole(self._path)
         self._done = 0  # bytes that the database has
+        self._held = b""
+        """Records that the disk has no room for."""
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._away = False
@@ -66,7 +70,7 @@ class Books:
     @property
     def waiting(self) -> int:
         """How many bytes of records the database does not have yet."""
-        return self._size - self._done
+        return self._size - self._done + len(self._held)
 
     def note(self, completions: Iterable[Completion]) -> None:
         """Put `completions` into the queue; never waits for the database.
@@ -75,26 +79,29 @@ class Books:
         would fill the books, and anybody could do it.
         """
         frames = [_frame(one) for one in completions if one.key is not None]
-        data = b"".join(frames)
+        data = self._held + b"".join(frames)
         if not data:
             return
+        self._empty.clear()
+        self._arrived.set()
         problem = self._append(data)
         if problem is None:
             self._size += len(data)
-            self._empty.clear()
-            self._arrived.set()
-            return
-        if not self.lost:
-            log.error("usage records are lost: %s", problem)
-        self.lost += len(frames)
+            self._held = b""
+        elif len(data) <= MAX_HELD_BYTES:
+            if not self._held:
+                log.warning("usage records wait in memory: %s", problem)
+            self._held = data
+        else:
+            if not self.lost:
+                log.error("usage records are lost: %s", problem)
+            self.lost += len(frames)
 
     async def run(self) -> None:
         """Empty the queue into the database until canceled."""
         while True:
-            if not self.waiting:
-                self._empty.set()
-                self._arrived.clear()
-                await self._arrived.wait()
+            while self._size == self._done:
+                await self._more()
             try:
                 done = await asyncio.to_thread(self._write, self._done, self._size)
             except (SQLAlchemyError, OSError) as error:
@@ -106,9 +113,19 @@ class Books:
                 continue
             self._away = False
             self._done = done
-            if not self.waiting:
+            if self._size == self._done:
                 self._reset()
                 await asyncio.sleep(GATHER_SECONDS)
+
+    async def _more(self) -> None:
+        """Wait for something to write, or try again to get it onto the disk."""
+        if self._held:
+            await asyncio.sleep(RETRY_SECONDS)
+            self.note(())
+            return
+        self._empty.set()
+        self._arrived.clear()
+        await self._arrived.wait()
 
     async def flush(self) -> None:
         """Wait until the database has everything: for tests and the end of a drain."""
@@ -129,7 +146,6 @@ class Books:
 
     def _reset(self) -> None:
         self._size = self._done = 0
-        self._empty.set()
         with contextlib.suppress(OSError):
             self._path.unlink()
 

@@ -58,12 +58,15 @@ class Ledger:
         self._clock = clock
         self.balances, self._ids, self._size = _read(path)
         self._torn = _is_torn(path)
+        self._behind = False
+        """The file lacks what the disk had no room for; it is written anew, not on."""
 
     def charge(self, completions: Iterable[Completion]) -> None:
         """Add what `completions` cost, each once.
 
         Raises:
-            OSError: the file cannot be written; what is charged is known all the same.
+            OSError: the file cannot be written; what is charged is known all the same,
+                and is written with what comes next.
         """
         lines = []
         for one in completions:
@@ -72,17 +75,19 @@ class Ledger:
             charge = Charge(one.id, one.cost, one.budgets)
             _add(self.balances, self._ids, charge)
             lines.append(msgspec.json.encode(charge) + b"\n")
-        if not lines:
+        if not lines and not self._behind:
             return
         data = b"\n" * self._torn + b"".join(lines)
-        self._torn = False
         self._size += len(data)
-        if self._size > LONGEST:
+        anew = self._behind or self._size > LONGEST
+        self._behind = True
+        if anew:
             self._rewrite()
-            return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-            file.write(data)
+        else:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+                file.write(data)
+        self._behind = self._torn = False
 
     def _rewrite(self) -> None:
         now = self._clock()

@@ -153,13 +153,36 @@ def test_a_record_of_another_version_is_passed_over(database, tmp_path):
     assert written(database) == ["a"]
 
 
-def test_a_full_disk_is_counted_and_spoils_nothing(database, tmp_path, monkeypatch):
+def test_a_full_disk_loses_nothing(database, tmp_path, monkeypatch):
+    database.migrate()
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    queue = tmp_path / QUEUE_FILE
+
+    async def play() -> None:
+        queue.symlink_to("/dev/full")
+        books = Books(database, tmp_path)
+        async with running(books):
+            books.note([completion("a"), completion("b")])
+            books.note([completion("c")])
+            await asyncio.sleep(0.05)
+            assert written(database) == []
+            assert books.waiting > 0
+            queue.unlink()  # somebody has made room
+            await flushed(books)
+        assert books.lost == 0
+
+    asyncio.run(play())
+    assert written(database) == ["a", "b", "c"]
+
+
+def test_what_neither_disk_nor_memory_holds_is_counted(database, tmp_path, monkeypatch):
     database.migrate()
 
     async def play() -> None:
         books = Books(database, tmp_path)
         books.note([completion("a")])
         monkeypatch.setattr(module, "MAX_QUEUE_BYTES", 10)
+        monkeypatch.setattr(module, "MAX_HELD_BYTES", 10)
         books.note([completion("lost"), completion("too")])
         monkeypatch.undo()
         assert books.lost == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from extproc.exchange.completion import Completion
 from extproc.server import ledger as ledgers
 from extproc.server.ledger import Ledger, read_balances
@@ -44,6 +46,22 @@ def test_a_torn_line_costs_itself_only(tmp_path):
     again = ledger(tmp_path)
     assert again.balances == {METER: Balance(5, ENDS)}
     again.charge([record(2)])
+    assert ledger(tmp_path).balances == {METER: Balance(10, ENDS)}
+
+
+def test_a_full_disk_forgets_no_money(tmp_path):
+    file, kept = tmp_path / "ledger.jsonl", tmp_path / "kept"
+    book = ledger(tmp_path)
+    book.charge([record(1)])
+    file.rename(kept)
+    file.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        book.charge([record(2)])
+    assert book.balances == {METER: Balance(10, ENDS)}
+    # Half of a line found room.
+    file.unlink()
+    file.write_bytes(kept.read_bytes() + b'{"type":"cha')
+    book.charge([])
     assert ledger(tmp_path).balances == {METER: Balance(10, ENDS)}
 
 

@@ -190,9 +190,9 @@ def test_a_record_that_comes_twice_counts_once(control: Control) -> None:
                 writer.write(
                     link_frames.frame(link_frames.Records(0, (completion("a"),)))
                 )
-            assert link_frames.from_control(
-                await link_frames.read_frame(reader)
-            ) == (link_frames.RecordsKept(1))
+            assert link_frames.from_control(await link_frames.read_frame(reader)) == (
+                link_frames.RecordsKept(1)
+            )
             await link_frames.read_frame(reader)
             assert len(link_.peers) == 1
             writer.close()
