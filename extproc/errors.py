@@ -8,6 +8,7 @@
     │   ├── Forbidden               403  a key that may not do this
     │   ├── NotFound                404  unknown model, unknown URL
     │   ├── RequestTimeout          408  the body did not arrive in time
+    │   ├── SessionExpired          408  a realtime session has lasted long enough
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415  content-type or content-encoding
     │   └── LimitReached            429  a limit on requests, tokens, or at once
@@ -106,6 +107,13 @@ class RequestTimeout(ClientError):
 
     status = 408
     code = "request_timeout"
+
+
+class SessionExpired(ClientError):
+    """A realtime session has lasted as long as one may."""
+
+    status = 408
+    code = "session_expired"
 
 
 class BodyTooLarge(ClientError):

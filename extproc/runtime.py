@@ -107,6 +107,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Silence in the middle of an answer, likewise."""
     total_seconds: float = 3600.0
     """Until an answer's end, from when its attempt was sent, likewise."""
+    session_seconds: float = 3600.0
+    """Of a realtime session."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

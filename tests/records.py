@@ -45,6 +45,18 @@ class Records:
         assert isinstance(record, Completion)
         return record
 
+    def latest(self, operation: str) -> Completion:
+        """Return the next record of this kind that has a usage, and forget it."""
+
+        def found() -> Completion | None:
+            wanted = (one for one in self.all if one.operation == operation)
+            return next((one for one in wanted if one.usage is not None), None)
+
+        record = wait_for(found, lambda: f"{len(self.all)} others")
+        assert isinstance(record, Completion)
+        self.all.remove(record)
+        return record
+
     def publish(self, snapshot: Snapshot) -> None:
         """Have all workers serve `snapshot`."""
         self._loop.call_soon_threadsafe(self._link.publish, snapshot)

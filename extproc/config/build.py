@@ -142,6 +142,7 @@ def limits(config: Config) -> Limits:
         idle_seconds=times.idle,
         attempt_seconds=times.first_byte,
         total_seconds=times.total,
+        session_seconds=config.realtime.lifetime if config.realtime else 0.0,
     )
 
 

@@ -42,7 +42,6 @@ from extproc.config.values import (
     Credential,
     Seconds,
     Section,
-    Switch,
     Text,
     Whole,
     read_seconds,
@@ -147,6 +146,23 @@ class TimeoutsConfig(Section):
     """For open requests, when the gateway is told to stop."""
 
 
+class RealtimeConfig(Section):
+    """Realtime sessions (WebSockets)."""
+
+    lifetime: Seconds = 3600.0
+    """Of a session, after which it is closed: OpenAI's own limit."""
+
+
+def _realtime(value: object) -> object:
+    match value:
+        case True | "true":
+            return {}
+        case False | "false":
+            return None
+        case _:
+            return value
+
+
 class StoredConfig(Section):
     """What providers keep and find by an id: files, batches and the like."""
 
@@ -207,9 +223,8 @@ class Config(Section):
     routing: RoutingConfig = RoutingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     stored: StoredConfig = StoredConfig()
-    realtime: Switch = False
-    """Whether ``/v1/realtime`` takes WebSockets. Nothing said on them is read: they are
-    counted, and not metered."""
+    realtime: Annotated[RealtimeConfig | None, BeforeValidator(_realtime)] = None
+    """``true``, or more of it: ``/v1/realtime`` takes WebSockets."""
 
 
 def unlisted(name: str, model: ModelConfig) -> list[str]:

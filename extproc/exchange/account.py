@@ -56,9 +56,9 @@ class Account:
     """
 
     __slots__ = (
-        "_asked", "_asking", "_books", "_covered", "_first", "_forecast", "_grant", "_meters",
-        "_model", "_more", "_priced", "_runtime", "_standby", "_tally", "admission", "cut",
-        "headers", "rest",
+        "_asked", "_asking", "_books", "_charged", "_covered", "_ends", "_first", "_forecast",
+        "_grant", "_meters", "_model", "_more", "_priced", "_runtime", "_standby", "_tally",
+        "admission", "cut", "headers", "rest",
         "watches",
     )  # fmt: skip
 
@@ -78,6 +78,10 @@ class Account:
         self._standby = Standby()
         self._first = ""
         self._asking = False
+        self._charged = 0
+        """Nano-dollars of a session that are asked for by now."""
+        self._ends = False
+        """Whether what is refused ends it."""
         self._more = 0
         """Nano-dollars that a top-up asks for."""
         self.watches = False
@@ -237,13 +241,29 @@ class Account:
         self._more = self._forecast.more(price, covered)
         return TopUp(self.admission, self._more)
 
+    def charge(self, leg: Leg, usage: Usage | None) -> TopUp | None:
+        """Return what has to be reserved for a session that has used so much by now.
+
+        Nothing was for its answers: nobody knew that there would be any. What is refused
+        ends it.
+        """
+        admission = self.admission
+        nanos = self.cost(leg, usage)
+        if self._asking or admission is None or nanos is None or nanos <= self._charged:
+            return None
+        if all(claim.counts != "nanos" for claim in admission.claims):
+            return None
+        self._asking, self._ends = True, True
+        self._more, self._charged = nanos - self._charged, nanos
+        return TopUp(admission, self._more)
+
     def topped_up(self, event: ToppedUp) -> None:
         """Note what came of it: what is refused is not asked for again."""
         if event.granted:
             self._asking = False
             self._tally.reserved = (self._tally.reserved or 0) + self._more
             self._covered += self._forecast.step
-        elif self.cuts:
+        elif self.cuts or self._ends:
             self.cut = True
 
     def cost(self, leg: Leg, usage: Usage | None) -> int | None:

@@ -14,6 +14,7 @@ from extproc.errors import (
 from extproc.exchange import events
 from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.render import Leg
+from extproc.exchange.tally import Tally
 from extproc.framing.encoding import ContentDecoder
 
 NO_LIMIT = 1 << 62
@@ -68,9 +69,17 @@ def answering(legs: tuple[Leg, ...], attempts: int) -> Leg:
     return legs[max(0, min(attempts, len(legs)) - 1)]
 
 
-def failed_attempt(
-    legs: tuple[Leg, ...], failed: events.FailedAttempt
-) -> FailedAttempt:
+def note_attempts(
+    tally: Tally, legs: tuple[Leg, ...], event: events.ResponseHeaders
+) -> None:
+    """Note how often it was tried, and what came of it."""
+    tally.attempts, tally.status = event.attempts, event.status
+    tally.attempts_at = event.attempts_at
+    if event.failed:
+        tally.failed_attempts = tuple(_failed(legs, one) for one in event.failed)
+
+
+def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttempt:
     """Return what the record says of an attempt before that."""
     leg = legs[min(failed.attempt, len(legs)) - 1]
     return FailedAttempt(

@@ -8,12 +8,14 @@ gives exactly one `Complete`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from extproc.errors import (
     BadRequest,
     BadUpstreamAnswer,
     ClientError,
     GatewayError,
+    SessionExpired,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -31,11 +33,14 @@ from extproc.exchange.commands import (
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.local_reply import LocalReply
+from extproc.exchange.operations import Kind
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf
 from extproc.exchange.response import ResponseHalf
 from extproc.exchange.retry import advice
+from extproc.exchange.session import CHECK_SECONDS, SessionHalf, spent
 from extproc.exchange.tally import Tally
+from extproc.policy.admit import authenticate
 from extproc.policy.books import Books
 from extproc.routing.plan import Plan
 from extproc.routing.state import RoutingState, Still
@@ -46,7 +51,7 @@ class Exchange:
     """Drives the two halves and closes the books."""
 
     __slots__ = (
-        "_account", "_began", "_dispatch", "_end", "_idle", "_request", "_response",
+        "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_request", "_response",
         "_tally", "completed", "deadline", "runtime",
     )  # fmt: skip
 
@@ -59,13 +64,17 @@ class Exchange:
         now: float,
         routing: RoutingState | None = None,
         books: Books | None = None,
+        current: Callable[[], Runtime] | None = None,
     ) -> None:
         """Begin; `started` is in Unix seconds, `now` in those of the edge's own clock.
 
+        `current` gives the runtime that exchanges begin with now: what lasts asks it
+        whether its key still holds.
         Without `routing`, nothing is known of any deployment and nothing remembered;
         without `books`, nothing of earlier answers.
         """
         self.runtime = runtime
+        self._current = current or (lambda: runtime)
         self._tally = Tally(id=id, started=started)
         self._dispatch = Dispatch(
             runtime, routing or RoutingState(Still(), runtime.routing), now, started
@@ -112,9 +121,7 @@ class Exchange:
         self._dispatch.now = now
         if type(event) is events.Closed:
             # Envoy had the last word before we did: the client left, or a reset.
-            if self._response is not None:
-                self._response.abandon()
-            return [self._complete("canceled", None, now)]
+            return [self._complete(self._left(), None, now)]
         try:
             return self._step(event, now)
         except GatewayError as error:
@@ -137,12 +144,9 @@ class Exchange:
                 return self._ask(event, now)
             half = self._response = LocalReply(event, self._tally)
         if type(event) is events.Expired:
-            raise UpstreamTimeout(
-                "The provider was silent for too long."
-                if now < self._end
-                else "The provider's answer took too long."
-            )
-        self.deadline = min(now + self._idle, self._end)
+            return self._expired(half, now)
+        if self._idle:
+            self.deadline = min(now + self._idle, self._end)
         if type(event) in _OF_THE_REQUEST:
             return self._request.receive(event)
         if type(event) is events.ResponseBody:
@@ -153,24 +157,72 @@ class Exchange:
                 if tally.streamed:
                     self._dispatch.first_byte()
         elif isinstance(event, events.ResponseHeaders):
-            self._dispatch.answered(event)
-            if isinstance(half, ResponseHalf):
-                leg = answering(self._request.legs, event.attempts)
-                self._idle, self._end = self._dispatch.times(leg, event)
-                self.deadline = min(now + self._idle, self._end)
+            return self._begin(half, event, now)
         commands = half.receive(event)
-        if type(event) is events.ResponseHeaders and isinstance(half, ResponseHalf):
-            commands += self._account.answered(self._request.legs, half.leg)
         if half.done:
             commands += self._ended(now)
         return commands
+
+    def _begin(
+        self, half: ResponseHalf | LocalReply, event: events.ResponseHeaders, now: float
+    ) -> list[Command]:
+        """Take an answer's headers."""
+        self._dispatch.answered(event)
+        if not isinstance(half, ResponseHalf):
+            commands = half.receive(event)
+        else:
+            self._measure(event, now)
+            commands = half.receive(event)
+            commands += self._account.answered(self._request.legs, half.leg)
+        return commands + (self._ended(now) if half.done else [])
+
+    def _measure(self, event: events.ResponseHeaders, now: float) -> None:
+        """Note how long the answer may take."""
+        if event.status == 101 and self._request.operation.kind is Kind.REALTIME:
+            self._idle, self._end = 0.0, now + self.runtime.limits.session_seconds
+            self.deadline = min(now + CHECK_SECONDS, self._end)
+            return
+        leg = answering(self._request.legs, event.attempts)
+        self._idle, self._end = self._dispatch.times(leg, event)
+        self.deadline = min(now + self._idle, self._end)
+
+    def _expired(self, half: ResponseHalf | LocalReply, now: float) -> list[Command]:
+        """End the answer, or see whether a session may go on.
+
+        Raises:
+            GatewayError: it is over; the client is told why.
+        """
+        if not (isinstance(half, SessionHalf) and half.talking):
+            raise UpstreamTimeout(
+                "The provider was silent for too long."
+                if now < self._end
+                else "The provider's answer took too long."
+            )
+        if now >= self._end:
+            raise SessionExpired("The session has lasted as long as one may.")
+        if self._account.cut:
+            raise spent()
+        at = self._tally.started + now - self._began
+        authenticate(self._current(), self._request.headers, at=at)
+        self.deadline = min(now + CHECK_SECONDS, self._end)
+        return []
+
+    def _left(self) -> Outcome:
+        """Note that somebody left; return what that is: the usual end of a session."""
+        half = self._response
+        talked = isinstance(half, SessionHalf) and half.talking
+        if half is not None:
+            half.abandon()
+        return "ok" if talked else "canceled"
 
     def _ask(self, event: events.Event, now: float) -> list[Command]:
         """Go on with the request half."""
         commands = self._request.receive(event)
         match commands:
             case [Route(), *_]:
-                self._response = ResponseHalf(
+                kind = self._request.operation.kind
+                answer = SessionHalf if kind is Kind.REALTIME else ResponseHalf
+                self._response = answer(
                     self._request, self._tally, self.runtime.limits, self._account
                 )
                 self.deadline = now + self._dispatch.patience(self._request.legs)

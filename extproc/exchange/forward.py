@@ -189,9 +189,12 @@ def realtime(asker: Asker) -> Leg:
     target = chosen.candidate.target
     model = target.request_model(name)
     dialect = target.dialect(openai_endpoints.REALTIME.client, model)
-    start, end = found.span(1)
-    asked = query[:start] + urllib.parse.quote(model, safe="") + query[end:]
     path = target.path(dialect, model, stream=False)
+    if "{model}" in dialect.path:
+        asked = _MODEL.sub("", query, 1).strip("&")
+    else:
+        start, end = found.span(1)
+        asked = query[:start] + urllib.parse.quote(model, safe="") + query[end:]
     spelled = (
         {"sec-websocket-protocol": _subprotocols(headers)}
         if "sec-websocket-protocol" in headers
@@ -201,8 +204,11 @@ def realtime(asker: Asker) -> Leg:
         target,
         dialect.format,
         model=model,
-        path=f"{path}{'&' if '?' in path else '?'}{asked}",
+        path=f"{path}{'&' if '?' in path else '?'}{asked}".rstrip("&"),
         set_headers=(*own_headers(target, headers), *spelled.items()),
+        # Or its frames could not be read along.
+        delete_headers=("sec-websocket-extensions",),
+        unread=False,
         chosen=chosen,
     )
 
@@ -246,6 +252,7 @@ def leg(
     model: str,
     path: str,
     set_headers: Headers,
+    delete_headers: tuple[str, ...] = (),
     unread: bool = True,
     chosen: Pick | None = None,
 ) -> Leg:
@@ -265,8 +272,9 @@ def leg(
             path=path,
             authority=target.spec.authority,
             set_headers=set_headers,
-            delete_headers=tuple(
-                name for name in target.delete_headers if name != "content-encoding"
+            delete_headers=(
+                *(name for name in target.delete_headers if name != "content-encoding"),
+                *delete_headers,
             ),
             body=b"",
             streams=True,

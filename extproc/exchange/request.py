@@ -92,6 +92,11 @@ class RequestHalf:
         self.capture: Capture | None = None
         """Hears what is said, where that is kept."""
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The client's, with its key where keys usually are."""
+        return self._headers
+
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
 

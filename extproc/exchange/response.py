@@ -32,9 +32,9 @@ from extproc.exchange.arrival import (
     AnswerDecoder,
     answering,
     content_coding,
-    failed_attempt,
     is_json,
     local_reply,
+    note_attempts,
 )
 from extproc.exchange.commands import (
     AnswerBody,
@@ -171,22 +171,8 @@ class ResponseHalf:
         return [AnswerBody(b"", end=True)] if state is State.PASSING else []
 
     def _on_headers(self, event: events.ResponseHeaders) -> list[Command]:
-        tally = self._tally
-        tally.attempts = event.attempts
-        tally.status = self._status = event.status
-        self._bodiless = event.end or self._request.legs[0].unread
-        self._headers = event.headers
-        tally.attempts_at = event.attempts_at
-        legs = self._request.legs
-        if event.failed:
-            tally.failed_attempts = tuple(
-                failed_attempt(legs, one) for one in event.failed
-            )
-        self.leg = leg = answering(legs, event.attempts)
-        self._note_leg()
-        tally.dropped = leg.dropped
-        if event.details != "via_upstream":
-            raise local_reply(event)
+        self._note_headers(event)
+        leg = self.leg
         if leg.unread:
             return self._pass_unread(event)
         coding = content_coding(event)
@@ -199,11 +185,22 @@ class ResponseHalf:
         if streamed:
             return self._begin_stream(end=event.end)
         if leg.format.opaque and event.status < 400 and not is_json(kind):
-            tally.estimated = True
+            self._tally.estimated = True
             self.state = State.DONE if event.end else State.PASSING
             return [AnswerHeaders(set_headers=self._report())]
         self.state = State.COLLECTING
         return self._answer() if event.end else []
+
+    def _note_headers(self, event: events.ResponseHeaders) -> None:
+        """Note whose answer it is; raise what says that it is nobody's."""
+        self._status, self._headers = event.status, event.headers
+        self._bodiless = event.end or self._request.legs[0].unread
+        note_attempts(self._tally, self._request.legs, event)
+        self.leg = answering(self._request.legs, event.attempts)
+        self._note_leg()
+        self._tally.dropped = self.leg.dropped
+        if event.details != "via_upstream":
+            raise local_reply(event)
 
     def _note_leg(self) -> None:
         """Note whom the record is of."""

@@ -63,6 +63,10 @@ DEPLOYMENTS = dataclasses.replace(
             Dialect(one.provider, f"/openai/deployments/{{model}}{one.path}{_VERSION}")
             for one in _BY_DEPLOYMENT
         ),
+        Dialect(
+            openai_endpoints.REALTIME.provider,
+            f"/openai/realtime{_VERSION}&deployment={{model}}",
+        ),
     ),
     forward_path=f"/openai{{path}}{_VERSION}",
 )

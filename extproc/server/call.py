@@ -110,6 +110,7 @@ class Call:
                 now=now,
                 routing=office.routing,
                 books=office.till.books,
+                current=lambda: office.runtime,
             )
         return self._deliver(exchange, decode(message), now)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from pydantic import ValidationError
@@ -250,3 +252,23 @@ def test_our_own_clusters_cannot_be_providers(name):
 def test_headers_that_are_refused(headers):
     with pytest.raises(ValidationError):
         provider(headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("said", "lifetime"),
+    [
+        (False, None),
+        ("false", None),
+        (True, 3600),
+        ("true", 3600),
+        ({"lifetime": "30m"}, 1800),
+    ],
+)
+def test_sessions_are_wanted_or_not_or_for_so_long(said, lifetime):
+    plain = {
+        "providers": {"p": {"type": "openai", "api_key": "k"}},
+        "models": {"m": {"targets": [{"provider": "p"}]}},
+        "realtime": said,
+    }
+    found = Config.model_validate_json(json.dumps(plain)).realtime
+    assert (found.lifetime if found else None) == lifetime

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
+import openai
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.harness import KEY, Gateway, temporary_folder
+from extproc.usage import Usage
+from tests.harness import KEY, NARROW_KEY, Gateway, temporary_folder
+from tests.records import Records
 
 pytestmark = pytest.mark.envoy
 
@@ -34,7 +39,29 @@ class Talker:
         }
         self.seen.append((socket.request.path, headers))
         for message in socket:
-            socket.send(message if isinstance(message, bytes) else f"heard {message}")
+            if isinstance(message, str) and message.startswith("{"):
+                self.answer(socket, json.loads(message))
+            else:
+                socket.send(
+                    message if isinstance(message, bytes) else f"heard {message}"
+                )
+
+    @staticmethod
+    def answer(socket: ServerConnection, event: dict[str, Any]) -> None:
+        """Speak as OpenAI does, with an answer that is long enough to be cut up."""
+        assert event["type"] == "response.create"
+        response = {"id": "resp_1", "object": "realtime.response", "output": []}
+        usage = {"total_tokens": 12, "input_tokens": 5, "output_tokens": 7}
+        said: tuple[dict[str, Any], ...] = (
+            {"type": "response.created", "response": response},
+            {"type": "response.output_text.delta", "delta": "so it is " * 9000},
+            {
+                "type": "response.done",
+                "response": {**response, "status": "completed", "usage": usage},
+            },
+        )
+        for number, one in enumerate(said):
+            socket.send(json.dumps({"event_id": f"event_{number}", **one}))
 
     @staticmethod
     def protocol(_: ServerConnection, offered: Any) -> Any:
@@ -68,9 +95,23 @@ def config(url: str, **more: Any) -> dict[str, Any]:
                 "type": "openai",
                 "api_key": "sk-secret",
                 "base_url": f"{url}/v1",
-            }
+            },
+            "azure": {
+                "type": "azure",
+                "api_key": "azure-secret",
+                "base_url": f"{url}/azure",
+                "api_version": "2025-04-01-preview",
+            },
+            "dead": {
+                "type": "openai",
+                "api_key": "sk-x",
+                "base_url": "http://127.0.0.1:1/v1",
+            },
         },
         "models": {
+            "deployed": {"targets": [{"provider": "azure", "model": "talk"}]},
+            "dead": {"targets": [{"provider": "dead"}]},
+            "gpt-4o": {"targets": [{"provider": "openai"}]},
             "gpt-realtime": {"targets": [{"provider": "openai"}]},
             "mapped": {"targets": [{"provider": "openai", "model": "gpt-realtime-2"}]},
         },
@@ -79,13 +120,19 @@ def config(url: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def talk() -> Iterator[tuple[str, Talker]]:
-    with Talker() as talker, temporary_folder() as folder:
+def session() -> Iterator[tuple[str, Talker, Records, Gateway]]:
+    with Talker() as talker, temporary_folder() as folder, Records(folder) as records:
         gateway = Gateway(config(talker.url, realtime=True), folder)
         try:
-            yield gateway.url.replace("http", "ws"), talker
+            yield gateway.url.replace("http", "ws"), talker, records, gateway
         finally:
             gateway.stop()
+
+
+@pytest.fixture
+def talk(session: Any) -> tuple[str, Talker]:
+    url, talker, *_ = session
+    return url, talker
 
 
 def test_both_sides_talk(talk):
@@ -150,6 +197,84 @@ def test_a_plain_request_for_it_is_not_found(talk):
         url.replace("ws", "http", 1) + "/v1/realtime?model=mapped", headers=AUTHORIZED
     )
     assert answer.status_code == 404
+
+
+@pytest.mark.filterwarnings("ignore:connect.. must be used as:DeprecationWarning")
+def test_openais_client_talks_and_every_answer_is_metered(session):
+    url, talker, records, _ = session
+    talker.seen.clear()
+    client = openai.OpenAI(
+        api_key=KEY, base_url="http://unused.invalid/v1", websocket_base_url=f"{url}/v1"
+    )
+    with client, client.realtime.connect(model="mapped") as connection:
+        for _ in range(2):
+            connection.response.create()
+            seen = [connection.recv().type for _ in range(3)]
+            assert seen == [
+                "response.created", "response.output_text.delta", "response.done",
+            ]  # fmt: skip
+    ((path, headers),) = talker.seen
+    assert path == "/v1/realtime?model=gpt-realtime-2"
+    assert "sec-websocket-extensions" not in headers
+    record = records.latest("realtime")
+    assert record.usage == Usage(input_tokens=10, output_tokens=14)
+    assert (record.status, record.outcome, record.estimated) == (101, "ok", False)
+    assert record.request_model == "gpt-realtime-2"
+
+
+def test_azures_sessions_are_those_of_a_deployment(talk):
+    url, talker = talk
+    talker.seen.clear()
+    target = f"{url}/v1/realtime?model=deployed"
+    with connect(target, additional_headers=AUTHORIZED) as ws:
+        ws.send("hi")
+        assert ws.recv(timeout=10) == "heard hi"
+    ((path, headers),) = talker.seen
+    assert path == (
+        "/azure/openai/realtime?api-version=2025-04-01-preview&deployment=talk"
+    )
+    assert headers["api-key"] == "azure-secret"
+    assert "authorization" not in headers
+
+
+def test_a_provider_that_is_away_is_told_as_any_other(talk):
+    url, _ = talk
+    with (
+        pytest.raises(InvalidStatus) as caught,
+        connect(f"{url}/v1/realtime?model=dead", additional_headers=AUTHORIZED),
+    ):
+        pass
+    assert caught.value.response.status_code == 503
+    assert b"upstream_unreachable" in bytes(caught.value.response.body or b"")
+
+
+def test_a_key_that_is_taken_away_closes_its_sessions_and_no_others(session):
+    url, _, records, gateway = session
+    other = {"authorization": f"Bearer {NARROW_KEY}"}
+    target = f"{url}/v1/realtime?model=gpt-4o"
+    with (
+        connect(target, additional_headers=AUTHORIZED) as mine,
+        connect(target, additional_headers=other) as theirs,
+    ):
+        for one in (mine, theirs):
+            one.send("hi")
+            assert one.recv(timeout=10) == "heard hi"
+        kept = tuple(one for one in gateway.snapshot.grants if one.id == "all")
+        records.publish(
+            msgspec.structs.replace(gateway.snapshot, generation=2, grants=kept)
+        )
+        try:
+            event = json.loads(theirs.recv(timeout=10))
+            assert event["error"]["code"] == "invalid_api_key"
+            with pytest.raises(ConnectionClosed) as caught:
+                theirs.recv(timeout=10)
+            closing = caught.value.rcvd
+            assert closing is not None
+            assert closing.code == 1008
+            mine.send("still here")
+            assert mine.recv(timeout=10) == "heard still here"
+        finally:
+            records.publish(msgspec.structs.replace(gateway.snapshot, generation=3))
 
 
 def test_no_socket_is_served_unless_the_configuration_says_so(peers):

@@ -440,7 +440,8 @@ def test_what_passes_counts_as_a_request(method, path):
     left = tuple(Left(1, 1.0) for _ in reserve.admission.claims)
     commands = ex.receive(Admitted(left), 100.1)
     assert isinstance(commands[0], Route)
-    commands = ex.receive(answered(200), 101.0)
+    commands = ex.receive(answered(101 if "model" in path else 200), 101.0)
+    commands += ex.receive(events.Closed(), 102.0)
     (complete,) = [one for one in commands if isinstance(one, Complete)]
     assert complete.settlement is not None
     assert complete.settlement.admission == reserve.admission
@@ -560,9 +561,10 @@ def test_a_websocket_goes_where_its_query_says():
         upgrade="websocket",
     )
     assert route.chain[0].path == "/v1/realtime?a=1&model=whisper-1&b=2"
+    assert "sec-websocket-extensions" in route.chain[0].delete_headers
     commands = ex.receive(answered(101, "", details="via_upstream"), 101.0)
-    record = completion(commands)
-    assert commands[0] == AnswerHeaders()
+    assert commands == [AnswerHeaders()]
+    record = completion(ex.receive(events.Closed(), 102.0))
     assert (record.operation, record.status, record.request_model) == (
         "realtime", 101, "whisper-1",
     )  # fmt: skip
@@ -638,5 +640,33 @@ def test_azure_keeps_files_behind_a_path_of_its_own(settings, asked, path):
     )
     ex = Exchange(runtime, id="gw-1", started=1.0, now=100.0)
     (route,) = ex.receive(headers(asked, method="GET", key="sk-all"), 100.0)
+    assert isinstance(route, Route)
+    assert route.chain[0].path == path
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ((), "/openai/v1/realtime?a=1&model=m"),
+        (
+            (("api_version", "2025-04-01"),),
+            "/openai/realtime?api-version=2025-04-01&deployment=m&a=1",
+        ),
+    ],
+)
+def test_azure_takes_sessions_by_model_or_by_deployment(settings, path):
+    azure = msgspec.structs.replace(
+        target("azure"), settings=settings, base_path="", type="azure", model="m"
+    )
+    runtime = Runtime.of(
+        Snapshot(
+            generation=1,
+            grants=(Grant("all", hashlib.sha256(b"sk-all").hexdigest()),),
+            models=(ModelSpec("talk", (azure,)),),
+        )
+    )
+    ex = Exchange(runtime, id="gw-1", started=1.0, now=100.0)
+    asked = headers("/v1/realtime?a=1&model=talk", method="GET", key="sk-all")
+    (route,) = ex.receive(asked, 100.0)
     assert isinstance(route, Route)
     assert route.chain[0].path == path

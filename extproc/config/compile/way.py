@@ -63,12 +63,28 @@ def _headers_only(*, answer: bool = False) -> ext_proc.ProcessingMode:
     )
 
 
+def _one_way() -> ext_proc.ProcessingMode:
+    """Return the mode of a WebSocket: what its server says is seen, and can be ended."""
+    header, body = (
+        ext_proc.ProcessingModeHeaderSendMode,
+        ext_proc.ProcessingModeBodySendMode,
+    )
+    return ext_proc.ProcessingMode(
+        request_header_mode=header.SEND,
+        request_body_mode=body.NONE,
+        request_trailer_mode=header.SKIP,
+        response_header_mode=header.SEND,
+        response_body_mode=body.FULL_DUPLEX_STREAMED,
+        response_trailer_mode=header.SEND,
+    )
+
+
 WHOLE = Way()
 ONCE = Way(once=True)
 FORM = Way(upload=True, once=True)
 UNSEEN = Way(mode=_headers_only(), upload=True, once=True)
 ANSWERED = Way(mode=_headers_only(answer=True), upload=True, once=True)
-SOCKET = Way(mode=_headers_only(), once=True, upgrade=True)
+SOCKET = Way(mode=_one_way(), once=True, upgrade=True)
 
 
 def match(
@@ -118,6 +134,9 @@ def sidecar(
     """Return a route that the sidecar answers, or names the attempts for."""
     attempts = MAX_ATTEMPTS * longest_first_byte(config)
     silence = longest_silence(config) + 10
+    if way.upgrade and config.realtime is not None:
+        # Who listens is silent for as long as it likes.
+        silence = config.realtime.lifetime + 10
     filters = {"ext_proc": _on(way.mode)}
     if way.upload:
         filters |= {"body_size_limit": _off(), UPLOAD_LIMIT: _enabled()}
@@ -159,6 +178,8 @@ def _longest(config: Config, way: Way) -> float:
 
     The sidecar's own timer is ahead, for what it reads; what passes unseen has this one.
     """
+    if way.upgrade and config.realtime is not None:
+        return config.realtime.lifetime + 60
     times = config.timeouts
     arrival = times.upload if way.upload else times.request
     waiting = (MAX_ATTEMPTS - 1) * longest_first_byte(config)

@@ -1,0 +1,154 @@
+"""WebSocket frames, as a server sends them: messages out of bytes, whatever way these are cut.
+
+https://www.rfc-editor.org/rfc/rfc6455#section-5. The bytes themselves pass on as they come;
+this only reads along, and knows at any time whether a frame of its own could stand behind
+them. Masked frames (a client's) and compressed ones break the agreement: no extension was
+offered.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+from extproc.errors import ProtocolViolation
+
+MAX_KEPT: int = 1 << 20
+"""Bytes of a message from which on it is not kept. An event that tells usage has a few KiB;
+audio comes in pieces of some tens."""
+
+_FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
+_CONTROL = 0x8
+
+
+class Opcode(enum.IntEnum):
+    """What a frame is."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class MessageReader:
+    """Reads the text messages out of one direction of a connection."""
+
+    __slots__ = ("_fragments", "_head", "_keeps", "_left", "_opcode", "_size", "closed")
+
+    def __init__(self) -> None:
+        self._head = b""
+        """Of a frame, as far as it has come."""
+        self._left = 0
+        """Payload of the frame under way that is still to come."""
+        self._opcode = 0
+        """Of the frame under way, with its FIN bit."""
+        self._fragments: list[bytes] = []
+        self._size = 0
+        self._keeps = False
+        """Whether the message under way is text, and short enough so far."""
+        self.closed = False
+        """Whether the sender has said that it says no more."""
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what has come ends with a whole frame."""
+        return not self._left and not self._head
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the text messages that `data` completes.
+
+        Raises:
+            ProtocolViolation: a server may not send this.
+        """
+        messages: list[bytes] = []
+        at, end = 0, len(data)
+        while at < end:
+            if self._left:
+                taken = min(self._left, end - at)
+                self._take(data[at : at + taken])
+                at, self._left = at + taken, self._left - taken
+            else:
+                at = self._begin(data, at)
+                if self._head:
+                    break
+            if not self._left:
+                self._finish(messages)
+        return messages
+
+    def _begin(self, data: bytes, at: int) -> int:
+        """Read a frame's head; return where its payload begins."""
+        head = self._head + data[at : at + 10 - len(self._head)]
+        size = _head_size(head)
+        if len(head) < size:
+            self._head = head
+            return len(data)
+        at += size - len(self._head)
+        self._head = b""
+        self._opcode, length = head[0], head[1]
+        if length == 126:
+            (length,) = struct.unpack_from(">H", head, 2)
+        elif length == 127:
+            (length,) = struct.unpack_from(">Q", head, 2)
+        self._left = length
+        kind = self._opcode & 0xF
+        if kind in {Opcode.TEXT, Opcode.BINARY}:
+            self._fragments.clear()
+            self._size, self._keeps = 0, kind == Opcode.TEXT
+        return at
+
+    def _take(self, payload: bytes) -> None:
+        if not self._keeps or self._opcode & _CONTROL:
+            return
+        self._size += len(payload)
+        if self._size > MAX_KEPT:
+            self._keeps = False
+            self._fragments.clear()
+        else:
+            self._fragments.append(payload)
+
+    def _finish(self, messages: list[bytes]) -> None:
+        kind = self._opcode & 0xF
+        if kind == Opcode.CLOSE:
+            self.closed = True
+        if kind & _CONTROL or not self._opcode & _FIN or not self._keeps:
+            return
+        self._keeps = False
+        messages.append(b"".join(self._fragments))
+        self._fragments.clear()
+
+
+def _head_size(head: bytes) -> int:
+    """Return how long the head is that begins like this.
+
+    Raises:
+        ProtocolViolation: nothing of a server's begins like this.
+    """
+    if head[0] & _RESERVED:
+        raise ProtocolViolation("A WebSocket frame has an extension's bits set.")
+    if len(head) < 2:
+        return 2
+    if head[1] & _MASKED:
+        raise ProtocolViolation("A WebSocket server's frame is masked.")
+    return {126: 4, 127: 10}.get(head[1], 2)
+
+
+def text_frame(text: bytes) -> bytes:
+    """Write a text message, as a server does."""
+    size = len(text)
+    if size < 126:
+        return bytes((_FIN | Opcode.TEXT, size)) + text
+    if size < 1 << 16:
+        return struct.pack(">BBH", _FIN | Opcode.TEXT, 126, size) + text
+    return struct.pack(">BBQ", _FIN | Opcode.TEXT, 127, size) + text
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Write the last frame, as a server does; of the reason, what fits.
+
+    https://www.rfc-editor.org/rfc/rfc6455#section-7.4
+    """
+    fitting = reason.encode()[:123].decode(errors="ignore").encode()
+    said = struct.pack(">H", code) + fitting
+    return bytes((_FIN | Opcode.CLOSE, len(said))) + said
