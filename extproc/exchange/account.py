@@ -7,6 +7,8 @@ is only arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from extproc.errors import GatewayError, GatewayFault, UpstreamUnreachable
@@ -147,15 +149,19 @@ class Account:
             self._tally.reserved = max(claim.amount for claim in money)
         return self.admission
 
-    def claim_next(self, legs: tuple[Leg, ...]) -> Admission | None:
+    def claim_next(
+        self, legs: tuple[Leg, ...], likely: Callable[[tuple[Leg, ...]], int]
+    ) -> Admission | None:
         """Return what has to be reserved for another leg to stand by; None: nothing more.
+
+        `likely` says how many after the first will be reached, as things are.
 
         Raises:
             Forbidden: as `claim`.
         """
         if len(legs) == 1 or not self._runtime.limited:
             return None
-        return self._standby.next(self._tally.id, legs, self._claims_of)
+        return self._standby.next(self._tally.id, legs, self._claims_of, likely(legs))
 
     def _claims_of(self, leg: Leg) -> tuple[Claim, ...]:
         meters = meters_on(self._runtime, "deployment", deployment(leg))

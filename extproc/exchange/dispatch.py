@@ -20,6 +20,11 @@ LUA = "lua_response"
 only for prompts that the one before it refused."""
 
 
+LIKELY = 0.1
+"""Part of requests that fail at all targets before one, from where on its limits are held
+for each of them."""
+
+
 class Dispatch:
     """Between an exchange and the routing state of its worker.
 
@@ -75,6 +80,18 @@ class Dispatch:
             now=self.now,
         )
         return self.plan
+
+    def likely(self, legs: tuple[Leg, ...]) -> int:
+        """Return how many attempts after the first will be made, as things are."""
+        numbers, found, chance = self._state.numbers, 0, 1.0
+        for before in legs[:-1]:
+            if before.pick is None:
+                break
+            chance *= before.pick.candidate.health.failing(self.now, numbers)
+            if chance < LIKELY:
+                break
+            found += 1
+        return found
 
     def send(self, legs: tuple[Leg, ...]) -> None:
         """Note that these attempts may now be made."""

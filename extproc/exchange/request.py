@@ -259,7 +259,7 @@ class RequestHalf:
         return self._stand_by()
 
     def _stand_by(self) -> list[Command]:
-        admission = self._account.claim_next(self.legs)
+        admission = self._account.claim_next(self.legs, self._dispatch.likely)
         if admission is not None:
             self.state = State.ADMITTING
             return [Reserve(admission)]

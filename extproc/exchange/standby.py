@@ -2,7 +2,9 @@
 
 The first one's are claimed with the request's own. Each later one that has limits has an
 admission of its own, so that what it is not asked for goes back to it as soon as another one
-answers, and so that a deployment that is full costs a request that deployment alone.
+answers, and so that a deployment that is full costs a request that deployment alone. It is
+held only where those before it fail as things are: what waits at a target that is well would
+take the place of what its fallback is asked directly. What was not held is charged all the same.
 """
 
 from __future__ import annotations
@@ -39,11 +41,12 @@ class Standby:
         asking: what is being asked for now.
     """
 
-    __slots__ = ("_held", "_looked", "asking")
+    __slots__ = ("_looked", "_owed", "asking")
 
     def __init__(self) -> None:
         self.asking: tuple[str, Admission] | None = None
-        self._held: dict[str, Admission] = {}
+        self._owed: dict[str, tuple[Admission, bool]] = {}
+        """By deployment, with whether it is held."""
         self._looked: set[str] = set()
 
     def next(
@@ -51,6 +54,7 @@ class Standby:
         id: str,  # noqa: A002  gw.id
         legs: Sequence[Leg],
         claims: Callable[[Leg], tuple[Claim, ...]],
+        likely: int,
     ) -> Admission | None:
         """Return what is to be reserved next; None: nothing more.
 
@@ -58,24 +62,27 @@ class Standby:
             id: of the exchange.
             legs: the chain, whose first one is taken care of.
             claims: what a leg's deployment has to be asked for.
+            likely: how many after the first will be reached, as things are.
         """
         self._looked.add(deployment(legs[0]))
-        for leg in legs[1:]:
+        for number, leg in enumerate(legs[1:], 1):
             name = deployment(leg)
             if name in self._looked:
                 continue
             self._looked.add(name)
             if wanted := claims(leg):
                 admission = Admission(f"{id}/{len(self._looked)}", wanted)
-                self.asking = name, admission
-                return admission
+                if number <= likely:
+                    self.asking = name, admission
+                    return admission
+                self._owed[name] = admission, False
         return None
 
     def admitted(self) -> None:
         """Note that what was asked for is held."""
         if self.asking is not None:
             name, admission = self.asking
-            self._held[name] = admission
+            self._owed[name] = admission, True
             self.asking = None
 
     def refused(self) -> str:
@@ -84,30 +91,36 @@ class Standby:
         return name
 
     def claims(self, leg: Leg) -> tuple[Claim, ...]:
-        """Return what is held at the deployment of `leg`, unless it was the first."""
-        held = self._held.get(deployment(leg))
-        return () if held is None else held.claims
+        """Return what the deployment of `leg` is owed, unless it was the first."""
+        owed = self._owed.get(deployment(leg))
+        return () if owed is None else owed[0].claims
 
     def answered(self, legs: Sequence[Leg], leg: Leg) -> Iterator[Settlement]:
         """Settle what another one's answer has decided; of its own the end will."""
-        if not self._held:
+        if not self._owed:
             return
         by = deployment(leg)
         before = {deployment(one) for one in legs[: _index(legs, leg)]}
-        for name in [name for name in self._held if name != by]:
-            spent = ATTEMPTED if name in before else NOTHING
-            yield Settlement(self._held.pop(name), spent)
+        for name in [name for name in self._owed if name != by]:
+            admission, held = self._owed.pop(name)
+            if name in before:
+                yield Settlement(admission, ATTEMPTED)
+            elif held:
+                yield Settlement(admission, NOTHING)
 
     def close(self, leg: Leg | None, spent: Spent) -> Iterator[Settlement]:
         """Settle the rest: `spent` is what the answer of `leg` has used, if it began."""
         if self.asking is not None:
             # Whose verdict is awaited still: releasing first wins.
-            self._held[self.asking[0]] = self.asking[1]
+            self._owed[self.asking[0]] = self.asking[1], True
             self.asking = None
         by = "" if leg is None else deployment(leg)
-        for name, admission in self._held.items():
-            yield Settlement(admission, spent if name == by else NOTHING)
-        self._held.clear()
+        for name, (admission, held) in self._owed.items():
+            if name == by:
+                yield Settlement(admission, spent)
+            elif held:
+                yield Settlement(admission, NOTHING)
+        self._owed.clear()
 
 
 def _index(legs: Sequence[Leg], leg: Leg) -> int:

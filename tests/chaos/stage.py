@@ -125,7 +125,7 @@ class Stage:
         if self._reloading is not None:
             self._reloading.cancel()
             await asyncio.gather(self._reloading, return_exceptions=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(self._serves, f"new-{self._reloads}"):
                 await asyncio.sleep(0.05)
 

@@ -13,6 +13,7 @@ from extproc.exchange.commands import Complete, Reserve, Respond, Route, Settle
 from extproc.exchange.exchange import Exchange
 from extproc.identity import NANOS, Budget, Subject
 from extproc.policy.claims import Admission, Admitted, Claim
+from extproc.routing.state import RoutingState, Still
 from extproc.state.memory import MemoryStore
 from tests.exchange.test_account import KEY, STARTED, allow, runtime
 from tests.exchange.test_exchange import ANSWER, MESSAGE, answered
@@ -29,21 +30,34 @@ LIMIT = 10
 
 
 class World:
-    """Exchanges over a chain of two deployments, and a store that is really kept."""
+    """Exchanges over a chain of two deployments, and a store that is really kept.
 
-    def __init__(self, *, key=None, **deployments):
+    `failing` is whether the first of them is, so that the second stands by.
+    """
+
+    def __init__(self, *, key=None, failing=True, **deployments):
         names = {"first": FIRST, "second": SECOND}
         subjects = tuple(
             Subject("deployment", names[name], one) for name, one in deployments.items()
         )
         self.rt = runtime(key, subjects) if key else runtime(subjects=subjects)
         self.store = MemoryStore()
+        self.routing = RoutingState(Still())
+        if failing:
+            # As far as it may before it is left alone.
+            for _ in range(2):
+                health = self.routing.health("openai/gpt")
+                health.failed(0.0, self.routing.numbers, reason="500")
         self.records = []
         self._ids = itertools.count()
 
     def begin(self, model="both"):
         """Return an exchange, and where it is sent (clusters) or what it is told."""
-        ex = Exchange(self.rt, id=f"gw-{next(self._ids)}", started=STARTED, now=0.0)
+        self.routing.credits.clear()  # the same one is always first
+        ex = Exchange(
+            self.rt, id=f"gw-{next(self._ids)}", started=STARTED, now=0.0,
+            routing=self.routing,
+        )  # fmt: skip
         head = {
             ":method": "POST",
             ":path": "/v1/chat/completions",
@@ -134,6 +148,21 @@ def test_who_failed_is_charged_the_attempt_and_who_answered_the_answer(both):
     assert both.used(FIRST, "running") == both.used(SECOND, "running") == 0
 
 
+def test_while_the_first_is_well_no_place_is_held_elsewhere_and_all_is_charged():
+    """So what waits at a healthy target takes no place of what its fallback is asked."""
+    one = allow(requests=LIMIT, total_tokens=1_000_000, concurrency=1)
+    world = World(first=allow(requests=99), second=one, failing=False)
+    under_way = [world.begin() for _ in range(3)]
+    assert [chain for _, chain in under_way] == [["openai", "anthropic"]] * 3
+    assert (world.used(SECOND), world.used(SECOND, "running")) == (0, 0)
+    for ex, _ in under_way:
+        world.head(ex, 2)
+        world.body(ex, 2)
+    tokens = sum(record.usage.total_tokens for record in world.records)
+    assert (world.used(SECOND), world.used(SECOND, "total_tokens")) == (3, tokens)
+    assert world.used(FIRST) == 3
+
+
 def test_a_client_that_leaves_takes_nothing_of_who_was_not_asked(both):
     ex, _ = both.begin()
     both.carry(ex, ex.receive(events.Closed(), 0.3))
@@ -198,7 +227,7 @@ def test_money_is_charged_to_the_budget_of_who_answered():
     )
 )
 def test_no_cap_is_exceeded_whichever_attempt_answers_and_all_is_given_back(steps):
-    """At each moment what may be asked of a deployment is at most its `concurrency`."""
+    """As soon as a target fails what it may be asked next is at most its `concurrency`."""
     caps = {FIRST: 3, SECOND: 2}
     world = World(
         first=allow(concurrency=caps[FIRST]), second=allow(concurrency=caps[SECOND])
@@ -207,6 +236,9 @@ def test_no_cap_is_exceeded_whichever_attempt_answers_and_all_is_given_back(step
     for act, which in steps:
         match act:
             case "begin":
+                health = world.routing.health("openai/gpt")
+                health._failed = 2.0  # as things stay, whatever the two answer here
+                health.row, health._ok = 0, 0.0
                 ex, chain = world.begin()
                 if chain != 429:
                     waiting.append((ex, chain))

@@ -416,6 +416,7 @@ def worlds(draw):
                 weight=draw(st.integers(1, 5)),
                 max_concurrency=draw(st.sampled_from([None, 1, 3])),
                 abilities=Abilities(vision=draw(st.sampled_from([None, False]))),
+                tags=draw(st.sampled_from([frozenset(), frozenset({"eu"})])),
             )
             for name in chosen
         ]
@@ -433,7 +434,9 @@ STATUSES = st.lists(
 
 @given(
     worlds(),
-    st.lists(st.tuples(STATUSES, st.booleans(), st.floats(0, 8)), max_size=25),
+    st.lists(
+        st.tuples(STATUSES, st.booleans(), st.booleans(), st.floats(0, 8)), max_size=25
+    ),
     st.integers(0, 3),
 )
 def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
@@ -449,9 +452,10 @@ def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
 
     def run(world):
         said: list[object] = []
-        for statuses, picture, wait in steps:
+        for statuses, picture, tagged, wait in steps:
             world.now += wait
-            wanted = demand(PICTURE if picture else None)
+            body = PICTURE if picture else None
+            wanted = demand(body, x_extproc_tags="eu") if tagged else demand(body)
             try:
                 found = world.plan(wanted)
             except GatewayError as error:
@@ -466,7 +470,15 @@ def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
                     pick.candidate.health,
                 )
                 assert not (picture and place.abilities.vision is False)
+                group = world.runtime.group(pick.group).targets
+                apart = any(one.spec.placement.tags for one in group)
+                assert bool(place.tags) is (tagged and apart)
                 assert health.phase(world.now) is not Phase.LIMITED
+                cluster = pick.candidate.target.spec.cluster
+                if world.state.benched(cluster, place.credential, world.now):
+                    assert pick.why == "last resort: key refused"
+                elif health.phase(world.now) is Phase.COOLING:
+                    assert pick.why == "last resort: cooling down"
                 assert (
                     place.max_concurrency is None or health.load < place.max_concurrency
                 )
