@@ -67,6 +67,8 @@ def split_frames(data: bytes) -> tuple[bytes, bytes]:
     """Cut `data` behind its last whole frame: the frames, and the rest to keep."""
     # The common provider writes LF only, and rfind is a memrchr.
     if b"\r" not in data:
+        if data.endswith(b"\n\n"):
+            return data, b""
         end = data.rfind(b"\n\n") + 2
         return (data[:end], data[end:]) if end > 1 else (b"", data)
     end = 0
@@ -89,10 +91,32 @@ def cut_frames(data: bytes) -> list[bytes]:
 
 def parse_frames(data: bytes) -> list[Frame]:
     """Read the frames of `data`, which ends behind an empty line."""
+    if b"\r" in data:
+        return _parse_lines(_LINE.split(data))
+    frames: list[Frame] = []
+    start, size = 0, len(data)
+    # A frame as every provider writes it: perhaps a name, then one line of data.
+    while start < size:
+        name, at = "", start
+        if data.startswith(b"event: ", at):
+            end = data.find(b"\n", at)
+            name = data[at + 7 : end].strip().decode("utf-8", "replace")
+            at = end + 1
+        end = data.find(b"\n\n", at)
+        text = data[at + 6 : end]
+        if not data.startswith(b"data: ", at) or b"\n" in text:
+            return frames + _parse_lines(data[start:].split(b"\n"))
+        frames.append(Frame(name, text))
+        start = end + 2
+    return frames
+
+
+def _parse_lines(all_lines: list[bytes]) -> list[Frame]:
+    """Read the frames that lines make up, whatever stands in them."""
     frames = []
     name = ""
     lines: list[bytes] = []
-    for line in data.split(b"\n") if b"\r" not in data else _LINE.split(data):
+    for line in all_lines:
         if not line:
             if lines:
                 frames.append(Frame(name, b"\n".join(lines)))

@@ -9,7 +9,7 @@ stop reason that we do not know is a ``stop``, counted in `unknown`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
@@ -80,8 +80,13 @@ class MessageStream(TableStream[wire.Event]):
         """See `TableStream.parse`; the event's own ``type`` counts, as in the SDKs."""
         return wire.read_event(frame.data)
 
-    def translate(self, event: wire.Event) -> Iterator[canonical.Event]:
+    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
         """See `TableStream.translate`."""
+        if type(event) is wire.BlockDelta:
+            return self._delta(event.index, event.delta)
+        return self._translate_rare(event)
+
+    def _translate_rare(self, event: wire.Event) -> Iterator[canonical.Event]:
         match event:
             case wire.BlockDelta(index, delta):
                 yield from self._delta(index, delta)
@@ -168,31 +173,30 @@ class MessageStream(TableStream[wire.Event]):
 
     def _delta(
         self, index: int, delta: wire.BlockDeltaBody
-    ) -> Iterator[canonical.Event]:
+    ) -> tuple[canonical.Event, ...]:
         kind, part = self._block(index)
         if kind is wire.OtherBlockStart:
             if index in self._asked and isinstance(delta, wire.InputJsonDelta):
                 self._asked[index].query.append(delta.partial_json)
             else:
                 self.skipped += 1
-            return
+            return ()
         if (kind, type(delta)) not in FITS:
             raise ProtocolViolation(f"{type(delta).__name__} in a {kind.__name__}")
-        match delta:
-            case (
-                wire.TextDelta(more)
-                | wire.InputJsonDelta(more)
-                | wire.ThinkingDelta(more)
-            ):
-                if more:
-                    yield canonical.Delta(part, more)
-            case wire.SignatureDelta(signature):
-                yield canonical.SignatureDelta(part, signature)
-            case wire.CitationsDelta(citation):
-                try:
-                    yield canonical.Cited(part, read_citation(citation))
-                except msgspec.MsgspecError as exc:
-                    raise ProtocolViolation(f"cannot read a citation: {exc}") from exc
+        if isinstance(delta, wire.TextDelta):
+            more = delta.text
+        elif isinstance(delta, wire.InputJsonDelta):
+            more = delta.partial_json
+        elif isinstance(delta, wire.ThinkingDelta):
+            more = delta.thinking
+        elif isinstance(delta, wire.SignatureDelta):
+            return (canonical.SignatureDelta(part, delta.signature),)
+        else:
+            try:
+                return (canonical.Cited(part, read_citation(delta.citation)),)
+            except msgspec.MsgspecError as exc:
+                raise ProtocolViolation(f"cannot read a citation: {exc}") from exc
+        return (canonical.Delta(part, more),) if more else ()
 
     def _finish(self, stop: wire.Stop) -> Iterator[canonical.Event]:
         if self._open:

@@ -45,7 +45,7 @@ def read_answer(body: bytes) -> canonical.Answer:
         answer_id,
         chunk.model_version or "",
         tuple(read),
-        usage_of(chunk),
+        usage_of(chunk.usage_metadata),
         unsaid=tuple(unsaid),
     )
 
@@ -121,13 +121,12 @@ def _fold(
 # ---------------------------------------------------------------- shared with streams
 
 
-def usage_of(chunk: wire.Chunk) -> Usage | None:
+def usage_of(counts: wire.UsageMetadata | None) -> Usage | None:
     """Return the counts in our convention.
 
     The prompt's count has what was read from a cache, but not what the provider's own
     tools brought; thoughts are counted beside the rest of the output.
     """
-    counts = chunk.usage_metadata
     if counts is None:
         return None
     thoughts = counts.thoughts_token_count or 0
@@ -170,5 +169,7 @@ def overview(body: bytes) -> Overview:
     chunk = said.chunk if isinstance(said, wire.LastChunk) else said
     reasons = [one.finish_reason for one in chunk.candidates or ()]
     return Overview(
-        chunk.model_version, usage_of(chunk), reasons[0] if reasons else None
+        chunk.model_version,
+        usage_of(chunk.usage_metadata),
+        reasons[0] if reasons else None,
     )

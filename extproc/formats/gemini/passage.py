@@ -61,4 +61,4 @@ class ChunkPassage:
 
     def _note(self, chunk: wire.Chunk) -> None:
         self.model = chunk.model_version or self.model
-        self.usage = usage_of(chunk) or self.usage
+        self.usage = usage_of(chunk.usage_metadata) or self.usage

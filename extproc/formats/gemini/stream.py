@@ -23,6 +23,8 @@ from extproc.formats.gemini.logprobs import write_tokens
 from extproc.framing.sse import Frame
 from extproc.usage import Usage
 
+_SILENT = frozenset({canonical.Unsaid})
+
 
 class ChunkStream(TableStream[wire.Event]):
     """See the module's docstring; the interface is `formats.base.StreamReader`."""
@@ -43,7 +45,8 @@ class ChunkStream(TableStream[wire.Event]):
         super().__init__()
         self._id: str | None = None
         self._choices: dict[int, ChoiceReader] = {}
-        self._usage: Usage | None = None
+        self._counts: wire.UsageMetadata | None = None
+        """The latest: most chunks have them, and few are told."""
         self._reported: Usage | None = None
 
     @property
@@ -76,18 +79,20 @@ class ChunkStream(TableStream[wire.Event]):
 
     def _read(self, chunk: wire.Chunk) -> list[canonical.Event]:
         out: list[canonical.Event] = []
-        self._usage = usage_of(chunk) or self._usage
+        if chunk.usage_metadata is not None:
+            self._counts = chunk.usage_metadata
         if self._id is None:
             self._id = chunk.response_id or ""
             model = chunk.model_version or ""
-            out.append(canonical.Started(self._id, model, self._usage))
+            out.append(canonical.Started(self._id, model, usage_of(self._counts)))
         for place, said in enumerate(chunk.candidates or ()):
             out += self._candidate(said, place if said.index is None else said.index)
         if wire.blocked(chunk):
             out += self._block(block_message(chunk))
-        if any(type(event) is canonical.Finished for event in out):
+        kinds = {type(event) for event in out}
+        if canonical.Finished in kinds:
             out += self._report()
-        if all(type(event) is canonical.Unsaid for event in out):
+        if kinds <= _SILENT:
             # A model that thinks in silence sends its counts only.
             out.append(canonical.KeepAlive())
         return out
@@ -116,6 +121,7 @@ class ChunkStream(TableStream[wire.Event]):
             yield from choice.finish("SAFETY")
 
     def _report(self) -> Iterator[canonical.Event]:
-        if self._usage is not None and self._usage != self._reported:
-            self._reported = self._usage
-            yield canonical.Reported(self._usage)
+        usage = usage_of(self._counts)
+        if usage is not None and usage != self._reported:
+            self._reported = usage
+            yield canonical.Reported(usage)
