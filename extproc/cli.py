@@ -246,15 +246,14 @@ def conformance(
     import msgspec  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from extproc.local.conformance import play, tables  # noqa: PLC0415
-    from extproc.providers import JUDGED  # noqa: PLC0415
+    from extproc.local.conformance import PLAYED, play, tables  # noqa: PLC0415
 
     if live:
         rows = _play_live(_loaded(config), provider, model, yes=yes)
-    elif provider is not None and provider not in JUDGED:
-        fail(f"There is no provider {provider!r}; there are {', '.join(JUDGED)}.")
+    elif provider is not None and provider not in PLAYED:
+        fail(f"There is no provider {provider!r}; there are {', '.join(PLAYED)}.")
     else:
-        rows = play([provider] if provider else tuple(JUDGED))
+        rows = play([provider] if provider else PLAYED)
     if json:
         print("\n".join(msgspec.json.encode(row).decode() for row in rows))
     else:

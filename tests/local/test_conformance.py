@@ -15,9 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from extproc.cli import app
-from extproc.local.conformance import checks, document, play
+from extproc.local.conformance import PLAYED, checks, document, play
 from extproc.local.conformance.checks import NotCarried, Wrong
 from extproc.local.conformance.dialect import Event, cut
+from extproc.local.conformance.endpoints import ENDPOINTS
 from extproc.local.conformance.features import FEATURES
 from extproc.local.conformance.gateway import Gateway
 from extproc.local.conformance.heard import Call, Counts, Heard
@@ -58,10 +59,35 @@ def test_only_what_a_clients_api_cannot_say_has_no_row():
         ("anthropic", "logprobs"),
         ("anthropic", "audio in"),
         ("openai_responses", "audio in"),
+        ("openai_chat", "cited documents"),
+        ("openai_responses", "cited documents"),
         ("openai_responses", "stop sequence"),
         ("openai_responses", "seed"),
         ("openai_responses", "two choices"),
     }
+
+
+def test_what_is_no_chat_is_asked_of_everybody():
+    found = {
+        (row.feature, row.provider): row.outcome
+        for row in rows()
+        if row.feature in {one.feature for one in ENDPOINTS}
+    }
+    everything = itertools.product(ENDPOINTS, PLAYED)
+    missing = {(one.feature, who) for one, who in everything} - set(found)
+    assert missing == {("vectors", "tei"), ("vectors in base64", "tei")}
+    for one in ENDPOINTS:
+        for who in set(one.models) - one.unmocked:
+            assert found[one.feature, who] == "pass"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.feature)
+def test_the_judges_of_what_is_no_chat_can_say_no(endpoint):
+    empty = {
+        "data": [], "results": [{"index": 0}], "usage": {}, "input_tokens": 0,
+    }  # fmt: skip
+    with pytest.raises((Wrong, LookupError)):
+        endpoint.check(empty)
 
 
 def test_what_is_refused_names_a_field():

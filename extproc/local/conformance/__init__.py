@@ -8,6 +8,7 @@ the mock of every provider, and the client's answer is judged. No network, no En
                how each client spells it, and reads the answer
     gateway    the exchange between client and mock
     features   the table: prompts and the checks of their answers
+    endpoints  what is served beside chats: vectors, rankings, counts
     rows       the outcomes
     report     the outcomes as a table for the terminal, and as `docs/support-matrix.md`
 """
@@ -15,6 +16,6 @@ the mock of every provider, and the client's answer is judged. No network, no En
 from __future__ import annotations
 
 from extproc.local.conformance.report import document, tables
-from extproc.local.conformance.rows import Row, play
+from extproc.local.conformance.rows import PLAYED, Row, play
 
-__all__ = ["Row", "document", "play", "tables"]
+__all__ = ["PLAYED", "Row", "document", "play", "tables"]

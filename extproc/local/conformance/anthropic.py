@@ -91,7 +91,10 @@ def _content(prompt: Prompt) -> list[Json]:
         parts.append({"type": "image", "source": source})
     if prompt.pdf:
         paper = {"type": "base64", "media_type": "application/pdf", "data": PAPER}
-        parts.append({"type": "document", "source": paper})
+        document: Json = {"type": "document", "source": paper}
+        if prompt.cited:
+            document["citations"] = {"enabled": True}
+        parts.append(document)
     return parts
 
 

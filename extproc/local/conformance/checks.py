@@ -117,6 +117,17 @@ def carries(value: object, then: Check) -> Check:
     return check
 
 
+def asks_to_cite(then: Check) -> Check:
+    """Expect that the provider was told to cite what it is given."""
+
+    def check(heard: Heard) -> None:
+        then(heard)
+        if "citations" not in set(leaves(heard.sent)):
+            raise NotCarried("the provider was not asked to cite")
+
+    return check
+
+
 def is_json(*keys: str) -> Check:
     """Expect a JSON object with these keys for an answer."""
 

@@ -114,6 +114,11 @@ FEATURES: Final = (
         checks.carries(PAPER, _SAID),
     ),
     Feature(
+        "cited documents",
+        Prompt("What does it say?", pdf=True, cited=True),
+        checks.asks_to_cite(_SAID),
+    ),
+    Feature(
         "audio in",
         Prompt("What is said?", audio=True),
         checks.carries(SOUND, _SAID),

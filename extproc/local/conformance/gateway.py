@@ -12,11 +12,12 @@ import itertools
 import math
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from extproc.errors import ClientError
 from extproc.exchange import events
 from extproc.exchange.commands import (
     AnswerBody,
@@ -29,18 +30,23 @@ from extproc.exchange.commands import (
     Route,
 )
 from extproc.exchange.exchange import Exchange
+from extproc.exchange.operations import find_operation
 from extproc.local.conformance.checks import Wrong
 from extproc.local.conformance.dialect import Dialect, cut, decode
 from extproc.local.conformance.heard import Heard
-from extproc.local.conformance.prompts import Prompt
+from extproc.local.conformance.prompts import Json, Prompt
 from extproc.local.mock.anthropic.api import Anthropic
 from extproc.local.mock.azure.api import Azure
 from extproc.local.mock.bedrock.api import Bedrock
+from extproc.local.mock.bedrock.invoke import Invoke
 from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import event_bytes
 from extproc.local.mock.gemini.api import Gemini
+from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.openai.api import OpenAI
+from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
+from extproc.local.mock.services import Services
 from extproc.local.mock.state import Memory
 from extproc.local.mock.vertex.api import AUDIENCE, Vertex
 from extproc.providers import PROVIDERS
@@ -50,6 +56,8 @@ _KEY: Final = "sk-conformance"
 """The client's; the mocks would refuse it."""
 GRANT: Final = Grant("conformance", hashlib.sha256(_KEY.encode()).hexdigest())
 """What every `Runtime` of a run lets in."""
+SMALLER: Final = ("mistral", "voyage", "jina", "tei")
+"""Providers of whom only the vectors and rankings are mocked."""
 _MOCK_KEYS: Final = ("sk-mock*",)
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 """What Envoy takes from the client's headers."""
@@ -71,6 +79,10 @@ class Refused(Exception):
         self.status = status
         self.field = field
         """As the client's API spells it; empty when no field was named."""
+
+
+class Unserved(Wrong):
+    """The provider has no such URL."""
 
 
 class Unreached(Wrong):
@@ -102,16 +114,28 @@ class Gateway:
             "bedrock-anthropic": Bedrock(memory, _MOCK_KEYS),
             "vertex-anthropic": Vertex(memory, _MOCK_KEYS),
             "cohere": Cohere(memory, _MOCK_KEYS),
+            **dict.fromkeys(SMALLER, Services(memory, _MOCK_KEYS)),
         }
+        self._parts: Mapping[str, tuple[Mock, ...]] = {}
+        if mocks is None:
+            services = Services(memory, _MOCK_KEYS)
+            self._parts = {
+                "openai": (Embeddings(memory, _MOCK_KEYS),),
+                "gemini": (Counts(memory, _MOCK_KEYS),),
+                "bedrock": (Invoke(memory, _MOCK_KEYS),),
+                "bedrock-anthropic": (Invoke(memory, _MOCK_KEYS),),
+                "cohere": (services,),
+            }
         # Control would fetch it.
         token = memory.issue(AUDIENCE, math.inf)
         self._tokens = {"vertex-anthropic": token, "vertex-project": token}
+        bases = _BASES if mocks else {**_BASES, **_PREFIXED}
         self._runtimes = runtimes or {
             name: Runtime.of(
                 Snapshot(
                     generation=1,
                     grants=(GRANT,),
-                    models=(ModelSpec("*", (_target(name),)),),
+                    models=(ModelSpec("*", (_target(name, bases),)),),
                 )
             )
             for name in self._mocks
@@ -122,6 +146,14 @@ class Gateway:
         target = self._target(provider)
         found = target.provider.dialect(client, only_main=target.spec.only_main)
         return found.format.name if found else ""
+
+    def format_at(self, path: str, provider: str, model: str) -> str:
+        """Return the format in which `provider` is asked for what is served at `path`."""
+        client = find_operation("POST", path, {}).format
+        try:
+            return self._target(provider).dialect(client, model).format.name
+        except ClientError:
+            return ""
 
     def _target(self, provider: str) -> Target:
         model = self._runtimes[provider].model("any")
@@ -148,11 +180,45 @@ class Gateway:
         commands = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
         commands += exchange.receive(events.RequestBody(body, end=True), 0.0)
         if not isinstance(commands[0], Route):
-            raise _refused(dialect, commands, provider)
+            raise _refused(lambda said: dialect.read(said).error, commands, provider)
         attempt = commands[0].chain[0]
         answer = list(self._answer(provider, attempt, head))
         told = [one for event in answer for one in exchange.receive(event, 0.0)]
         return _hear(dialect, attempt, answer, told)
+
+    def post(self, provider: str, path: str, said: Json) -> Json:
+        """Return what is answered where no chat is asked for.
+
+        Raises:
+            Refused: the gateway did not send it on.
+            Unserved: the provider has nothing of the kind.
+            Wrong: the provider did not take it.
+        """
+        exchange = Exchange(
+            self._runtimes[provider], id="gw-conformance", started=0.0, now=0.0
+        )
+        head = {
+            ":method": "POST",
+            ":path": path,
+            "content-type": "application/json",
+            "authorization": f"Bearer {_KEY}",
+        }
+        body = msgspec.json.encode(said)
+        told = exchange.receive(events.RequestHeaders(head, end=False), 0.0)
+        told += exchange.receive(events.RequestBody(body, end=True), 0.0)
+        if not isinstance(told[0], Route):
+            raise _refused(_message, told, provider)
+        for event in self._answer(provider, told[0].chain[0], head):
+            told += exchange.receive(event, 0.0)
+        (change,) = [one for one in told if isinstance(one, AnswerHeaders)]
+        answer = decode(
+            b"".join(one.data for one in told if isinstance(one, AnswerBody))
+        )
+        if change.status == 404:
+            raise Unserved(_message(answer))
+        if change.status is not None and change.status >= 400:
+            raise Wrong(f"an error with status {change.status}: {_message(answer)}")
+        return answer
 
     def _answer(
         self, provider: str, attempt: Attempt, client: Mapping[str, str]
@@ -171,9 +237,9 @@ class Gateway:
         else:
             key = f"sk-mock-{_type(provider)}"
             sent[kind.credential_header] = f"{kind.credential_prefix}{key}"
-        reply = self._mocks[provider].respond(
-            Request("POST", attempt.path, tuple(sent.items()), attempt.body)
-        )
+        request = Request("POST", attempt.path, tuple(sent.items()), attempt.body)
+        owners = (one for one in self._parts.get(provider, ()) if one.owns(request))
+        reply = next(owners, self._mocks[provider]).respond(request)
         yield events.ResponseHeaders(
             status=reply.status,
             headers={
@@ -202,15 +268,23 @@ _VARIANTS: Final = {"azure-v1": "azure", "vertex-project": "vertex"}
 """Other addresses of a provider, and whose."""
 _BASES: Final = {"azure": "https://mock.openai.azure.com/azure"}
 """Of providers whose accounts have one each; under `/azure`, the mock's own prefix."""
+_PREFIXED: Final = {
+    "cohere": "https://api.cohere.com/cohere/v2",
+    "mistral": "https://api.mistral.ai/mistral/v1",
+    "voyage": "https://api.voyageai.com/voyage/v1",
+    "jina": "https://api.jina.ai/jina/v1",
+    "tei": "http://tei.test/tei",
+}
+"""Where our own mocks of several small services are found under the name of each."""
 
 
 def _type(name: str) -> str:
     return _VARIANTS.get(name, name)
 
 
-def _target(name: str) -> TargetSpec:
+def _target(name: str, bases: Mapping[str, str]) -> TargetSpec:
     type_ = _type(name)
-    base = urllib.parse.urlsplit(_BASES.get(type_, PROVIDERS[type_].base_url))
+    base = urllib.parse.urlsplit(bases.get(type_, PROVIDERS[type_].base_url))
     return TargetSpec(
         provider=name,
         type=type_,
@@ -221,7 +295,15 @@ def _target(name: str) -> TargetSpec:
     )
 
 
-def _refused(dialect: Dialect, commands: list[Command], provider: str) -> Refused:
+def _message(body: Json) -> str:
+    """Return what an error says, in any API's shape."""
+    error = body.get("error")
+    return str(error["message"] if isinstance(error, dict) else body.get("message"))
+
+
+def _refused(
+    read: Callable[[Json], str], commands: list[Command], provider: str
+) -> Refused:
     (respond,) = [one for one in commands if isinstance(one, Respond)]
     (record,) = [one.completion for one in commands if isinstance(one, Complete)]
     field = record.skipped[0].partition(":")[2] if record.skipped else ""
@@ -230,7 +312,7 @@ def _refused(dialect: Dialect, commands: list[Command], provider: str) -> Refuse
         # Where no target is able to, routing refuses before anything is rendered.
         field = body["error"].get("param") or ""
     # A row names its provider already.
-    reason = dialect.read(body).error.replace(f" (provider {provider})", "")
+    reason = read(body).replace(f" (provider {provider})", "")
     return Refused(respond.status, field, reason)
 
 

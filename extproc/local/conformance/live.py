@@ -83,6 +83,7 @@ _ASKED: Final[Mapping[str, _Live]] = {
     "tool choice none": _Live("Say hello.", checks.speaks),
     "image inline": _Live("What is this?", checks.carries(PICTURE, checks.speaks)),
     "PDF": _Live("What does it say?", checks.carries(PAPER, checks.speaks)),
+    "cited documents": _Live("What does it say?", checks.asks_to_cite(checks.speaks)),
     "web search": _Live("What is the news of today?", checks.speaks),
     "structured output beside tools": _Live(
         "Paris has 18 degrees. As JSON, please; call no tool.",

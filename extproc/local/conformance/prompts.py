@@ -83,6 +83,8 @@ class Prompt:
     """Turns before: what the user and the assistant said."""
     image: Literal["", "inline", "url"] = ""
     pdf: bool = False
+    cited: bool = False
+    """The answer is to cite the PDF."""
     audio: bool = False
     web_search: bool = False
     tools: tuple[Tool, ...] = ()

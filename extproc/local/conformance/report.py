@@ -32,8 +32,21 @@ The models asked: {models}. Other models of the same provider may take less or m
 """
 
 
+_BESIDE: Final = """\
+## Beside chats
+
+Vectors (`POST /v1/embeddings`), rankings (`POST /v1/rerank` in Jina's words, `POST
+/v2/rerank` in Cohere's) and counts (`POST /v1/messages/count_tokens`, `POST
+/v1/responses/input_tokens`), asked for a model that does it, where the provider has one.
+"""
+
+
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
-    """Yield a table for each provider: features down, client formats across."""
+    """Yield a table for each provider: features down, client formats across.
+
+    The last one is of what is no chat: features down, providers across.
+    """
+    rows, others = _parted(rows)
     for provider in dict.fromkeys(row.provider for row in rows):
         table = Table(title=provider, title_justify="left", box=box.SIMPLE)
         table.add_column("feature")
@@ -48,6 +61,30 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
             cells = [found.get((one.name, feature.name)) for one in DIALECTS]
             table.add_row(feature.name, *map(_shown, cells))
         yield table
+    if others:
+        table = Table(title="beside chats", title_justify="left", box=box.SIMPLE)
+        for name in ("feature", *dict.fromkeys(row.provider for row in others)):
+            table.add_column(name)
+        for asked, cells in _beside(others):
+            table.add_row(asked, *map(_shown, cells))
+        yield table
+
+
+def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of chats, and the others."""
+    chats = {dialect.name for dialect in DIALECTS}
+    return (
+        [row for row in rows if row.client_format in chats],
+        [row for row in rows if row.client_format not in chats],
+    )
+
+
+def _beside(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row | None]]]:
+    """Yield what is no chat: the feature, and a cell for each provider."""
+    providers = tuple(dict.fromkeys(row.provider for row in rows))
+    found = {(row.feature, row.provider): row for row in rows}
+    for feature in dict.fromkeys(row.feature for row in rows):
+        yield feature, [found.get((feature, one)) for one in providers]
 
 
 def _shown(row: Row | None) -> str:
@@ -59,6 +96,7 @@ def _shown(row: Row | None) -> str:
 
 def document(rows: Sequence[Row]) -> str:
     """Return the whole of `docs/support-matrix.md`."""
+    rows, others = _parted(rows)
     providers = tuple(dict.fromkeys(row.provider for row in rows))
     found = {(row.client_format, row.provider, row.feature): row for row in rows}
     names = (model for name in providers for model in dict.fromkeys(MODELS[name]))
@@ -72,6 +110,13 @@ def document(rows: Sequence[Row]) -> str:
             cells = [found.get((dialect.name, one, feature.name)) for one in providers]
             lines.append(_line(feature.name, *map(_written, cells)))
         lines.append("")
+    beside = tuple(dict.fromkeys(row.provider for row in others))
+    lines.append(_BESIDE)
+    lines.append(_line("feature", *beside))
+    lines.append(_line(*["---"] * (1 + len(beside))))
+    for name, cells in _beside(others):
+        lines.append(_line(name, *map(_written, cells)))
+    lines.append("")
     return "\n".join(lines)
 
 

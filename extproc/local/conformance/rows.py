@@ -16,8 +16,9 @@ from extproc.local.conformance import (
 )
 from extproc.local.conformance.checks import NotCarried, Wrong
 from extproc.local.conformance.dialect import Dialect
+from extproc.local.conformance.endpoints import ENDPOINTS, play_endpoint
 from extproc.local.conformance.features import FEATURES, Feature
-from extproc.local.conformance.gateway import Gateway, Refused
+from extproc.local.conformance.gateway import SMALLER, Gateway, Refused
 from extproc.local.conformance.heard import Heard
 from extproc.local.conformance.prompts import Prompt
 from extproc.providers import JUDGED
@@ -63,9 +64,34 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def play(providers: Sequence[str] = tuple(JUDGED)) -> list[Row]:
+PLAYED: Final = (*JUDGED, *SMALLER)
+"""Providers with a mock."""
+
+
+def play(providers: Sequence[str] = PLAYED) -> list[Row]:
     """Return the rows of these providers; a client's API that has no words has no row."""
-    return list(rows_of(Gateway(), {name: MODELS[name] for name in providers}))
+    gateway = Gateway()
+    chats = {name: MODELS[name] for name in providers if name in MODELS}
+    return [*rows_of(gateway, chats), *_endpoints(gateway, providers)]
+
+
+def _endpoints(gateway: Gateway, providers: Sequence[str]) -> Iterator[Row]:
+    """Yield what becomes of requests that are no chats."""
+    for endpoint in ENDPOINTS:
+        for provider in providers:
+            if provider in endpoint.unmocked:
+                continue
+            chat, _ = MODELS.get(provider, ("any", "any"))
+            model = endpoint.models.get(provider, chat)
+            outcome, reason = play_endpoint(gateway, endpoint, provider, model)
+            yield Row(
+                client_format=endpoint.path.removeprefix("/"),
+                provider_format=gateway.format_at(endpoint.path, provider, model),
+                provider=provider,
+                feature=endpoint.feature,
+                outcome=outcome,
+                reason=reason,
+            )
 
 
 def rows_of(
