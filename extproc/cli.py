@@ -320,6 +320,10 @@ def try_provider(
             help="a running gateway to ask, with the key in EXTPROC_KEY", metavar="URL"
         ),
     ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(help="for each of two answers", metavar="SECONDS", min=0.1),
+    ] = 60.0,
     json: Annotated[
         bool, typer.Option("--json", help="findings instead of a table")
     ] = False,
@@ -337,10 +341,11 @@ def try_provider(
     if asked is None:
         fail("Which model? Say --model.")
     if url is None:
-        findings = trial.direct(loaded, name, asked)
+        findings = trial.direct(loaded, name, asked, seconds=timeout)
     else:
         key = os.environ.get("EXTPROC_KEY", "")
-        findings = trial.through(url, key, asked if model else f"{name}/{asked}")
+        virtual = asked if model else f"{name}/{asked}"
+        findings = trial.through(url, key, virtual, seconds=timeout)
     if json:
         print(msgspec.json.format(msgspec.json.encode(findings)).decode())
     else:

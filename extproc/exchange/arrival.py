@@ -100,3 +100,16 @@ def local_reply(event: events.ResponseHeaders) -> GatewayError:
     if event.status == 504 or "timeout" in event.details:
         return UpstreamTimeout("The provider did not answer in time.")
     return UpstreamUnreachable("The provider could not be reached.")
+
+
+def refuse_redirect(leg: Leg, status: int) -> None:
+    """Refuse an answer that leads elsewhere: nobody said that our key may go there.
+
+    Raises:
+        BadUpstreamAnswer: it does.
+    """
+    if 300 <= status < 400 and status != 304:
+        raise BadUpstreamAnswer(
+            f"The provider {leg.target.spec.provider!r} answered with a redirect (status "
+            f"{status}), which is not followed: the base_url should be where it leads."
+        )

@@ -35,6 +35,7 @@ from extproc.exchange.arrival import (
     is_json,
     local_reply,
     note_attempts,
+    refuse_redirect,
 )
 from extproc.exchange.commands import (
     AnswerBody,
@@ -161,7 +162,7 @@ class ResponseHalf:
                 details = f"gw_{error.code or error.type}"
                 return [Respond(error.status, body, headers, details)]
             return [
-                AnswerHeaders(error.status, headers, _LENGTH_AND_CODING),
+                AnswerHeaders(error.status, headers, (*_LENGTH_AND_CODING, "location")),
                 AnswerBody(body, end=True),
             ]
         if state is State.STREAMING:
@@ -184,7 +185,7 @@ class ResponseHalf:
             self._decoder = AnswerDecoder(coding, limit=limit)
         if streamed:
             return self._begin_stream(end=event.end)
-        if leg.format.opaque and event.status < 400 and not is_json(kind):
+        if leg.format.opaque and event.status < 300 and not is_json(kind):
             self._tally.estimated = True
             self.state = State.DONE if event.end else State.PASSING
             return [AnswerHeaders(set_headers=self._report())]
@@ -212,6 +213,7 @@ class ResponseHalf:
 
     def _pass_unread(self, event: events.ResponseHeaders) -> list[Command]:
         """Let an answer go of which nothing but the headers comes here."""
+        refuse_redirect(self.leg, event.status)
         self.state = State.DONE
         if event.status >= 400:
             error = self.leg.format.read_error(event.status, b"")
@@ -316,7 +318,7 @@ class ResponseHalf:
 
     def _give_up(self, *, end: bool) -> list[Command]:
         """Stop holding an answer that is too large to read."""
-        if self.leg.translated or self._status >= 400:
+        if self.leg.translated or self._status >= 300:
             raise BadUpstreamAnswer("The provider's answer is too large to be read.")
         self._tally.estimated = True
         self.state = State.DONE if end else State.PASSING
@@ -341,6 +343,7 @@ class ResponseHalf:
         leg = self.leg
         raw = b"".join(self._body)
         body = self._decoder.feed(raw) if self._decoder else raw
+        refuse_redirect(leg, self._status)
         if self._status >= 400:
             raise leg.format.read_error(self._status, body)
         if leg.translated:

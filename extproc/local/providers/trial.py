@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -35,9 +36,9 @@ from extproc.runtime import Grant, Runtime
 CHECKS = ("address", "key", "model", "answer", "stream", "usage")
 """In this order: a failure leaves those behind it untried, but for the last two."""
 
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 120.0
-"""A model that thinks, or that has to be loaded first, takes its time."""
+ANSWER_SECONDS = 60.0
+"""For one answer, the whole of it. A model that thinks, or that has to be loaded first, takes
+its time; whoever knows that it does may say so."""
 
 _KEY = "sk-trial"
 _PROMPT = "Say OK."
@@ -73,14 +74,19 @@ def default_model(config: Config, name: str) -> str | None:
     return known[0] if known else None
 
 
-def direct(config: Config, name: str, model: str) -> list[Finding]:
-    """Try the provider `name` for `model`, without a gateway."""
+def direct(
+    config: Config, name: str, model: str, *, seconds: float = ANSWER_SECONDS
+) -> list[Finding]:
+    """Try the provider `name` for `model`, without a gateway.
+
+    Each of the two answers has `seconds`, all of it.
+    """
     section = config.providers[name]
     signed = section.kind.aws_service and not section.api_key
     if signed or section.entra or section.google:
         why = "Envoy signs, or control fetches tokens: try a running gateway (--url)"
         return [Finding(check, "untried", why) for check in CHECKS]
-    trial = _Trial(config, name, model)
+    trial = _Trial(config, name, model, seconds)
     findings: list[Finding] = []
     try:
         findings += trial.whole()
@@ -92,7 +98,8 @@ def direct(config: Config, name: str, model: str) -> list[Finding]:
 class _Trial:
     """One provider and model."""
 
-    def __init__(self, config: Config, name: str, model: str) -> None:
+    def __init__(self, config: Config, name: str, model: str, seconds: float) -> None:
+        self._seconds = seconds
         self._section: ProviderConfig = config.providers[name]
         target = TargetConfig(provider=name, model=model)
         alone = config.model_copy(
@@ -153,7 +160,7 @@ class _Trial:
             (respond,) = [one for one in commands if isinstance(one, Respond)]
             raise _Failed("answer", _words(respond.body))
         seen = _Seen()
-        with _explained():
+        with _explained(self._seconds, proxied=self._section.proxy is not None):
             for event in self._send(route.chain[0], seen):
                 seen.told += exchange.receive(event, 0.0)
         (done,) = [one.completion for one in seen.told if isinstance(one, Complete)]
@@ -173,7 +180,9 @@ class _Trial:
         context = ssl.create_default_context(
             cafile=str(section.ca_file or certifi.where())
         )
-        times = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        ends = time.monotonic() + self._seconds
+        connect = min(self._section.timeouts.connect, self._seconds)
+        times = httpx.Timeout(self._seconds, connect=connect)
         with (
             httpx.Client(
                 verify=context, timeout=times, proxy=as_proxy(section.proxy)
@@ -192,6 +201,8 @@ class _Trial:
                 attempts=1,
             )
             for data in reply.iter_raw():
+                if time.monotonic() > ends:
+                    raise httpx.ReadTimeout("it does not end")
                 yield events.ResponseBody(data, end=False)
             yield events.ResponseBody(b"", end=True)
 
@@ -241,7 +252,7 @@ def _words(body: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _explained(seconds: float, *, proxied: bool = False) -> Iterator[None]:
     """Turn what an HTTP client runs into into the check that it fails.
 
     Raises:
@@ -250,31 +261,43 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise _Failed(*_explain(error)) from error
+        raise _Failed(*_explain(error, seconds, proxied=proxied)) from error
 
 
-def _explain(error: httpx.HTTPError) -> tuple[str, str]:
-    causes = list(_causes(error))
-    if any(isinstance(one, socket.gaierror) for one in causes):
-        return "address", "the name does not resolve (DNS)"
-    for one in causes:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return "address", f"the certificate is refused (TLS): {one.verify_message}"
-        if isinstance(one, ssl.SSLError):
-            return "address", f"no TLS: {one.reason}"
-    for kind, (check, reason) in _REASONS.items():
-        if isinstance(error, kind):
-            return check, reason
-    return "answer", f"the connection broke: {type(error).__name__}"
+def _explain(
+    error: httpx.HTTPError, seconds: float, *, proxied: bool
+) -> tuple[str, str]:
+    for one in _causes(error):
+        match one:
+            case socket.gaierror():
+                whose = "the proxy's name" if proxied else "the name"
+                return "address", f"{whose} does not resolve (DNS)"
+            case ssl.SSLCertVerificationError():
+                why = one.verify_message
+                return "address", f"the certificate is refused (TLS): {why}"
+            case ssl.SSLError():
+                return "address", f"no TLS: {one.reason}"
+            case _:
+                pass
+    return _explain_plain(error, seconds, proxied=proxied)
 
 
-_REASONS: dict[type[httpx.HTTPError], tuple[str, str]] = {
-    httpx.ConnectTimeout: ("address", f"no connection within {CONNECT_SECONDS:g} s"),
-    httpx.ConnectError: ("address", "the connection is refused"),
-    httpx.ProxyError: ("address", "the proxy refuses the connection"),
-    httpx.TimeoutException: ("answer", f"nothing within {ANSWER_SECONDS:g} s"),
-}
-"""The finer classes first."""
+def _explain_plain(
+    error: httpx.HTTPError, seconds: float, *, proxied: bool
+) -> tuple[str, str]:
+    """Explain what has nothing to do with names and TLS; the finer classes first."""
+    match error:
+        case httpx.ProxyError():
+            return "address", f"the proxy refuses the connection: {error}"
+        case httpx.ConnectTimeout():
+            return "address", "no connection in time (timeouts.connect)"
+        case httpx.ConnectError():
+            whose = "of the proxy " if proxied else ""
+            return "address", f"the connection {whose}is refused"
+        case httpx.TimeoutException():
+            return "answer", f"not answered within {seconds:g} s"
+        case _:
+            return "answer", f"the connection broke: {type(error).__name__}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -296,7 +319,9 @@ def _untried(check: str) -> Finding:
     return Finding(check, "untried")
 
 
-def through(url: str, key: str, model: str) -> list[Finding]:
+def through(
+    url: str, key: str, model: str, *, seconds: float = ANSWER_SECONDS
+) -> list[Finding]:
     """Try `model` through a running gateway, as an application would."""
     body = {
         "model": model,
@@ -306,7 +331,7 @@ def through(url: str, key: str, model: str) -> list[Finding]:
     target = url.rstrip("/") + "/v1/chat/completions"
     headers = {"authorization": f"Bearer {key}"}
     try:
-        with _explained(), httpx.Client(timeout=ANSWER_SECONDS) as client:
+        with _explained(seconds), httpx.Client(timeout=seconds) as client:
             whole = client.post(target, json=body, headers=headers)
             _judge(whole.status_code, whole.content, model)
             options = {"stream": True, "stream_options": {"include_usage": True}}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +124,89 @@ def test_a_certificate_of_nobody_known_and_no_tls_at_all(mock):
     plain = trial.direct(config(mock.url.replace("http:", "https:") + "/v1"), "p", "m")
     assert failed(plain)[0] == "address"
     assert "TLS" in failed(plain)[1]
+
+
+HANGING = [
+    ("gpt-4o[[mock: silence]]", "answer", "not answered within 1 s"),
+    ("gpt-4o[[mock: stall-mid-stream]]", "stream", "not answered within 1 s"),
+]
+
+
+@pytest.mark.parametrize(("model", "check", "words"), HANGING)
+def test_what_hangs_is_named_within_the_time_that_it_has(mock, model, check, words):
+    began = time.monotonic()
+    found = trial.direct(config(mock.url + "/v1"), "p", model, seconds=1)
+    assert failed(found) == (check, words)
+    assert time.monotonic() - began < 30
+
+
+def test_an_answer_that_does_not_end_is_named_too():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(
+                        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+                    )
+                    while True:
+                        client.sendall(b" ")
+                        time.sleep(0.05)
+
+        threading.Thread(target=trickle, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        found = trial.direct(config(url), "p", "gpt-4o", seconds=1)
+    assert failed(found) == ("answer", "not answered within 1 s")
+
+
+def test_a_connection_that_is_never_made_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"https://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        mine = config(url, more=", timeouts: {connect: 0.5}")
+        assert failed(trial.direct(mine, "p", "m")) == (
+            "address",
+            "no connection in time (timeouts.connect)",
+        )
+
+
+def refusing(answer: bytes) -> tuple[socket.socket, str]:
+    """Return a proxy that says `answer` to whoever comes first."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 " + answer + b"\r\ncontent-length: 0\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_proxy_that_does_not_lead_there_is_named():
+    def tried(proxy: str) -> tuple[str, str]:
+        mine = config("https://models.invalid/v1", more=f", proxy: {proxy}")
+        return failed(trial.direct(mine, "p", "m"))
+
+    server, url = refusing(b"407 Proxy Authentication Required")
+    with server:
+        check, words = tried(url)
+    assert (check, "407" in words) == ("address", True), words
+    assert tried("http://127.0.0.1:1")[1] == "the connection of the proxy is refused"
+    assert tried("http://proxy.invalid:1")[1] == (
+        "the proxy's name does not resolve (DNS)"
+    )
+
+
+def test_a_provider_that_has_moved_is_named():
+    server, url = refusing(b"308 Permanent Redirect\r\nlocation: https://x.invalid/")
+    with server:
+        check, words = failed(trial.direct(config(f"{url}/v1"), "p", "gpt-4o"))
+    assert check == "answer"
+    assert "redirect" in words
 
 
 def test_what_only_envoy_can_do_is_untried():
