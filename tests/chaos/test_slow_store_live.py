@@ -144,6 +144,7 @@ def place() -> Iterator[Place]:
             "two": {"type": "openai", "api_key": "sk-two", "base_url": two.url},
         },
         "models": {name: both(name) for name in ("plain", "limited", "failing")},
+        "routing": {"cooldown": {"seconds": 300, "longest": 300}},
         "accounting": {"store": f"redis://127.0.0.1:{way.port}"},
         "keys": [
             {
@@ -165,30 +166,20 @@ def place() -> Iterator[Place]:
             two.close()
 
 
-def test_a_slow_store_delays_no_admission_and_no_choice_of_a_target(place):
+def test_a_slow_store_delays_no_admission_no_choice_and_no_failover(place):
+    place.provider.conduct["limited"] = Conduct(429, retry_after="60")
+    place.provider.conduct["failing"] = Conduct(503)
     assert place.ask("plain")[0].status_code == 200
     before = place.way.pieces
     with place.slow():
-        for _ in range(10):
-            answer, seconds = place.ask("plain")
+        for model in ("plain", "limited", "failing") * 12:
+            answer, seconds = place.ask(model)
             assert answer.status_code == 200
             assert seconds < SLOW
         assert place.way.pieces > before, "the store was asked"
     assert place.ask("plain")[0].status_code == 200
-
-
-def test_failover_and_cooldowns_need_no_store_that_answers(place):
-    place.provider.conduct["limited"] = Conduct(429, retry_after="60")
-    place.provider.conduct["failing"] = Conduct(503)
-    with place.slow():
-        for model in ("limited", "failing"):
-            for _ in range(12):
-                answer, seconds = place.ask(model)
-                assert answer.status_code == 200
-                assert seconds < SLOW
     # Each of the two workers has found out by itself; nothing was asked in vain since.
     assert place.provider.asked["limited"] <= 2
     assert place.provider.asked["failing"] <= 2 * 3
-
     assert place.said(" failed: ") == 0
     assert all(worker._process.poll() is None for worker in place.gateway.workers)
