@@ -51,6 +51,8 @@ class Price(msgspec.Struct, frozen=True):
     request: int = 0
     """Nano-dollars for each request, whatever its tokens; of a ranking that is billed by
     the search, for each search unit."""
+    second: int = 0
+    """Nano-dollars for each second of sound that was heard, where no token counts it."""
     variants: dict[str, tuple[Level, ...]] = {}
     """What the same costs by OpenAI's ``service_tier`` (``flex``, ``priority``), and as a
     ``batch``."""
@@ -195,7 +197,11 @@ def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
         + thought * usage.reasoning_output_tokens
         + spoken * usage.audio_output_tokens
     )
-    return price.request * max(1, usage.search_units) + -(-millionths // PER)
+    return (
+        price.request * max(1, usage.search_units)
+        + price.second * usage.audio_seconds
+        + -(-millionths // PER)
+    )
 
 
 def dearest(price: Price, *, input_tokens: int, output_tokens: int) -> int:

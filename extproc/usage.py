@@ -31,6 +31,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """The part of ``cache_creation_input_tokens`` that is kept for an hour."""
     search_units: int = 0
     """What Cohere bills of a ranking: a query with up to 100 documents is one."""
+    audio_seconds: int = 0
+    """Of sound that was heard and is billed by time, every one begun; no token counts it."""
 
     @property
     def total_tokens(self) -> int:

@@ -110,6 +110,12 @@ def test_a_ranking_costs_its_searches_and_at_least_one():
     assert cost(price, Usage()) == 2_000_000
 
 
+def test_sound_that_no_token_counts_costs_by_the_second():
+    price = Price((Level(0, 0, 0),), second=100_000)
+    assert cost(price, Usage(audio_seconds=90)) == 9_000_000
+    assert cost(price, Usage(input_tokens=5)) == 0
+
+
 def test_the_length_of_the_prompt_decides_for_all_tokens():
     price = Price((Level(0, 1_000_000, 0), Level(200_000, 2_000_000, 0)))
     assert cost(price, Usage(input_tokens=200_000)) == 200_000

@@ -89,13 +89,20 @@ class PriceConfig(LevelConfig):
 
     request: Dollars = Decimal(0)
     """Dollars for each request; of a ranking, for each search unit it is billed by."""
+    second: Dollars = Decimal(0)
+    """Dollars for each second of sound that is written down, where its model counts no
+    tokens."""
     over: dict[Annotated[Whole, Field(ge=1)], LevelConfig] = Field(default_factory=dict)
     """What all tokens cost where the prompt is longer than this."""
 
     def price(self) -> Price:
         """Return it as the data path knows it."""
         levels = [self.level(), *(self.over[n].level(n) for n in sorted(self.over))]
-        return Price(tuple(levels), request=int(self.request * NANOS))
+        return Price(
+            tuple(levels),
+            request=int(self.request * NANOS),
+            second=int(self.second * NANOS),
+        )
 
 
 def price_rows(

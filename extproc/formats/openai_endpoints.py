@@ -11,6 +11,7 @@ endpoints have three spellings, or the last ``usage`` in a stream.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from typing import Any, Never
 
@@ -83,7 +84,8 @@ def _usage(raw: bytes | msgspec.Raw) -> Usage | None:
     )
     if given is None and made is None:
         # Billed by the second: that no token was counted is exact.
-        return Usage() if said.seconds is not None else None
+        seconds = said.seconds
+        return None if seconds is None else Usage(audio_seconds=math.ceil(seconds))
     heard = said.input_token_details
     return Usage(
         input_tokens=given or 0,

@@ -263,6 +263,15 @@ OTHERS: dict[str, tuple[Call, Call]] = {
             model="gemini/gemini-2.5-flash", messages=SAY, stream=True
         ),
     ),
+    "mistral, embeddings": (
+        lambda w: w.mistral().embeddings.create(
+            model="mistral-embed", inputs=TEXTS, output_dimension=8
+        ),
+        lambda w: w.gpt().embeddings.create(
+            model="mistral/mistral-embed", input=TEXTS, dimensions=8,
+            encoding_format="float",
+        ),
+    ),
     "cohere": (
         lambda w: w.co().chat(model="command-a-03-2025", messages=SAY, max_tokens=9),
         lambda w: w.gpt().chat.completions.create(

@@ -199,6 +199,21 @@ def test_the_path_the_query_and_the_body_are_the_clients_own(rig):
         assert answer.headers["x-upstream-request-id"] == "req-1"
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "whatever"])
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches", "/v1/messages/batches"])
+def test_what_is_kept_may_be_sent_compressed_in_any_way(rig, path, coding):
+    """Nobody here looks into it: the provider says whether it can."""
+    body = bytes(range(256)) * 4000
+    headers = {"content-encoding": coding, "x-extproc-provider": "main"}
+    answer = rig.http.post(path, content=body, headers=headers)
+    seen = answer.json()["seen"]
+    assert (seen["size"], seen["sha256"]) == (
+        len(body),
+        hashlib.sha256(body).hexdigest(),
+    )
+    assert seen["headers"]["content-encoding"] == coding
+
+
 def test_the_client_may_name_the_provider(rig):
     headers = {"x-extproc-provider": "other"}
     answer = rig.http.get("/v1/files/f-1", headers=headers)

@@ -26,6 +26,7 @@ from cohere import ClientV2
 from google import genai
 from google.genai.types import GenerateContentConfig, HttpOptions
 from google.oauth2.credentials import Credentials as GoogleCredentials
+from mistralai.client import Mistral
 
 from extproc.config.compile import compile_envoy, write_files
 from extproc.local.mock.multipart import read_form
@@ -170,7 +171,12 @@ def _co(world: World) -> ClientV2:
     return ClientV2(KEYED, base_url=f"{world.mock.url}/cohere", httpx_client=http)
 
 
+def _mistral(world: World) -> Mistral:
+    return Mistral(api_key=KEYED, server_url=f"{world.mock.url}/mistral")
+
+
 CLIENTS: dict[str, Callable[[World], Any]] = {
+    "mistral": _mistral,
     "co": _co,
     "gpt": _gpt,
     "claude": _claude,
@@ -207,6 +213,7 @@ def config(url: str, token: str) -> dict[str, Any]:
             "google": {"credentials_file": "google.json"},
         },
         "cohere": {"type": "cohere", "base_url": f"{url}/cohere/v2", **keyed},
+        "mistral": {"type": "mistral", "base_url": f"{url}/mistral/v1", **keyed},
     }  # fmt: skip
     models = {
         f"{name}/*": {"targets": [{"provider": name, "model": "*"}]}
