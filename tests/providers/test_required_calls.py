@@ -123,6 +123,9 @@ VARIANTS: dict[str, list[dict[str, str]]] = {
 """The settings that make addresses of their own."""
 
 
+ONE_OF_MANY = next(iter(PRESETS))
+
+
 @dataclasses.dataclass(frozen=True)
 class Served:
     """One API of a provider, at one of its addresses."""
@@ -154,8 +157,13 @@ class Served:
 
 
 def served() -> Iterator[Served]:
-    """Yield what has no chat, of every provider at each kind of address."""
+    """Yield what has no chat, of every provider at each kind of address.
+
+    Presets have the same: of them the first is asked.
+    """
     for type_, kind in PROVIDERS.items():
+        if type_ in PRESETS and type_ != ONE_OF_MANY:
+            continue
         for settings in VARIANTS.get(type_, [{}]):
             provider = kind.located(settings)
             main = Dialect(provider.format, provider.chat_path)
@@ -212,6 +220,13 @@ def ask(one: Served, path: str, body: Json) -> tuple[Json, Completion]:
     (record,) = [one.completion for one in told if isinstance(one, Complete)]
     heard = b"".join(one.data for one in told if isinstance(one, AnswerBody))
     return json.loads(heard), record
+
+
+@pytest.mark.parametrize("type_", PRESETS)
+def test_a_preset_serves_what_the_one_serves_that_is_asked(type_: str):
+    others, asked = PROVIDERS[type_].others, PROVIDERS[ONE_OF_MANY].others
+    calls = [one for one in others if one.format.operation in OPERATIONS]
+    assert calls == [one for one in asked if one.format.operation in OPERATIONS]
 
 
 def test_every_format_has_a_model_to_be_asked_for():

@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 _STATUSES: Mapping[str, int] = {
     "rate_limit_exceeded": 429, "insufficient_quota": 429, "server_error": 500,
     "server_is_overloaded": 503, "slow_down": 503, "invalid_prompt": 400,
-    "context_length_exceeded": 400, "bio_policy": 400,
+    "context_length_exceeded": 400, "bio_policy": 400, "content_filter": 400,
 }  # fmt: skip
 """What the codes of a failed response would be as a status; all others are a 502."""
 

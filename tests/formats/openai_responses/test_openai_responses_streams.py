@@ -622,12 +622,15 @@ def test_an_error_is_told_once(frames):
     assert (failed.error.message, failed.error.code) == ("broke", "server_error")
 
 
-def test_an_error_keeps_the_status_that_its_code_stands_for():
-    limited = {"code": "rate_limit_exceeded", "message": "slow"}
-    *_, reported, failed = read([CREATED, resp("failed", error=limited, usage=USAGE)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("rate_limit_exceeded", 429), ("content_filter", 400)]
+)
+def test_an_error_keeps_the_status_that_its_code_stands_for(code, status):
+    told = {"code": code, "message": "slow"}
+    *_, reported, failed = read([CREATED, resp("failed", error=told, usage=USAGE)])
     assert reported == Reported(Usage(9, 2))
     assert isinstance(failed, Failed)
-    assert failed.error.status == 429
+    assert failed.error.status == status
 
 
 def test_every_event_of_the_sdk_has_its_place():
