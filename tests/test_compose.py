@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ def services() -> dict[str, Any]:
     return dict(loaded["services"])
 
 
+@pytest.fixture(scope="module")
+def own(services: dict[str, Any]) -> dict[str, Any]:
+    """Those that run without a profile."""
+    return {name: one for name, one in services.items() if "profiles" not in one}
+
+
 def module_arguments(service: dict[str, Any], module: str) -> list[str]:
     assert service["command"][:3] == ["python", "-m", module]
     return list(service["command"][3:])
@@ -37,12 +45,69 @@ def test_every_service_is_confined(services: dict[str, Any]) -> None:
         assert service["user"] == "65532:65532", name
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
-        assert service["volumes"] == [f"state:{STATE}"], name
+        if "profiles" in service:
+            assert all(one.endswith(":ro") for one in service["volumes"]), name
+        else:
+            assert service["volumes"] == [f"state:{STATE}"], name
 
 
 def test_only_loopback_is_published(services: dict[str, Any]) -> None:
     published = [port for s in services.values() for port in s.get("ports", ())]
-    assert published == ["127.0.0.1:8081:8081", "127.0.0.1:8080:8080"]
+    assert published[:2] == ["127.0.0.1:8081:8081", "127.0.0.1:8080:8080"]
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_who_watches_is_asked_for_and_finds_its_files(
+    services: dict[str, Any], own: dict[str, Any]
+) -> None:
+    assert set(own) == {"control", "worker", "envoy", "mock"}
+    watching = {name: one for name, one in services.items() if name not in own}
+    assert set(watching) == {"prometheus", "grafana"}
+    inside: dict[str, Path] = {}
+    for service in watching.values():
+        assert service["profiles"] == ["observability"]
+        assert ":" in service["image"]
+        for mount in service["volumes"]:
+            there, here, _ = mount.split(":")
+            assert (ROOT / there).exists(), there
+            inside[here] = ROOT / there
+
+    # Prometheus reads what is mounted, and scrapes control where it listens.
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [rules] = scraped["rule_files"]
+    assert (inside["/etc/prometheus"] / Path(rules).name).exists()
+    options, _ = control.parse(
+        module_arguments(services["control"], "extproc.local.control")
+    )
+    [[target]] = [
+        job["targets"] for job in scraped["scrape_configs"][0]["static_configs"]
+    ]
+    assert target == f"control:{str(options.overrides.control).rpartition(':')[2]}"
+    promtool = shutil.which("promtool")
+    assert promtool, "install the Debian package prometheus"
+    done = subprocess.run(
+        [promtool, "check", "config", "--syntax-only", "prometheus.yml"],
+        cwd=ROOT / "deploy/prometheus", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    # Grafana is given the source that every panel names, and our dashboard.
+    folder = inside["/etc/grafana/provisioning"]
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["type"] == "prometheus"
+    [provider] = yaml.safe_load((folder / "dashboards/gateway.yml").read_text())[
+        "providers"
+    ]
+    file = Path(provider["options"]["path"]) / "gateway.json"
+    dashboard = msgspec.json.decode(inside[str(file)].read_bytes())
+    [choice] = dashboard["templating"]["list"]
+    assert (choice["type"], choice["query"]) == ("datasource", source["type"])
+    panels = [one for one in dashboard["panels"] if one["type"] != "row"]
+    named = {(one["datasource"]["type"], one["datasource"]["uid"]) for one in panels}
+    assert named == {(source["type"], f"${{{choice['name']}}}")}
 
 
 def test_the_processes_agree_on_where_everything_is(services: dict[str, Any]) -> None:

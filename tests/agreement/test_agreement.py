@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from typing import Any
 
+import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from extproc.db.tables import UsageRecord
 from extproc.telemetry.instruments import INSTRUMENTS
 from tests.agreement.conftest import NUMBER
-from tests.agreement.world import KINDS, Kind, World
+from tests.agreement.world import KINDS, Kind, World, body_of
+from tests.budgets.world import key_of
 from tests.harness import wait_for
 from tests.otlp import attributes
 
@@ -199,6 +203,97 @@ def test_a_collector_is_told_the_same(here: World) -> None:
     }
     assert told == requests
     assert here.receiver.refused == []
+
+
+def spans_of(here: World, kind: int) -> list[tuple[Span, dict[str, Any]]]:
+    return [
+        (span, attributes(span.attributes)) for span in here.spans if span.kind == kind
+    ]
+
+
+def test_every_request_is_one_trace_that_says_what_its_row_says(here: World) -> None:
+    exchanges = {
+        said["extproc.gw_id"]: (span, said)
+        for span, said in spans_of(here, Span.SPAN_KIND_INTERNAL)
+    }
+    local = sum(one.kind.end == "local" for one in here.seen)
+    assert len(exchanges) == NUMBER - local
+    assert len({span.trace_id for span, _ in exchanges.values()}) == len(exchanges)
+    rows = here.rows()
+    for row in rows:
+        _, said = exchanges[row.id]
+        assert said["extproc.outcome"] == row.outcome
+        assert said.get("http.response.status_code", 0) == row.status
+        assert said["extproc.attempts"] == row.attempts
+        assert said.get("gen_ai.usage.input_tokens", 0) == row.input_tokens
+        assert said.get("gen_ai.usage.output_tokens", 0) == row.output_tokens
+        cached = said.get("gen_ai.usage.cache_read.input_tokens", 0)
+        assert cached == row.cache_read_input_tokens
+        assert said.get("extproc.cost_usd", 0) == pytest.approx((row.cost or 0) / 1e9)
+        assert ("error.type" in said) == (row.outcome != "ok")
+
+
+def test_every_attempt_has_a_span_under_its_exchange(here: World) -> None:
+    exchanges = {
+        span.span_id: said for span, said in spans_of(here, Span.SPAN_KIND_INTERNAL)
+    }
+    attempts = spans_of(here, Span.SPAN_KIND_CLIENT)
+    under = Counter(span.parent_span_id for span, _ in attempts)
+    for span_id, said in exchanges.items():
+        assert under[span_id] == said["extproc.attempts"]
+    metrics = here.by("extproc_attempts_total", "result")
+    assert len(attempts) == sum(metrics.values())
+    # Tokens are the exchange's: told twice, they would count twice.
+    assert not any("gen_ai.usage.input_tokens" in said for _, said in attempts)
+
+
+def test_envoys_spans_are_above_and_as_many_as_there_were_requests(
+    here: World,
+) -> None:
+    envoys = {
+        said["extproc.request_id"]: (span, said)
+        for span, said in spans_of(here, Span.SPAN_KIND_SERVER)
+    }
+    for span, said in spans_of(here, Span.SPAN_KIND_INTERNAL):
+        above, _ = envoys[said["extproc.request_id"]]
+        assert span.parent_span_id == above.span_id
+        assert span.trace_id == above.trace_id
+    for one in here.seen:
+        if one.request_id:
+            _, said = envoys[one.request_id]
+            assert said["http.response.status_code"] == one.status, one
+
+
+def test_a_provider_is_told_of_the_trace_where_that_is_configured(live: World) -> None:
+    """As a child of Envoy's span; `tests/observed` shows that by default it is not."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    httpx.post(
+        f"{live.url}/v1/chat/completions",
+        content=body_of(Kind("traced", key="free"), "traced"),
+        headers={
+            "authorization": f"Bearer {key_of('free')}",
+            "content-type": "application/json",
+            "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+            "tracestate": "congo=t61rcWkgMzE",
+        },
+        timeout=60,
+    ).raise_for_status()
+    told = [
+        one["headers"]
+        for one in live.mock.requests()
+        if trace in one["headers"].get("traceparent", "")
+    ]
+    assert len(told) == 1
+    assert told[0]["tracestate"] == "congo=t61rcWkgMzE"
+    _, _, parent, flags = told[0]["traceparent"].split("-")
+    assert flags == "01"
+
+    def envoys() -> bool | None:
+        spans = [s for s in live.receiver.spans if s.trace_id.hex() == trace]
+        ours = {s.kind: s.span_id.hex() for s in spans}
+        return ours.get(Span.SPAN_KIND_SERVER) == parent or None
+
+    live.receiver.wait(envoys)
 
 
 def test_every_metric_of_the_table_is_there(live: World) -> None:

@@ -24,11 +24,13 @@ import httpx
 import psutil
 import sqlalchemy as sa
 import yaml
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
 from extproc.server.compiled import ADDRESS_FILE
+from extproc.telemetry.request_lines import OWN
 from tests.budgets.world import key_of
 from tests.databases import Postgres
 from tests.harness import (
@@ -240,7 +242,10 @@ class World:
             keys=[{"id": n, "key": key_of(n), **said} for n, said in KEYS.items()],
             prices={"gpt-4o": {"input": 10, "output": 100}},
             accounting={"store": self.redis.url, "deadline": 5},
-            telemetry={"otlp": {"endpoint": self.receiver.http, "interval": "500ms"}},
+            telemetry={
+                "otlp": {"endpoint": self.receiver.http, "interval": "500ms"},
+                "traces": {"to_providers": True},
+            },
             **FORGIVING,
         )
         file = folder / "gateway.yaml"
@@ -253,9 +258,10 @@ class World:
             env={"EXTPROC_MASTER_KEY": KEY, "EXTPROC_DATABASE_URL": self.postgres.url},
         )  # fmt: skip
         stack.callback(self.process.stop)
-        self.url = str(wait_for(self._address, self.process.output, 60))
+        self.url = str(wait_for(self._address, self.process.output, 180))
         self.seen: list[Seen] = []
         self.pushed: dict[str, Any] = {}
+        self.spans: list[Span] = []
         self.kept: World = self
 
     def _address(self) -> str | None:
@@ -296,11 +302,23 @@ class World:
 
     def frozen(self) -> World:
         """Return all accounts as they are now, whatever happens to the gateway then."""
+        records = self.by("extproc_requests_total", "operation")
+        asked = sum(n for name, n in records.items() if name not in OWN)
+
+        def traced() -> bool | None:
+            # Envoy's spans are there too: those of its own answers among them.
+            kinds = Counter(span.kind for span in self.receiver.spans)
+            whole = kinds[Span.SPAN_KIND_INTERNAL] >= asked
+            return (whole and kinds[Span.SPAN_KIND_SERVER] >= len(self.seen)) or None
+
+        wait_for(traced, lambda: f"{asked} {len(self.receiver.spans)}", 60)
+        spans = self.receiver.spans
         self.receiver.forget()
         # The second one began after this moment.
         self.receiver.wait(lambda: len(self.receiver.requests["metrics"]) > 1)
         now = copy.copy(self)
         now.seen, now.pushed = list(self.seen), self.receiver.metrics
+        now.spans = spans
         kept = self.metrics(), self.rows(), self.books()
         for name, value in zip(("metrics", "rows", "books"), kept, strict=True):
             setattr(now, name, functools.partial(_same, value))

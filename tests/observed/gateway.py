@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
+from extproc.server.compiled import read_compiled
 from tests.harness import temporary_folder, wait_for
 from tests.otlp import Receiver, attributes, receiving
 from tests.sink import Sink
@@ -111,6 +113,18 @@ class Observed:
             )
 
         until(serves)
+
+    def mock_requests(self) -> list[dict[str, Any]]:
+        """Return what reached the providers."""
+        compiled = read_compiled(self.state)
+        assert compiled is not None
+        seen: list[dict[str, Any]] = httpx.get(
+            f"{compiled.mock_url}/_mock/requests", timeout=20
+        ).json()
+        return [
+            {**one, "text": base64.b64decode(one["body"]).decode("utf-8", "replace")}
+            for one in seen
+        ]
 
     def scrape(self) -> str:
         return httpx.get(f"{self.control}/metrics", timeout=20).text

@@ -84,6 +84,19 @@ def test_what_the_client_does_not_sample_nobody_is_told(gateway: Observed) -> No
     assert gateway.spans(other) == []
 
 
+def test_a_provider_is_not_told_of_the_trace_by_default(gateway: Observed) -> None:
+    trace = "2" * 32
+    answer = gateway.ask(
+        text="untold",
+        headers={"traceparent": f"00-{trace}-{CLIENT_SPAN}-01", "tracestate": "a=b"},
+    )
+    assert answer.status_code == 200
+    [seen] = [one for one in gateway.mock_requests() if "untold" in one["text"]]
+    names = {name.lower() for name, _ in seen["headers"]}
+    assert "content-type" in names
+    assert not names & {"traceparent", "tracestate", "x-gw-span"}
+
+
 def test_a_broken_traceparent_begins_a_trace(gateway: Observed) -> None:
     """Envoy has no span then; the exchange's is the first."""
     answer = gateway.ask(headers={"traceparent": "00-1-1-01"})
