@@ -8,14 +8,28 @@ from collections.abc import Iterator
 import pytest
 
 from tests.agreement.world import World, world
+from tests.harness import wait_for
 
 NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "300"))
 
 
 @pytest.fixture(scope="session")
-def live() -> Iterator[World]:
+def shared() -> Iterator[World]:
     with world() as made:
         made.ask(NUMBER)
         made.settled(NUMBER)
         made.kept = made.frozen()
         yield made
+
+
+@pytest.fixture
+def live(shared: World) -> World:
+    """The gateway, well again whatever a test before this one has done to it."""
+    wait_for(lambda: shared.well() or None, shared.process.output, 120)
+    return shared
+
+
+@pytest.fixture
+def here(shared: World) -> World:
+    """Everybody's account when all had been asked, whichever test comes first."""
+    return shared.kept

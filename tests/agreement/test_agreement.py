@@ -45,12 +45,6 @@ def canceled(here: World) -> int:
     return left + sum(row.outcome == "canceled" for row in cut_rows(here))
 
 
-@pytest.fixture
-def here(live: World) -> World:
-    """Everybody's account when all had been asked, whichever test comes first."""
-    return live.kept
-
-
 def keyed(here: World):
     """What clients saw of requests that a worker knew the key of."""
     return [

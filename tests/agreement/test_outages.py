@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.agreement.world import CHAT, Kind, World, body_of
-from tests.budgets.world import key_of
+from tests.agreement.world import World
 from tests.harness import wait_for
 
 pytestmark = pytest.mark.envoy
@@ -40,18 +39,6 @@ def told(what: str, known: Known) -> bool:
             )
 
 
-def ask(live: World, mark: str) -> int:
-    return httpx.post(
-        f"{live.url}{CHAT}",
-        content=body_of(Kind("outage", key="free"), mark),
-        headers={
-            "authorization": f"Bearer {key_of('free')}",
-            "content-type": "application/json",
-        },
-        timeout=60,
-    ).status_code
-
-
 @pytest.mark.parametrize("what", OUTAGES)
 def test_an_outage_is_told_and_neither_kills_nor_closes(live: World, what: str) -> None:
     name, stop, start = OUTAGES[what]
@@ -67,16 +54,13 @@ def test_an_outage_is_told_and_neither_kills_nor_closes(live: World, what: str) 
         ours = [live.operators(path).status_code for path in paths]
         return ours + [httpx.get(f"{live.url}{path}").status_code for path in paths[2:]]
 
-    # A test before this one may have killed a worker, or control itself.
-    wait_for(lambda: ready(live) or None, live.process.output, 60)
     part = getattr(live, name)
     getattr(part, stop)()
     try:
 
         def said() -> bool | None:
             # A provider that is away is known by what is asked of it.
-            status = ask(live, f"away-{what}")
-            assert (status >= 500) == (what == "provider")
+            assert live.serves() == (what != "provider")
             return told(what, known()) or None
 
         wait_for(said, lambda: str(known()), 60)
@@ -86,15 +70,9 @@ def test_an_outage_is_told_and_neither_kills_nor_closes(live: World, what: str) 
         getattr(part, start)()
 
     def back() -> bool | None:
-        served = ask(live, f"back-{what}") == 200
         # A provider's score is that of a minute.
-        return (served and (what == "provider" or not told(what, known()))) or None
+        return (
+            live.serves() and (what == "provider" or not told(what, known()))
+        ) or None
 
     wait_for(back, lambda: str(known()), 60)
-
-
-def ready(live: World) -> bool:
-    try:
-        return live.operators("/readyz").status_code == 200
-    except (httpx.HTTPError, OSError):
-        return False

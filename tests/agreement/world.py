@@ -337,6 +337,33 @@ class World:
             return found
         return {}
 
+    def well(self) -> bool:
+        """Say whether all that it stands on is there, and a request is served."""
+        with contextlib.suppress(httpx.HTTPError, OSError):
+            known = self.operators("/admin/health").json()
+            workers = [one["answers"] for one in known["workers"]]
+            return (
+                known["ready"]
+                and workers == [True, True]
+                and known["database"]["problem"] is None
+                and not known["store"]["away"]
+                and self.serves()
+            )
+        return False
+
+    def serves(self) -> bool:
+        """Say whether a request is served."""
+        answer = httpx.post(
+            f"{self.url}{CHAT}",
+            content=body_of(Kind("well", key="free"), "well"),
+            headers={
+                "authorization": f"Bearer {key_of('free')}",
+                "content-type": "application/json",
+            },
+            timeout=60,
+        )
+        return answer.status_code == 200
+
     def operators(self, path: str) -> httpx.Response:
         """Ask control."""
         address = (self.state / ADDRESS_FILE).read_text()
