@@ -108,7 +108,8 @@ def _data(
     points = [
         sdk.NumberDataPoint(
             attributes=_attributes(one, sample.labels),
-            value=sample.value,
+            # One that is no number would keep all others from being sent.
+            value=float(sample.value),
             start_time_unix_nano=times.began,
             time_unix_nano=times.now,
         )

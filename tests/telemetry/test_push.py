@@ -134,3 +134,15 @@ def test_a_collector_that_is_away_is_counted_and_asked_again(
     by_result = {dict(labels)["result"]: n for labels, n in exports.items()}
     assert by_result["failed"] >= 1
     assert by_result["ok"] >= 1
+
+
+def test_whatever_counts_as_a_number_is_sent_as_one(
+    receiver: Receiver, metrics: Metrics
+) -> None:
+    """One that the exporter cannot encode would keep all others back."""
+    metrics.registry.watch(
+        "extproc_deployment_benched", lambda: {("p", "m", "k"): True}
+    )
+    pushed(receiver, "http", metrics)
+    [point] = receiver.metrics["extproc_deployment_benched"].gauge.data_points
+    assert point.as_double == 1.0
