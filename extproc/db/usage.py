@@ -30,6 +30,8 @@ _COLUMNS: Final = {
     "day": UsageRecord.day,
 }
 
+CORRECTED: Final = "upstream_reset"
+"""See `extproc.telemetry.confirm.RESET`."""
 MAX_PAGE: Final = 1000
 """Rows that one question may return: some 500 kB of JSON."""
 
@@ -68,19 +70,24 @@ class Spend(msgspec.Struct, frozen=True):
 
 
 def add(session: Session, rows: Sequence[dict[str, object]]) -> int:
-    """Write the rows that are not there yet; return how many those were.
+    """Write the rows that are not there yet; return how many were written.
 
-    A record comes again when control ended between writing and acknowledging it.
+    A record comes again when control ended between writing and acknowledging it; and with
+    another end, `CORRECTED`, where Envoy knows better than its worker who broke it off.
     """
     if not rows:
         return 0
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = (
-        dialect.insert(UsageRecord)
-        .on_conflict_do_nothing(index_elements=[UsageRecord.id])
-        .returning(UsageRecord.id)
-    )
-    return len(session.scalars(statement, rows).all())
+    plain = dialect.insert(UsageRecord)
+    new = plain.excluded
+    statement = plain.on_conflict_do_update(
+        index_elements=[UsageRecord.id],
+        set_={"outcome": new.outcome, "error": new.error},
+        where=new.error == CORRECTED,
+    ).returning(UsageRecord.id)
+    # No statement may change a row twice: of one id the last counts.
+    last = {row["id"]: row for row in rows}
+    return len(session.scalars(statement, list(last.values())).all())
 
 
 def spend(

@@ -43,11 +43,12 @@ class EnvoyLog:
         stats: Callable[[str], Awaitable[dict[str, int]]],
         spans: Callable[[bytes], bytes],
         tell: Callable[[Sequence[Entry]], None] = lambda _: None,
+        count: Callable[[], None] = lambda: None,
     ) -> None:
         """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`.
 
         `spans` takes an export of Envoy's tracer and returns the answer; `tell` is given
-        each entry once.
+        each entry once; `count` is called when `Confirmations.ready` may have more.
         """
         self.confirmations = confirmations
         self.dropped = 0
@@ -55,6 +56,7 @@ class EnvoyLog:
         self._settle = settle
         self._stats = stats
         self._tell = tell
+        self._count = count
         self._server = LeanServer(unary={EXPORT: self._export, EXPORT_SPANS: spans})
 
     async def run(self) -> None:
@@ -70,10 +72,13 @@ class EnvoyLog:
                 tasks.create_task(self._count_dropped())
         finally:
             await self._server.stop()
+            self.confirmations.release()
+            self._count()
 
     def _export(self, request: bytes) -> bytes:
         entries = read_entries(request)
         self.confirmations.logged(entries)
+        self._count()
         self._tell(entries)
         return ACCEPTED
 
@@ -82,6 +87,7 @@ class EnvoyLog:
             await asyncio.sleep(SWEEP_SECONDS)
             if settled := self.confirmations.sweep():
                 self._settle(settled)
+            self._count()
 
     async def _count_dropped(self) -> None:
         while True:

@@ -105,10 +105,11 @@ class Intake:
             stats=stats,
             spans=self.traces.envoy,
             tell=self._lines.saw,
+            count=self._count_ready,
         )
         self.link.on_contents = self._heard
         self._contents: dict[str, Content] = {}
-        """What was said in the exchanges of the records that come next."""
+        """What was said in the exchanges of the records that are not counted yet."""
         self._metrics = metrics
         self._books = books
         self._runtime: Runtime | None = None
@@ -130,26 +131,41 @@ class Intake:
         self.alerts.configure(snapshot, self.ledger.balances)
 
     def _heard(self, contents: Sequence[Content]) -> None:
-        self._contents = {one.id: one for one in contents}
+        self._contents |= {one.id: one for one in contents}
 
     def _recorded(self, completions: Sequence[Completion]) -> None:
         # What Envoy answered itself its own log tells of, also where no worker heard.
         ours = [one for one in completions if one.operation != LOCAL]
         self.envoy_log.confirmations.recorded(ours)
-        self._keep(ours)
+        self._file(ours)
+        self._count_ready()
 
     def _settled(self, completions: Sequence[Completion]) -> None:
         new = self.link.unseen(completions)
-        self._keep(new)
+        self._file(new)
+        self._count(new)
         if any(one.budgets for one in new):
             self.link.rebalance()
 
-    def _keep(self, completions: Sequence[Completion]) -> None:
+    def _count_ready(self) -> None:
+        """Count what is certain by now, and correct the books where Envoy knows better."""
+        join = self.envoy_log.confirmations
+        self._count(join.ready())
+        self._books.note(join.corrected())
+
+    def _count(self, completions: Sequence[Completion]) -> None:
+        """Tell of records: once each, and it is lost with control."""
+        if not completions:
+            return
         self._metrics.record(completions)
         self.errors.note(completions)
         self._lines.tell(completions)
         self.traces.tell(completions, self._contents)
-        self._contents = {}
+        for one in completions:
+            self._contents.pop(one.id, None)
+
+    def _file(self, completions: Sequence[Completion]) -> None:
+        """Keep what must not be lost, before the worker hears that it is kept."""
         self._books.note(completions)
         try:
             self.ledger.charge(completions)

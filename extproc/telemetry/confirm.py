@@ -11,6 +11,9 @@ routed by Envoy's request id. An entry without a record is
 - of a worker that answers: its record has been counted by a control before this one.
 
 A record without an entry stays as it is: Envoy drops what control is not there to take.
+
+Of an answer that broke off in the middle a worker knows no more than that: it takes its client
+to have left. Envoy knows who it was, so such a record waits a moment before it is counted.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ sends within a tenth of a second, and one that lost its link is back within a se
 PATIENCE_SECONDS: Final = 30.0
 """That a record waits for its entry, and an entry for the record of a worker that is there:
 Envoy flushes every half second, and a batch may wait for another export's five."""
+TOLD_SECONDS: Final = 2.0
+"""That the record of an answer which broke off waits for Envoy's word before it is counted as
+it is."""
 MAX_HELD: Final = 100_000
 """Of each, some 20 MB: 30 s at 3,000 requests/s. The oldest are given up first."""
 
@@ -88,6 +94,25 @@ class Confirmations:
         self._records: dict[str, _Record] = {}
         self._by_request: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
+        self._unsure: dict[str, float] = {}
+        """Records that are not counted yet, and since when."""
+        self._ready: list[Completion] = []
+        self._corrected: list[Completion] = []
+
+    def ready(self) -> list[Completion]:
+        """Return the records that are to be counted now, each once."""
+        ready, self._ready = self._ready, []
+        return ready
+
+    def corrected(self) -> list[Completion]:
+        """Return those of them that are others than they were, each once."""
+        corrected, self._corrected = self._corrected, []
+        return corrected
+
+    def release(self) -> None:
+        """Let no record wait any longer: control ends."""
+        for key in list(self._unsure):
+            self._count(key)
 
     @property
     def waiting(self) -> int:
@@ -102,9 +127,14 @@ class Confirmations:
             if found is None and one.request_id is not None:
                 found = self._entries.pop(one.request_id, None)
             if found is not None:
+                self._ready.append(self._corrected_by(one, found.entry))
                 self._meet(one, found.entry)
                 continue
             self._records[one.id] = _Record(one, now)
+            if one.outcome == "canceled":
+                self._unsure[one.id] = now
+            else:
+                self._ready.append(one)
             if one.request_id is not None:
                 self._by_request[one.request_id] = one.id
         while len(self._records) > MAX_HELD:
@@ -117,6 +147,9 @@ class Confirmations:
             key = entry.id or self._by_request.get(entry.request_id, "")
             found = self._records.get(key)
             if found is not None:
+                if self._unsure.pop(key, None) is not None:
+                    one = self._corrected_by(found.completion, entry)
+                    self._ready.append(one)
                 self._forget(key)
                 self._meet(found.completion, entry)
             else:
@@ -128,6 +161,11 @@ class Confirmations:
     def sweep(self) -> list[Completion]:
         """Return what has to be counted and charged on Envoy's word; the rest is let go."""
         now = self._clock()
+        while self._unsure:
+            key, since = next(iter(self._unsure.items()))
+            if now - since < TOLD_SECONDS:
+                break
+            self._count(key)
         while self._records:
             key, record = next(iter(self._records.items()))
             if now - record.at < PATIENCE_SECONDS:
@@ -161,7 +199,23 @@ class Confirmations:
     def _meet(self, completion: Completion, entry: Entry) -> None:
         self.results["confirmed" if agree(completion, entry) else "differing"] += 1
 
+    def _corrected_by(self, completion: Completion, entry: Entry) -> Completion:
+        if completion.outcome != "canceled" or not broke_off(entry):
+            return completion
+        corrected = msgspec.structs.replace(
+            completion, outcome="upstream_error", error=RESET
+        )
+        self._corrected.append(corrected)
+        return corrected
+
+    def _count(self, key: str) -> None:
+        """Count a record as it is."""
+        del self._unsure[key]
+        self._ready.append(self._records[key].completion)
+
     def _give_up(self, key: str) -> None:
+        if key in self._unsure:
+            self._count(key)
         self._forget(key)
         self.results["unconfirmed"] += 1
 
@@ -169,6 +223,12 @@ class Confirmations:
         record = self._records.pop(key)
         if record.completion.request_id is not None:
             self._by_request.pop(record.completion.request_id, None)
+
+
+def broke_off(entry: Entry) -> bool:
+    """Say whether it was the provider that ended an answer in its middle."""
+    flags = set(entry.flags.split(","))
+    return bool(flags & _BROKE_OFF) and not flags & LEFT
 
 
 def agree(completion: Completion, entry: Entry) -> bool:
@@ -248,6 +308,10 @@ def local_reply(entry: Entry) -> Completion:
 _WORD: Final = re.compile(r"[a-zA-Z_.]{1,64}")
 """How ``%RESPONSE_CODE_DETAILS%`` begins; what follows may be an address or a number."""
 
+RESET: Final = "upstream_reset"
+"""The error of a provider that ended its answer in the middle."""
+_BROKE_OFF: Final = frozenset({"UC", "UR", "UPE", "UT"})
+"""As `LEFT`: the provider's connection ended, it reset the stream, broke HTTP, or was late."""
 LEFT: Final = frozenset({"DC", "DR"})
 """https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage:
 the client closed the connection, or reset the stream."""

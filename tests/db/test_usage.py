@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from extproc.db import usage
-from extproc.db.usage import Filter, Spend
+from extproc.db.usage import CORRECTED, Filter, Spend
+from extproc.telemetry.confirm import RESET
 
 DAY = 86_400.0
 
@@ -161,3 +162,28 @@ def test_what_is_old_can_be_forgotten(database):
         assert usage.forget(session, 3.0, limit=1) == 1
     with database.read() as session:
         assert [found.id for found in usage.search(session)] == ["new"]
+
+
+def test_an_end_that_envoy_knows_better_is_corrected_and_nothing_else(database):
+    with database.write() as session:
+        usage.add(session, [row("a", outcome="canceled", cost=5), row("b")])
+        usage.add(
+            session,
+            [
+                row("a", outcome="upstream_error", error=CORRECTED, cost=9),
+                row("b", outcome="upstream_error", error="other"),
+                # Both in one batch, as after an outage.
+                row("c", outcome="canceled"),
+                row("c", outcome="upstream_error", error=CORRECTED),
+            ],
+        )
+    with database.read() as session:
+        rows = {one.id: one for one in usage.search(session)}
+    assert (rows["a"].outcome, rows["a"].error) == ("upstream_error", CORRECTED)
+    assert rows["a"].cost == 5
+    assert rows["b"].outcome == "ok"
+    assert rows["c"].outcome == "upstream_error"
+
+
+def test_the_books_and_the_join_call_it_alike():
+    assert CORRECTED == RESET

@@ -15,6 +15,8 @@ from extproc.telemetry.access import Entry
 from extproc.telemetry.confirm import (
     GRACE_SECONDS,
     PATIENCE_SECONDS,
+    RESET,
+    TOLD_SECONDS,
     Confirmations,
     agree,
     local_reply,
@@ -242,6 +244,56 @@ def test_a_record_that_nobody_confirms_stays_what_it_is(world: World) -> None:
     assert world.join.waiting == 0
 
 
+@pytest.mark.parametrize("record_first", [True, False])
+@pytest.mark.parametrize(
+    ("flags", "outcome", "error"),
+    [
+        ("UC", "upstream_error", RESET),
+        ("UR", "upstream_error", RESET),
+        ("DC", "canceled", None),
+        ("UC,DC", "canceled", None),
+        ("", "canceled", None),
+    ],
+)
+def test_envoy_knows_who_broke_an_answer_off(
+    world: World, flags: str, outcome: str, error: str | None, record_first: bool
+) -> None:
+    """Counted once, with the right end; the books are told of it only if it is another."""
+    ready: list[Completion] = []
+
+    def step(what: Any, *arguments: Any) -> None:
+        what(*arguments)
+        ready.extend(world.join.ready())
+
+    steps = [
+        (world.join.recorded, [record(outcome="canceled")]),
+        (world.join.logged, [entry(flags=flags)]),
+    ]
+    for one in steps if record_first else reversed(steps):
+        step(*one)
+    step(world.later, PATIENCE_SECONDS)
+    assert [(one.outcome, one.error) for one in ready] == [(outcome, error)]
+    assert world.join.corrected() == (ready if error else [])
+    assert world.join.corrected() == []
+
+
+def test_who_is_thought_to_have_left_is_counted_after_a_moment_or_at_the_end(
+    world: World,
+) -> None:
+    world.join.recorded([record(outcome="canceled"), record("gw-a-2")])
+    assert [one.id for one in world.join.ready()] == ["gw-a-2"]
+    world.later(TOLD_SECONDS - 0.1)
+    assert world.join.ready() == []
+    world.later(0.2)
+    assert [one.id for one in world.join.ready()] == ["gw-a-1"]
+    # Envoy's word comes too late then: it is counted.
+    world.join.logged([entry(flags="UC")])
+    assert (world.join.ready(), world.join.corrected()) == ([], [])
+    world.join.recorded([record("gw-a-3", outcome="canceled")])
+    world.join.release()
+    assert [one.id for one in world.join.ready()] == ["gw-a-3"]
+
+
 def test_what_is_held_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirm, "MAX_HELD", 3)
     world.join.recorded(record(f"gw-a-{n}") for n in range(5))
@@ -268,10 +320,11 @@ def test_every_exchange_counts_once_whatever_comes_and_in_which_order(
         arrivals += [("record", name)] * recorded + [("entry", name)] * logged
     for what, name in data.draw(st.permutations(arrivals)):
         if what == "record":
-            world.join.recorded([record(name)])
-            counted.append(name)
+            left = data.draw(st.booleans())
+            world.join.recorded([record(name, outcome="canceled" if left else "ok")])
         else:
             world.join.logged([entry(name)])
     counted += [one.id for one in world.later(PATIENCE_SECONDS)]
+    counted += [one.id for one in world.join.ready()]
     heard = {name for _, name in arrivals}
     assert sorted(counted) == sorted(heard)
