@@ -31,6 +31,10 @@ the provider would have been sent was compared with the same request without it
 - **-**: nothing has to be said; the notes below each table say why.
 - **passes**: client and provider speak the same API, and the client's bytes pass.
 
+Some members are not the SDK's but words that other gateways and servers have made usual:
+`top_k`, `thinking`, `safety_settings`, `cached_content`, `cache_control`,
+`reasoning_content`, `reasoning`, `thinking_blocks`, `extra_content` and `is_error`.
+
 `[]` is any element of a list, `<…>` the kind of an object, as its `type` or `role` has it.
 A member that fares everywhere as what it stands in has no row of its own. Some values
 decide what becomes of them; they stand before it. The models asked are those of
@@ -67,11 +71,15 @@ def _table(client: str, rows: Rows) -> str:
         if fate == above and not row.path.endswith(">"):
             continue
         cells = [
-            "passes" if provider == client else _cell(seen)
+            "passes" if provider == client and _passes(seen) else _cell(seen)
             for provider, seen in found.items()
         ]
         lines.append(f"| `{row.path}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _passes(seen: list[Seen]) -> bool:
+    return all(one.kind in {"kept", "nothing"} for one in seen)
 
 
 def _cell(seen: list[Seen]) -> str:

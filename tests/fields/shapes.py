@@ -62,7 +62,55 @@ class Object:
 
 Option = Leaf | Array | Object
 
-EXTENSIONS: dict[str, dict[str, Any]] = {}
+
+class _Thinking(te.TypedDict, total=False):
+    type: te.Required[typing.Literal["thinking"]]
+    thinking: te.Required[str]
+    signature: str
+
+
+class _Redacted(te.TypedDict, total=False):
+    type: te.Required[typing.Literal["redacted_thinking"]]
+    data: te.Required[str]
+
+
+class _Enabled(te.TypedDict, total=False):
+    type: te.Required[typing.Literal["enabled"]]
+    budget_tokens: te.Required[int]
+    display: typing.Literal["summarized", "omitted"]
+
+
+class _Disabled(te.TypedDict):
+    type: typing.Literal["disabled"]
+
+
+class _Adaptive(te.TypedDict, total=False):
+    type: te.Required[typing.Literal["adaptive"]]
+    display: typing.Literal["summarized", "omitted"]
+
+
+class _Lifetime(te.TypedDict, total=False):
+    type: te.Required[typing.Literal["ephemeral"]]
+    ttl: str
+
+
+_CACHED: dict[str, Any] = {"cache_control": _Lifetime}
+
+EXTENSIONS: dict[str, dict[str, Any]] = {
+    "CompletionCreateParamsStreaming": {
+        "top_k": int, "safety_settings": object, "cached_content": str,
+        "thinking": _Enabled | _Disabled | _Adaptive,
+    },
+    "ChatCompletionAssistantMessageParam": {
+        "reasoning_content": str, "reasoning": str,
+        "thinking_blocks": list[_Thinking | _Redacted],
+    },
+    "ChatCompletionMessageFunctionToolCallParam": {"extra_content": object},
+    "ChatCompletionToolMessageParam": {"is_error": bool},
+    "ChatCompletionContentPartTextParam": _CACHED,
+    "ChatCompletionContentPartImageParam": _CACHED,
+    "ChatCompletionFunctionToolParam": _CACHED,
+}  # fmt: skip
 """Members that the SDK's types do not have and that we read, by the type's name."""
 
 

@@ -24,6 +24,7 @@ class GenerateBody(pydantic.BaseModel):
     generation_config: types.GenerationConfig | None = None
     safety_settings: list[types.SafetySetting] | None = None
     service_tier: types.ServiceTier | None = None
+    cached_content: str | None = None
 
 
 def _comparable(value: Any, key: str = "") -> Any:

@@ -85,11 +85,8 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
                     drop(where)
                 else:
                     content.append({"type": "thinking", "thinking": text})
-            case canonical.ToolCall(id_, name, arguments):
-                if part.custom:
-                    raise Unsupported("Cohere has no custom tools.", param=where)
-                function = {"name": name, "arguments": arguments}
-                calls.append({"id": id_, "type": "function", "function": function})
+            case canonical.ToolCall():
+                calls.append(_call(part, where, drop))
             case _:
                 raise Unsupported(
                     "An assistant message has text, thoughts and tool calls only.",
@@ -104,6 +101,16 @@ def _assistant(message: canonical.Message, drop: Drop) -> Json:
     if thoughts:
         out["content"] = thoughts
     return out
+
+
+def _call(call: canonical.ToolCall, where: str, drop: Drop) -> Json:
+    if call.custom:
+        raise Unsupported("Cohere has no custom tools.", param=where)
+    if call.signature:
+        # It proves another provider's thought.
+        drop(f"{where}.signature")
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _result(result: canonical.ToolResult, where: str, drop: Drop) -> Json:

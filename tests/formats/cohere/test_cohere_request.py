@@ -231,6 +231,17 @@ def test_sealed_thoughts_are_another_providers():
     assert dropped == ("m[0].reasoning",)
 
 
+def test_the_proof_of_a_call_is_another_providers():
+    call = canonical.ToolCall("c1", "f", "{}", signature="s")
+    result = canonical.ToolResult("c1", (text("18"),))
+    _, dropped = said(
+        user(text("a")),
+        canonical.Message("assistant", (call,), where="m[1]"),
+        canonical.Message("user", (result, text("So?")), where="m[2]"),
+    )
+    assert dropped == ("m[1].tool_calls[0].signature",)
+
+
 def test_pictures_are_for_models_that_see():
     picture = canonical.Image(canonical.Inline("image/png", "QQ=="), detail="low")
     messages, _ = said(user(text(), picture), model=SEER)
