@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from extproc.config.endpoint import parse_endpoint
-from extproc.config.values import Credential, Section, Text
+from extproc.config.values import Credential, Section, Switch, Text
 
 
 def _authority(value: str) -> str:
@@ -26,27 +26,38 @@ Authority = Annotated[str, AfterValidator(_authority)]
 
 
 class EntraConfig(Section):
-    """An application registered with Microsoft Entra ID.
+    """An application registered with Microsoft Entra ID, or the machine's own identity.
 
     https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow
     """
 
-    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
-    client_id: Text
+    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")] | None = None
+    client_id: Text | None = None
     client_secret: Credential | None = None
     federated_token_file: Path | None = None
     """Of a workload identity (AKS): a signed statement of the cluster in place of the
     secret, read again for each token."""
+    managed_identity: Switch = False
+    """The machine's, of a virtual machine, App Service or Container Apps; `client_id`
+    names one that is not the system's own."""
     authority: Authority = "https://login.microsoftonline.com"
     """Another one in the clouds of governments and China."""
     scope: Text = "https://cognitiveservices.azure.com/.default"
 
     @model_validator(mode="after")
     def _one_of(self) -> EntraConfig:
-        if (self.client_secret is None) == (self.federated_token_file is None):
+        given = (self.client_secret, self.federated_token_file)
+        said = sum(one is not None for one in given) + self.managed_identity
+        if said != 1:
             raise ValueError(
-                "needs either client_secret or federated_token_file, and not both"
+                "needs either client_secret, federated_token_file or managed_identity, "
+                "and no two of them"
             )
+        if self.managed_identity:
+            if self.tenant_id is not None:
+                raise ValueError("tenant_id is not said of a managed_identity")
+        elif self.tenant_id is None or self.client_id is None:
+            raise ValueError("tenant_id and client_id are missing")
         return self
 
 

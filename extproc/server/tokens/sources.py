@@ -10,6 +10,7 @@ import httpx
 
 from extproc.config.identities import EntraConfig, GoogleConfig, Identity
 from extproc.server.tokens.google import GoogleFile, Metadata
+from extproc.server.tokens.managed import managed_identity
 from extproc.server.tokens.token import Source, Token, ask
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -29,7 +30,7 @@ class Entra:
         config = self.config
         form = {
             "grant_type": "client_credentials",
-            "client_id": config.client_id,
+            "client_id": config.client_id or "",
             "scope": config.scope,
         }
         if config.client_secret is not None:
@@ -43,8 +44,10 @@ class Entra:
 
 
 def source_of(identity: Identity, environ: Mapping[str, str]) -> Source:
-    """Return who gives tokens to `identity`; `environ` is where Google's files may be."""
+    """Return who gives tokens to `identity`; `environ` says where some of them are."""
     match identity:
+        case EntraConfig(managed_identity=True):
+            return managed_identity(identity.scope, identity.client_id, environ)
         case EntraConfig():
             return Entra(identity)
         case GoogleConfig():
