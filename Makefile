@@ -56,15 +56,24 @@ $(FRAMEWORKS): $(VENV)/clients/%/.done: tests/clients/requirements/%.txt | $(BIN
 	  install --no-deps --no-compile -r $<
 	@touch $@
 
+# What makes a release brings much of its own, which nothing else needs.
+RELEASE := $(VENV)/release/.done
+
+$(RELEASE): release/requirements.txt | $(BIN)/python
+	@echo "installing into $(@D) …"
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
 .PHONY: install
-install: $(VENV)/.dev $(FRAMEWORKS) ## Make .venv with everything for development
+install: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) ## Make .venv with everything for development
 
 .PHONY: run
 run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 	@exec $(BIN)/extproc run $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev $(FRAMEWORKS) ## Run every test
+test: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) ## Run every test
 ifeq ($(NODE),)
 	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
 	@$(PYTEST) -q $(ALL) -m "not node" $(ARGS)
@@ -85,7 +94,7 @@ agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests agai
 	@EXTPROC_AGREEMENT=2000 $(PYTEST) -q -p no:randomly tests/agreement $(ARGS)
 
 .PHONY: test-unit
-test-unit: $(VENV)/.dev ## Run the tests that need no Envoy
+test-unit: $(VENV)/.dev $(RELEASE) ## Run the tests that need no Envoy
 	@$(PYTEST) -q $(ALL) -m "not envoy and not node" $(ARGS)
 
 .PHONY: explore
@@ -113,12 +122,32 @@ soak: $(VENV)/.dev ## Ordinary traffic for 20 minutes (SECONDS=…); 1 if memory
 	@$(BIN)/python bench/soak.py --seconds $(or $(SECONDS),1200)
 
 .PHONY: chaos
-chaos: $(VENV)/.dev ## Break providers under load; 1 if a client sees it (CHAOS=short: half a minute)
-	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short)
+chaos: $(VENV)/.dev ## Break providers, crowd in, take things away; 1 if it shows (CHAOS=short: a minute)
+	@code=0; for half in tests.chaos tests.chaos.siege; do \
+	  $(BIN)/python -m $$half $(if $(filter short,$(CHAOS)),--short) || code=$$?; \
+	done; exit $$code
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## Give everything that reads a million inputs (RUNS=…, ARGS="sse members"); 1 on a finding
 	@$(BIN)/python -m tests.fuzz --runs $(or $(RUNS),1000000) $(ARGS)
+
+.PHONY: dist
+dist: $(RELEASE) ## Build sdist and wheel into dist/, twice; 1 if the two differ
+	@$(VENV)/release/bin/python release/build.py dist
+
+.PHONY: sbom
+sbom: dist ## List what the wheel brings with it, as CycloneDX (dist/extproc.cdx.json)
+	@$(BIN)/python -m venv --clear --without-pip $(VENV)/shipped
+	@$(PIP) --python $(VENV)/shipped/bin/python dist/*.whl
+	@$(VENV)/release/bin/cyclonedx-py environment $(VENV)/shipped/bin/python \
+	  --pyproject pyproject.toml --validate --output-reproducible --of JSON \
+	  -o dist/extproc.cdx.json
+	@echo "$$(grep -c '"purl"' dist/extproc.cdx.json) components in dist/extproc.cdx.json"
+
+.PHONY: audit
+audit: $(RELEASE) ## Look for known vulnerabilities in ADVISORIES=all.zip, an export of OSV's
+	@test -n "$(ADVISORIES)" || { echo "say where the export is: docs/releasing.md" >&2; exit 2; }
+	@$(VENV)/release/bin/python release/advisories.py "$(ADVISORIES)"
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the golden files; review the diff

@@ -102,7 +102,7 @@ def _answer_error(request: Request, error: Exception) -> Response:  # noqa: ARG0
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
     """Answer for a parameter that FastAPI cannot read."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError)  # noqa: S101  as above
     first = error.errors()[0]
     param = str(first["loc"][-1])
     return _answer_error(request, Invalid(f"{param}: {first['msg']}.", param=param))
@@ -110,7 +110,7 @@ def _answer_invalid(request: Request, error: Exception) -> Response:
 
 def _answer_unserved(request: Request, error: Exception) -> Response:
     """Answer for a path or a method that nothing serves."""
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)  # noqa: S101  as above
     what = f"{request.method} {request.url.path[:200]}"
     return _said(error.status_code, "not_found_error", f"Nothing serves {what}.")
 

@@ -166,7 +166,7 @@ class RequestHalf:
 
     def _on_form(self, event: events.RequestBody) -> list[Command]:
         form = self._form
-        assert form is not None, "a form was expected"  # noqa: S101
+        assert form is not None, "a form was expected"  # noqa: S101  for mypy
         commands = form.receive(event)
         if form.legs and not self.legs:
             self.legs = form.legs

@@ -146,7 +146,7 @@ def control_address(options: Options) -> str | None:
 def reachable(address: str) -> str:
     """Return an address to connect to for one to listen on."""
     host, port = split_address(address)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound to
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -117,7 +117,7 @@ class Call:
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:
         """Start `work`, or say what it is that is under way."""
         work = self.work
-        assert work is not None, "there is nothing to wait for"  # noqa: S101
+        assert work is not None, "there is nothing to wait for"  # noqa: S101  for mypy
         if isinstance(work, asyncio.Future):
             return cast("asyncio.Future[Worked]", work)
         return loop.run_in_executor(None, work)

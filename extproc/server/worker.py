@@ -145,7 +145,7 @@ class Worker:
                 task.cancel()
 
     def _till(self) -> Till:
-        assert self._office is not None, "serving began without a snapshot"  # noqa: S101
+        assert self._office is not None, "serving began without a snapshot"  # noqa: S101  for mypy
         return self._office.till
 
     def _make_edge(self) -> LeanServer | GrpcServer:
@@ -167,7 +167,7 @@ class Worker:
         )
 
     def _new_call(self) -> Call:
-        assert self._office is not None, "listening began without a snapshot"  # noqa: S101
+        assert self._office is not None, "listening began without a snapshot"  # noqa: S101  for mypy
         return Call(self._office)
 
     def _apply(self, snapshot: Snapshot) -> None:

@@ -26,11 +26,11 @@ INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
 
-CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105
+CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  a name
 CLIENT_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 SERVER_REQUEST_DURATION: Final = "gen_ai.server.request.duration"
-SERVER_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105
-SERVER_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai.server.time_per_output_token"  # noqa: S105
+SERVER_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  a name
+SERVER_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai.server.time_per_output_token"  # noqa: S105  a name
 
 TokenType = Literal["input", "output"]
 

@@ -31,7 +31,7 @@ STATEMENT_SECONDS: Final = 3600
 """How long a signed statement is good for: the most that Google takes."""
 JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a name
 
 
 class ServiceAccount(msgspec.Struct, tag="service_account"):

@@ -1,0 +1,183 @@
+"""Clients that mean no good, or know no better: many, slow, endless, huge, gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from tests.chaos.client import ask
+from tests.chaos.world import (
+    REQUEST_SECONDS,
+    Crowd,
+    gather,
+    head,
+    status_of,
+    until,
+)
+
+
+async def idle(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Connections that say nothing."""
+    before = crowd.megabytes("envoy")
+
+    async def connect(number: int) -> Any:
+        await asyncio.sleep(number / 1500)  # below `new_connections_per_second`
+        return await asyncio.open_connection("127.0.0.1", crowd.port)
+
+    held = await gather(many, connect)
+    try:
+        counted = await until(
+            lambda: crowd.stats()["http.gateway.downstream_cx_active"] >= many
+        )
+        each = 1000 * (crowd.megabytes("envoy") - before) / many
+        began = time.monotonic()
+        failure = (await ask(crowd.port, "stand-in", stream=False))[0]
+        took = 1000 * (time.monotonic() - began)
+        wrong = [failure] if failure else []
+        if not counted:
+            wrong.append("not all are connected")
+    finally:
+        for _, writer in held:
+            writer.close()
+    return f"{each:.1f} KB of Envoy each; an answer among them in {took:.0f} ms", wrong
+
+
+async def slow_headers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Slowloris: headers that never end."""
+
+    async def one(_: int) -> tuple[int, float]:
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        answer = asyncio.ensure_future(status_of(reader))
+        while not answer.done():
+            with contextlib.suppress(OSError):
+                writer.write(b"x-a: b\r\n")
+            await asyncio.wait({answer}, timeout=1)
+        writer.close()
+        return answer.result(), time.monotonic() - began
+
+    seen = await gather(many, one)
+    wrong = [f"told {status}" for status, _ in seen if status not in {408, 0}]
+    longest = max(took for _, took in seen)
+    if longest > 20:
+        wrong.append(f"held for {longest:.0f} s")
+    return f"cut off after {longest:.1f} s", wrong
+
+
+async def slow_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Bodies that never end."""
+
+    async def one(_: int) -> tuple[int, float]:
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+        writer.write(head(1000) + b'{"model": "fountain",')
+        status = await status_of(reader)
+        writer.close()
+        return status, time.monotonic() - began
+
+    seen = await gather(many, one)
+    wrong = [f"told {status}" for status, _ in seen if status != 408]
+    longest = max(took for _, took in seen)
+    if longest > REQUEST_SECONDS + 10:
+        wrong.append(f"held for {longest:.0f} s")
+    return f"told 408 after {longest:.1f} s", wrong
+
+
+async def header_flood(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Too many headers, too long ones."""
+    kinds = (
+        b"".join(b"x-%d: a\r\n" % number for number in range(300)),
+        b"x-long: " + b"a" * 100_000 + b"\r\n",
+        b"x-api-key: a\r\n" * 150,
+    )
+
+    async def one(number: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+        with contextlib.suppress(OSError):
+            writer.write(head(2, kinds[number % 3]) + b"{}")
+        status = await status_of(reader)
+        writer.close()
+        return status
+
+    seen = await gather(many, one)
+    wrong = [f"told {status}" for status in seen if status not in {431, 0}]
+    return f"{seen.count(431)} told 431, {seen.count(0)} cut off", wrong
+
+
+async def cancels(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Clients that leave in the middle of a stream."""
+    before = crowd.records("cancel")
+
+    async def one(number: int) -> bool:
+        await asyncio.sleep(number / 200)
+        reader, writer = await crowd.request("cancel")
+        whole = await reader.readuntil(b"\n\n")
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            whole += await reader.readuntil(b"\n\n")
+        writer.transport.abort()
+        return b" 200 " in whole.split(b"\r\n", 1)[0]
+
+    seen = await gather(many, one)
+    wrong = [f"{seen.count(False)} had no stream"] if not all(seen) else []
+    kept = await until(lambda: crowd.records("cancel") >= before + many)
+    found = crowd.records("cancel") - before
+    if not kept or found != many:
+        wrong.append(f"{many} requests have {found} records")
+    return f"{found} records of {many} requests", wrong
+
+
+async def slow_readers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Clients that ask for a flood and do not read it."""
+    sizes = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
+    before = crowd.records("flood")
+
+    async def one(_: int) -> Any:
+        reader, writer = await crowd.request("flood")
+        await reader.readuntil(b"\n\n")
+        writer.transport.pause_reading()
+        return writer
+
+    held = await gather(many, one)
+    await asyncio.sleep(3)
+    grown = {name: crowd.megabytes(name) - sizes[name] for name in sizes}
+    for writer in held:
+        writer.transport.abort()
+    wrong = [
+        f"{name} grew by {more:.0f} MB" for name, more in grown.items() if more > 20 + 8 * many
+    ]  # fmt: skip
+    if not await until(lambda: crowd.records("flood") == before + many):
+        wrong.append(f"{crowd.records('flood') - before} records of {many}")
+    said = ", ".join(f"{name} {more:+.0f} MB" for name, more in grown.items())
+    return f"held: {said}", wrong
+
+
+async def large_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Bodies of many megabytes at once."""
+    megabytes = 4 if crowd.short else 20
+    before = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
+    most = dict(before)
+    kept = crowd.records("stand-in")
+
+    async def one(_: int) -> int:
+        reader, writer = await crowd.request(
+            "stand-in", b"connection: close\r\n", megabytes << 20
+        )
+        await writer.drain()
+        status = await status_of(reader)
+        await reader.read()
+        writer.close()
+        return status
+
+    asking = asyncio.ensure_future(gather(many, one))
+    while not asking.done():
+        await asyncio.wait({asking}, timeout=0.2)
+        most = {name: max(most[name], crowd.megabytes(name)) for name in most}
+    seen = asking.result()
+    wrong = [f"{status}" for status in seen if status != 200]
+    if not await until(lambda: crowd.records("stand-in") >= kept + many):
+        wrong.append("records are missing")
+    said = ", ".join(f"{name} {most[name] - before[name]:+.0f} MB" for name in most)
+    return f"{many * megabytes} MB in all; at most {said}", wrong

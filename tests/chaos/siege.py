@@ -1,0 +1,140 @@
+"""``make chaos``, its second half: crowds, and the loss of what the gateway stands on.
+
+    python -m tests.chaos.siege [--short] [name …]
+
+One gateway (`extproc run`, two workers) bears them one after the other, in short together.
+Judged is what must hold of each: what clients were told, that every request has its record
+and no limit was passed, and at the end that nothing is left: no stream, no connection, no
+file descriptor. Exit code 1: something did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+from tests.chaos import crowds, losses
+from tests.chaos.client import ask
+from tests.chaos.stage import Stage, staged
+from tests.chaos.world import HEAD, Crowd, Fountain, Row, config, until
+
+Play = Callable[[Crowd, int], Awaitable[tuple[str, list[str]]]]
+
+CROWDS: dict[str, tuple[Play, int, int]] = {
+    "idle": (crowds.idle, 10_000, 500),
+    "slow-headers": (crowds.slow_headers, 500, 20),
+    "slow-bodies": (crowds.slow_bodies, 200, 20),
+    "header-flood": (crowds.header_flood, 600, 30),
+    "cancels": (crowds.cancels, 1000, 60),
+    "slow-readers": (crowds.slow_readers, 50, 8),
+    "large-bodies": (crowds.large_bodies, 50, 4),
+    "disk-full": (losses.disk_full, 200, 20),
+    "sql-locked": (losses.sql_locked, 200, 20),
+}
+"""Who comes, how many, and how many in short."""
+AFTER: dict[str, tuple[Play, int, int]] = {
+    "redis-full": (losses.redis_full, 400, 150),
+    "redis-slow": (losses.redis_slow, 100, 10),
+    "control-killed": (losses.control_killed, 200, 20),
+}
+"""What all others would feel."""
+PLAYS = CROWDS | AFTER
+
+
+async def leavings(crowd: Crowd, descriptors: int) -> list[str]:
+    """Return what is left when all have gone."""
+    wrong = []
+
+    def empty() -> bool:
+        return not any(
+            value for name, value in crowd.stats().items() if name != "server.live"
+        )
+
+    if not await until(empty):
+        left = {name: value for name, value in crowd.stats().items() if value}
+        wrong.append(f"still open: {left}")
+    # Envoy keeps connections to providers, and those to the workers; a handful.
+    if not await until(lambda: crowd.descriptors() <= descriptors + ROOM):
+        wrong.append(f"{crowd.descriptors() - descriptors} more file descriptors")
+    if crowd.fountain.open:
+        wrong.append(f"{crowd.fountain.open} streams of the provider's are still open")
+    return wrong
+
+
+ROOM = 24
+"""Kept connections: to providers (closed by them when they like), of SQLite, of probes."""
+
+
+async def play(crowd: Crowd, name: str) -> Row:
+    """Let one crowd come and go."""
+    run, many, few = PLAYS[name]
+    clients = few if crowd.short else many
+    try:
+        figure, wrong = await run(crowd, clients)
+    except (OSError, AssertionError, ExceptionGroup) as error:
+        figure, wrong = "", [f"{type(error).__name__}: {error}"]
+    return Row(name, clients, figure, wrong)
+
+
+async def everybody(
+    stage: Stage, names: list[str], *, short: bool
+) -> AsyncIterator[Row]:
+    """Yield a row for each crowd, and one for what they leave behind."""
+    fountain = Fountain()
+    port = await fountain.start()
+    crowd = Crowd(stage, fountain, short)
+    await asyncio.to_thread(stage.start, config(stage, port))
+    crowd.find_processes()
+    # Whatever is opened once is open now.
+    for _ in range(4):
+        await ask(crowd.port, "stand-in", stream=True)
+    before = crowd.descriptors()
+    workers, envoy = crowd.processes["worker"], crowd.processes["envoy"]
+    together = [name for name in names if short and name in CROWDS]
+    for row in await asyncio.gather(*(play(crowd, name) for name in together)):
+        yield row
+    for name in names:
+        if name not in together:
+            yield await play(crowd, name)
+    crowd.find_processes()
+    failure = (await ask(crowd.port, "stand-in", stream=False))[0]
+    wrong = await leavings(crowd, before) + ([failure] if failure else [])
+    if crowd.processes["worker"] != workers or crowd.processes["envoy"] != envoy:
+        wrong.append("a worker or Envoy is another process")
+    yield Row("afterwards", 1, "no stream, connection, descriptor is left", wrong)
+    await fountain.stop()
+
+
+async def _next(rows: AsyncIterator[Row]) -> Row:
+    return await anext(rows)
+
+
+def siege(*names: str, short: bool) -> Iterator[Row]:
+    """Run them; yield the table."""
+    with staged() as stage, asyncio.Runner() as runner:
+        rows = everybody(stage, list(names or PLAYS), short=short)
+        while True:
+            try:
+                yield runner.run(_next(rows))
+            except StopAsyncIteration:
+                return
+
+
+def main() -> int:
+    """Print the table; return the exit code."""
+    parser = argparse.ArgumentParser(prog="tests.chaos.siege")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("names", nargs="*", help=", ".join(PLAYS))
+    options = parser.parse_args()
+    print(HEAD, flush=True)
+    wrong = 0
+    for row in siege(*options.names, short=options.short):
+        print(row, flush=True)
+        wrong += bool(row.wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""``make chaos``, its second half, in short: everybody comes at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.siege import PLAYS, siege
+
+pytestmark = pytest.mark.envoy
+
+
+def test_whoever_comes_and_whatever_is_gone_nothing_is_lost_nor_left():
+    rows = list(siege(short=True))
+    assert {row.name: row.wrong for row in rows if row.wrong} == {}
+    assert [row.name for row in rows] == [*PLAYS, "afterwards"]
