@@ -1,0 +1,48 @@
+"""What is logged changes while the gateway runs, and a request has one line at most."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.observed.gateway import Observed, until
+
+pytestmark = pytest.mark.envoy
+
+
+def lines_of(gateway: Observed, request_id: str) -> list[dict[str, Any]]:
+    lines = [
+        json.loads(line)
+        for line in gateway.log().splitlines()
+        if line.startswith("{") and line.endswith("}")
+    ]
+    return [one for one in lines if one.get("request_id") == request_id]
+
+
+def test_levels_and_lines_change_with_the_file(gateway: Observed) -> None:
+    def ask(model: str = "gpt-4o") -> str:
+        return str(gateway.ask(model).headers["x-request-id"])
+
+    try:
+        # What workers are told too is a new generation, which `reload` waits for.
+        gateway.reload(logs={"requests": "all", "levels": {"nobody": "debug"}})
+        well, failed = ask(), ask("broken")
+        until(lambda: lines_of(gateway, well) and lines_of(gateway, failed))
+        gateway.reload(logs={"level": "error"})
+        quiet = ask("broken")
+    finally:
+        gateway.reload()
+    other, again = ask(), ask("broken")
+    until(lambda: lines_of(gateway, again))
+    levels = {
+        name: [one["level"] for one in lines_of(gateway, request_id)]
+        for name, request_id in {
+            "well": well, "failed": failed, "quiet": quiet, "other": other, "again": again,
+        }.items()
+    }  # fmt: skip
+    assert levels == {
+        "well": ["info"], "failed": ["warning"], "quiet": [], "other": [],
+        "again": ["warning"],
+    }  # fmt: skip
