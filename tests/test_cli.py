@@ -103,6 +103,7 @@ def test_compile_writes_the_same_bytes_for_the_same_input(tmp_path: Path) -> Non
         *(
             "xds/bootstrap.json",
             "xds/cds.json",
+            "xds/ecds.json",
             "xds/rds.json",
             "xds/sds-openai-2f46b1a3.json",
         ),

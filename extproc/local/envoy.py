@@ -106,7 +106,7 @@ def validate(directory: Path, envoy: Path | None = None) -> None:
 
 
 def inlined(directory: Path) -> bytes:
-    """Return the bootstrap with the routes and clusters of the other files in it.
+    """Return the bootstrap with the routes, clusters and filters of the other files in it.
 
     Envoy's validation does not open the files of a subscription. Those that it does look
     for (SDS) it finds in `directory`, wherever they will be when Envoy runs.
@@ -119,6 +119,10 @@ def inlined(directory: Path) -> bytes:
             config = network_filter["typed_config"]
             if config.pop("rds", None) is not None:
                 [config["route_config"]] = _resources(directory / "rds.json")
+            for found in config.get("http_filters", ()):
+                if found.pop("config_discovery", None) is not None:
+                    [there] = _resources(directory / "ecds.json")
+                    found["typed_config"] = there["typed_config"]
     folder, here = source["watched_directory"]["path"], str(directory.absolute())
     text = msgspec.json.encode(whole).decode()
     for end in ('"', "/"):

@@ -2,7 +2,7 @@
 
 A request that names a cluster which Envoy does not have fails, and is not retried on the
 next target. So the files go out in this order, each by a rename: secrets and clusters, old
-and new together → wait until Envoy has them → routes → (the workers' snapshot, which is
+and new together → wait until Envoy has them → routes and issuers of tokens → (the workers' snapshot, which is
 the caller's) → and only when no exchange can name them any more, the clusters that are
 gone. Filesystem subscriptions acknowledge nothing
 (https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api): Envoy's
@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from extproc.config.compile import EnvoyFiles, secret_paths, wire, write_files
+from extproc.config.compile.jwt import FILTERS
 
 CLUSTERS_SECONDS: Final = 10.0
 """Envoy has new clusters within 50 ms, but one whose name does not resolve only when the
@@ -127,6 +128,7 @@ class Rollout:
             dataclasses.replace(
                 both,
                 rds=new.rds,
+                ecds=new.ecds,
                 secrets={**_named_in(left_over, old.secrets), **new.secrets},
             )
         )
@@ -235,6 +237,7 @@ def read_files(directory: Path) -> EnvoyFiles | None:
             bootstrap=(directory / "bootstrap.json").read_bytes(),
             rds=(directory / "rds.json").read_bytes(),
             cds=(directory / "cds.json").read_bytes(),
+            ecds=(directory / FILTERS).read_bytes(),
             secrets={path.name: path.read_bytes() for path in secret_paths(directory)},
         )
     except OSError:

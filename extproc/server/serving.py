@@ -99,6 +99,9 @@ class Serving:
         paths = [self._options.state / KEYS_FILE]
         if self._options.config is not None:
             paths.append(self._options.config)
+        if self.config is not None:
+            issuers = self.config.jwt.values()
+            paths += [one.jwks_file for one in issuers if one.jwks_file is not None]
         return [_stamp(path) for path in paths]
 
     def _load(self) -> tuple[str, Config]:

@@ -148,6 +148,7 @@ def pieces(files) -> dict[str, Any]:
     listener, tunnel = bootstrap["static_resources"].pop("listeners")
     found = {"bootstrap": bootstrap, "listener": listener, "tunnel": tunnel}
     found["routes"] = json.loads(files.rds)
+    found["filters"] = json.loads(files.ecds)
     for cluster in json.loads(files.cds)["resources"]:
         found[f"cluster-{cluster['name']}"] = cluster
     for name, content in files.secrets.items():
@@ -204,7 +205,9 @@ def test_envoy_accepts_every_resource(name, folder, tmp_path):
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("broken", ["bootstrap.json", "cds.json", "rds.json"])
+@pytest.mark.parametrize(
+    "broken", ["bootstrap.json", "cds.json", "ecds.json", "rds.json"]
+)
 def test_envoys_validation_sees_each_file(broken, tmp_path):
     write_files(mock(), tmp_path)
     if broken == "bootstrap.json":
@@ -280,6 +283,7 @@ def test_only_what_changed_is_written_referred_before_referring(folder, tmp_path
         OPENAI,
         ANTHROPIC,
         "cds.json",
+        "ecds.json",
         "rds.json",
     ]
     assert write_files(compiled("two-providers", folder), directory) == []

@@ -7,6 +7,7 @@ release.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import subprocess
@@ -16,8 +17,11 @@ import time
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from tests.harness import KEY, Mock, Process, mock_config, temporary_folder, wait_for
 
@@ -149,6 +153,50 @@ def test_a_broken_file_changes_nothing_and_is_explained(run):
     assert run.ask("model-good").status_code == 200
     run.save(changed(run.base, "mended"))
     run.served("model-mended")
+
+
+def test_issuers_of_tokens_come_change_and_go_while_envoy_runs(run):
+    one, two = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    file = run.file.with_name("issuer.json")
+
+    def announce(key):
+        public = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"keys": [{**public, "kid": "k", "alg": "ES256"}]}))
+        new.rename(file)
+
+    def becomes(key, status, numbers=itertools.count()):  # noqa: B008  one for all
+        """Each time with a token never seen: verified ones are remembered."""
+
+        def asked():
+            claims = {
+                "iss": "https://idp.example/", "aud": "extproc", "exp": 4e9,
+                "sub": f"user-{next(numbers)}",
+            }  # fmt: skip
+            token = jwt.encode(claims, key, "ES256", headers={"kid": "k"})
+            said = httpx.post(
+                f"{run.url}/v1/chat/completions",
+                json=SAY,
+                headers={"authorization": f"Bearer {token}"},
+                timeout=20,
+            )
+            return True if said.status_code == status else None
+
+        wait_for(asked, run.process.output, 10)
+
+    announce(one)
+    issuer = {"issuer": "https://idp.example/", "audiences": ["extproc"]}
+    run.save(run.base)
+    becomes(one, 401)
+    run.save({**run.base, "jwt": {"corp": {**issuer, "jwks_file": str(file)}}})
+    becomes(one, 200)
+    becomes(two, 401)
+    announce(two)
+    becomes(two, 200)
+    becomes(one, 401)
+    run.save(run.base)
+    becomes(two, 401)
+    assert "started again" not in run.process.output()
 
 
 def test_a_stream_outlives_the_configuration_that_it_began_with(run):

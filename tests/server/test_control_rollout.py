@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def files(
         bootstrap=b"{}",
         rds=f'"{routes}"'.encode(),
         cds=wire.dump({"resources": clusters}),
+        ecds=f'"{routes}"'.encode(),
         secrets={f"sds-{n}{place}.json": f'"{n}{place}"'.encode() for n in names},
     )
 
@@ -180,7 +182,7 @@ def test_what_envoy_refuses_leaves_everything_as_it_was(case: Case) -> None:
 
 
 def test_a_changed_bootstrap_waits_for_the_next_start(case: Case) -> None:
-    changed = EnvoyFiles(b'{"new":1}', b'"r"', files("ab").cds, files("ab").secrets)
+    changed = dataclasses.replace(files("ab"), bootstrap=b'{"new":1}')
     waiting = []
     for case.envoy.here in (True, False):
         case.advance(changed)

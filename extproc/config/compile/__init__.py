@@ -2,6 +2,7 @@
 
     bootstrap.json       what stays for the life of a process, with the listener in it
     rds.json cds.json    routes and provider clusters, replaced while Envoy runs
+    ecds.json            whose tokens are keys, as the others
     sds-<cluster>-<place>.json  credentials (mode 0600)
     aws-<cluster>.ini    credentials of AWS, in its own format (mode 0600)
     sds.listener.json    where the listener's certificate is
@@ -22,6 +23,7 @@ from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.bootstrap import gateway_bootstrap
 from extproc.config.compile.clusters import provider_cluster, proxy_cluster
+from extproc.config.compile.jwt import FILTERS, token_clusters, token_rules
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.routes import routes
 from extproc.config.compile.secrets import secret_files
@@ -40,6 +42,7 @@ class EnvoyFiles:
     """A change of it needs a new process."""
     rds: bytes
     cds: bytes
+    ecds: bytes
     secrets: Mapping[str, bytes] = dataclasses.field(repr=False)
     """By file name. Never to be logged."""
 
@@ -49,6 +52,7 @@ class EnvoyFiles:
             BOOTSTRAP: self.bootstrap,
             **self.secrets,
             "cds.json": self.cds,
+            FILTERS: self.ecds,
             "rds.json": self.rds,
         }
 
@@ -79,7 +83,9 @@ def compile_envoy(
                 for name, one in sorted(config.providers.items())
                 if one.proxy is not None
             ]
+            + token_clusters(config, layout)
         ),
+        ecds=wire.discovery([token_rules(config)]),
         secrets=secret_files(config, tokens or {}),
     )
 

@@ -16,7 +16,6 @@ from envoy_data_plane.google.protobuf import Struct
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import log_cluster
 from extproc.config.compile.clusters import empty_cluster, sidecar_cluster
-from extproc.config.compile.jwt import token_clusters
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.listener import gateway_listener
 from extproc.config.compile.tracing import span_flushing
@@ -44,7 +43,6 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
             clusters=[
                 sidecar_cluster(layout),
                 empty_cluster(),
-                *token_clusters(config, layout),
                 *log_cluster(layout),
             ],
         ),

@@ -1,6 +1,8 @@
 """Tokens of other issuers: Envoy verifies them, the sidecar reads what they say.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/jwt_authn_filter
+The filter's configuration comes from a file of its own (ECDS): another issuer is taken
+while Envoy runs, and the listener stays as it is.
 """
 
 from __future__ import annotations
@@ -26,42 +28,56 @@ RETRY_SECONDS = 5.0
 """After a fetch that failed; until one succeeds, its tokens are refused."""
 
 
-def token_filter(config: Config) -> list[hcm.HttpFilter]:
-    """Compile the filter, where there are issuers.
+FILTERS = "ecds.json"
+_FILTER = "envoy.filters.http.jwt_authn"
+
+
+def token_filter(layout: Layout) -> hcm.HttpFilter:
+    """Compile the filter's place in the listener.
+
+    Until Envoy has read its configuration, and should it refuse that, no token is good.
+    """
+    nothing = wire.pack(jwt.JwtAuthentication())
+    return hcm.HttpFilter(
+        name=_FILTER,
+        config_discovery=core.ExtensionConfigSource(
+            config_source=wire.watched(str(layout.xds), FILTERS),
+            default_config=nothing,
+            type_urls=[nothing.type_url],
+        ),
+    )
+
+
+def token_rules(config: Config) -> core.TypedExtensionConfig:
+    """Compile the filter's configuration; without issuers it does nothing.
+
+    Raises:
+        OSError: a file of an issuer's keys cannot be read.
 
     What is no token, or not a good one, goes on without `HEADER`: it may be a key, and if
     not, the sidecar says so in the client's own dialect.
     """
-    if not config.jwt:
-        return []
-    anything = jwt.JwtRequirement(allow_missing_or_failed=Empty())
     one_of = [
         *(jwt.JwtRequirement(provider_name=name) for name in config.jwt),
-        anything,
+        jwt.JwtRequirement(allow_missing_or_failed=Empty()),
     ]
-    return [
-        wire.http_filter(
-            "jwt_authn",
-            wire.pack(
-                jwt.JwtAuthentication(
-                    providers={
-                        name: _issuer(name, issuer)
-                        for name, issuer in config.jwt.items()
-                    },
-                    rules=[
-                        jwt.RequirementRule(
-                            match=route.RouteMatch(prefix="/"),
-                            requires=jwt.JwtRequirement(
-                                requires_any=jwt.JwtRequirementOrList(
-                                    requirements=one_of
-                                )
-                            ),
-                        )
-                    ],
-                )
-            ),
-        )
-    ]
+    rule = jwt.RequirementRule(
+        match=route.RouteMatch(prefix="/"),
+        requires=jwt.JwtRequirement(
+            requires_any=jwt.JwtRequirementOrList(requirements=one_of)
+        ),
+    )
+    return core.TypedExtensionConfig(
+        name=_FILTER,
+        typed_config=wire.pack(
+            jwt.JwtAuthentication(
+                providers={
+                    name: _issuer(name, issuer) for name, issuer in config.jwt.items()
+                },
+                rules=[rule] if config.jwt else [],
+            )
+        ),
+    )
 
 
 def token_clusters(config: Config, layout: Layout) -> list[cluster.Cluster]:
@@ -83,7 +99,10 @@ def cluster_name(name: str) -> str:
 def _issuer(name: str, issuer: IssuerConfig) -> jwt.JwtProvider:
     keys: dict[str, object]
     if issuer.jwks_uri is None:
-        keys = {"local_jwks": core.DataSource(filename=str(issuer.jwks_file))}
+        assert issuer.jwks_file is not None  # noqa: S101  `IssuerConfig` has one of them
+        # In here, and not by its name: Envoy would not read it again.
+        text = issuer.jwks_file.read_text()
+        keys = {"local_jwks": core.DataSource(inline_string=text)}
     else:
         keys = {
             "remote_jwks": jwt.RemoteJwks(

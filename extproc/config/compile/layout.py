@@ -16,7 +16,7 @@ class Layout:
     """Paths as Envoy sees them, which in a container need not be ours."""
 
     xds: Path
-    """The folder of ``rds.json``, ``cds.json`` and ``sds-*.json``; Envoy watches it."""
+    """The folder of ``rds.json``, ``cds.json``, ``ecds.json`` and ``sds-*.json``; Envoy watches it."""
     admin: Path
     """The unix socket of Envoy's admin interface."""
     workers: tuple[Path, ...]

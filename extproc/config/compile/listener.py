@@ -211,7 +211,7 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                 ),
             ),
             # After what clients may not send, and before who reads what it adds.
-            *token_filter(config),
+            token_filter(layout),
             # Off, but for the routes that turn it on: an answer that Envoy makes before
             # there is a route (not HTTP, headers too large) would else wait for the
             # sidecar, and be lost when the connection closes meanwhile.
