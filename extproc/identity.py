@@ -143,7 +143,7 @@ class Grant(msgspec.Struct, frozen=True):
     then reserve what is usual and not the most that they can cost."""
     within: tuple[tuple[str, ...], ...] = ()
     """The globs of its organization, team and user, where they have any: a model must be
-    in each. `Runtime.of` fills it in."""
+    in each. `Runtime.grant` fills it in."""
 
     def may_use(self, model: str) -> bool:
         """Say whether the key may use the virtual model of this name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 import msgspec
@@ -236,6 +236,15 @@ class VirtualModel(msgspec.Struct, frozen=True):
         )
 
 
+GrantBook = dict[bytes, Grant]
+"""Grants by the SHA-256 of their keys."""
+
+
+def grant_book(grants: Iterable[Grant]) -> GrantBook:
+    """Index `grants`."""
+    return {bytes.fromhex(grant.sha256): grant for grant in grants}
+
+
 class Runtime(msgspec.Struct, frozen=True):
     """A `Snapshot`, indexed."""
 
@@ -251,7 +260,10 @@ class Runtime(msgspec.Struct, frozen=True):
     routing: RoutingNumbers
     tokens: Tokens
     """What JWTs are good for."""
-    _grants: dict[bytes, Grant]
+    _grants: GrantBook
+    _bound: GrantBook
+    """Of the keys that were asked for, with what their owners forbid them: there may be
+    100,000 more."""
     _exact: dict[str, VirtualModel]
     _globs: tuple[tuple[re.Pattern[str], VirtualModel], ...]
     _groups: dict[str, VirtualModel]
@@ -261,8 +273,13 @@ class Runtime(msgspec.Struct, frozen=True):
     content_size: int
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Self:
+    def of(cls, snapshot: Snapshot, grants: GrantBook | None = None) -> Self:
         """Index `snapshot`.
+
+        Args:
+            snapshot: what to index.
+            grants: by the digest of the key, in place of the snapshot's own; they stay
+                as they are from now on.
 
         Raises:
             KeyError: a target names a provider type that this version does not have.
@@ -300,10 +317,8 @@ class Runtime(msgspec.Struct, frozen=True):
             prices=PriceTable.of(snapshot.prices),
             trusted_hops=snapshot.trusted_hops,
             _subjects=subjects,
-            _grants={
-                bytes.fromhex(grant.sha256): subjects.bind(grant)
-                for grant in snapshot.grants
-            },
+            _grants=grant_book(snapshot.grants) if grants is None else grants,
+            _bound={},
             routing=snapshot.routing,
             tokens=Tokens(snapshot.issuers, subjects),
             _exact=exact,
@@ -325,7 +340,10 @@ class Runtime(msgspec.Struct, frozen=True):
             bytes.fromhex(grant.sha256), digest
         ):
             return None
-        return grant
+        bound = self._bound.get(digest)
+        if bound is None:
+            bound = self._bound[digest] = self._subjects.bind(grant)
+        return bound
 
     @property
     def limited(self) -> bool:

@@ -122,7 +122,7 @@ def inlined(directory: Path) -> bytes:
             for found in config.get("http_filters", ()):
                 if found.pop("config_discovery", None) is not None:
                     [there] = _resources(directory / "ecds.json")
-                    found["typed_config"] = there["typed_config"]
+                    found.update(there)
     folder, here = source["watched_directory"]["path"], str(directory.absolute())
     text = msgspec.json.encode(whole).decode()
     for end in ('"', "/"):

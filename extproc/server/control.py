@@ -192,6 +192,8 @@ class Control:
     async def _entries_changed(self) -> None:
         await self.serving.take_entries()
         self._publish()
+        # Not before: who is revoked does not wait for a disk.
+        await self.serving.save()
 
     def _publish(self) -> None:
         snapshot = self.serving.snapshot

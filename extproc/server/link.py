@@ -1,7 +1,7 @@
 """The socket between the workers and control: snapshots one way, records the other.
 
 Control sends the latest `Snapshot` to a worker that says `Hello` and again with every
-change; the worker says `Applied`. Workers send `Records` in batches and keep each one
+change, behind what has changed of its grants (`extproc.server.grants`); the worker says `Applied`. Workers send `Records` in batches and keep each one
 until control says `RecordsKept`; there is at most one batch under way on a connection, so
 after a lost connection at most one batch comes twice, and control knows it by its ids.
 
@@ -31,6 +31,7 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
 from extproc.runtime import Snapshot
+from extproc.server.grants import Edition, GrantsPart
 from extproc.server.kept_contents import KeptContents
 from extproc.server.link_frames import (
     Applied,
@@ -95,12 +96,14 @@ class WorkerLink:
         max_kept: int = MAX_KEPT_RECORDS,
         live: Callable[[], Live] = Live,
         on_others: Callable[[Others], None] = lambda _: None,
+        on_grants: Callable[[GrantsPart], None] = lambda _: None,
         on_balances: Callable[[Mapping[str, Balance]], None] = lambda _: None,
         pulse: Pulse | None = None,
     ) -> None:
         self.lost = 0
         self.contents = KeptContents()
         self._on_balances = on_balances
+        self._on_grants = on_grants
         self._pulse = pulse
         self._live = live
         self._on_others = on_others
@@ -192,6 +195,9 @@ class WorkerLink:
     ) -> None:
         while True:
             match from_control(await read_frame(reader)):
+                case GrantsPart() as part:
+                    self._on_grants(part)
+                    await asyncio.sleep(0)  # the next may be here already
                 case SnapshotMessage(snapshot):
                     writer.write(frame(self._apply(snapshot)))
                 case RecordsKept(up_to):
@@ -309,7 +315,7 @@ class ControlLink:
         self._beats: dict[str, int] = {}
         self._path = path
         self._on_records = on_records
-        self._snapshot: Snapshot | None = None
+        self._edition: Edition | None = None
         self._changed = asyncio.Event()
         self._seen: dict[str, None] = {}  # in order of arrival: the oldest go first
         self._lost: dict[int, int] = {}  # by pid: a worker that reconnects counts once
@@ -324,8 +330,9 @@ class ControlLink:
 
         Say whether it is another one than before.
         """
-        new = snapshot is not self._snapshot
-        self._snapshot = snapshot
+        new = self._edition is None or snapshot is not self._edition.snapshot
+        if new:
+            self._edition = Edition(snapshot)
         for peer in self.peers:
             peer.news.set()
         return new
@@ -412,15 +419,18 @@ class ControlLink:
 
     async def _tell(self, peer: Peer, writer: asyncio.StreamWriter) -> None:
         # Only the latest matters: a worker that reads slowly skips generations.
-        sent: Snapshot | None = None
+        sent: Edition | None = None
         while True:
             if peer.rebalance:
                 peer.rebalance = False
                 if balances := self._balances():
                     writer.write(frame(Balances(dict(balances))))
-            if self._snapshot is not None and self._snapshot is not sent:
-                sent = self._snapshot
-                writer.write(frame(SnapshotMessage(sent)))
+            if (new := self._edition) is not None and new is not sent:
+                for part in new.parts(sent):
+                    writer.write(frame(part))
+                    await writer.drain()
+                writer.write(frame(SnapshotMessage(new.rest)))
+                sent = new
             while peer.others:
                 writer.write(frame(peer.others.pop(next(iter(peer.others)))))
             await writer.drain()

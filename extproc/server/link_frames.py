@@ -15,12 +15,13 @@ from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
 from extproc.routing.state import LiveBench, LiveDeployment
 from extproc.runtime import Snapshot
+from extproc.server.grants import GrantsPart
 from extproc.server.pulse import Beat, BeatKept
 from extproc.state.base import Balance
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""A snapshot of 200,000 keys is some 30 MB; a longer length is a stray client's bytes
-read as a number (``GET `` would be 1.2 GB)."""
+"""More than any message has; a longer length is a stray client's bytes read as a number
+(``GET `` would be 1.2 GB)."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -88,7 +89,7 @@ class Others(msgspec.Struct, frozen=True, tag="others"):
 
 
 class SnapshotMessage(msgspec.Struct, frozen=True, tag="snapshot"):
-    """The configuration to serve from now on."""
+    """The configuration to serve from now on, with the grants that came before it."""
 
     snapshot: Snapshot
 
@@ -107,7 +108,7 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
 
 M = TypeVar("M")
 FromWorker = Hello | Applied | Refused | Records | Live | Beat
-FromControl = SnapshotMessage | RecordsKept | Others | Balances | BeatKept
+FromControl = GrantsPart | SnapshotMessage | RecordsKept | Others | Balances | BeatKept
 
 encoder = msgspec.msgpack.Encoder()
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

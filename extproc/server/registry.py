@@ -34,7 +34,7 @@ from extproc.server.retention import Retention
 log = logging.getLogger(__name__)
 
 ENTRIES_FILE: Final = "entries.msgpack"
-POLL_SECONDS: Final = 0.4
+POLL_SECONDS: Final = 0.25
 """Between looks for changes of others: with the link's own time a key that is revoked
 anywhere is refused everywhere within a second."""
 

@@ -66,6 +66,7 @@ class Serving:
         self.running = compiled.read_compiled(options.state)
         self.snapshot = _read_snapshot(options.state / compiled.SNAPSHOT_FILE)
         self.runtime = Runtime.of(self.snapshot) if self.snapshot else None
+        self._saved = self.snapshot
         self._readings = Readings()
         self._granted = Granted()
         self._options = options
@@ -92,7 +93,19 @@ class Serving:
         """Serve what the database has now: Envoy has no part in it."""
         async with self._lock:
             if self.config is not None:
-                self._take(self._next(self.config))
+                self.snapshot = self._next(self.config, again=True)
+                self.runtime = Runtime.of(self.snapshot)
+
+    async def save(self) -> None:
+        """Remember what serves, for the next start."""
+        async with self._lock:
+            if self.snapshot is not None and self.snapshot is not self._saved:
+                await asyncio.to_thread(self._save, self.snapshot)
+
+    def _save(self, snapshot: Snapshot) -> None:
+        content = msgspec.msgpack.encode(snapshot)
+        write_private(self._options.state / compiled.SNAPSHOT_FILE, content)
+        self._saved = snapshot
 
     def fingerprint(self) -> object:
         """Return what differs when a file was changed."""
@@ -163,8 +176,11 @@ class Serving:
             compiled.write_compiled(options.state, new)
             self.running = new
 
-    def _next(self, config: Config) -> Snapshot:
-        """Build the snapshot; the one that serves, when nothing in it changed."""
+    def _next(self, config: Config, *, again: bool = False) -> Snapshot:
+        """Build the snapshot; the one that serves, when nothing in it changed.
+
+        `again` says that only entries can have changed.
+        """
         old, grants = self.snapshot, read_grants(self._options.state, self._environ)
         config = with_entries(
             config,
@@ -182,6 +198,8 @@ class Serving:
             )
             if same == old:
                 return old
+            if again:
+                return msgspec.structs.replace(same, generation=old.generation + 1)
         return build(
             config,
             grants=grants,
@@ -193,8 +211,7 @@ class Serving:
     def _take(self, snapshot: Snapshot) -> None:
         """Serve `snapshot` from now on, also after a restart."""
         if snapshot != self.snapshot:
-            content = msgspec.msgpack.encode(snapshot)
-            write_private(self._options.state / compiled.SNAPSHOT_FILE, content)
+            self._save(snapshot)
             self.snapshot, self.runtime = snapshot, Runtime.of(snapshot)
 
     def _waiting_for_restart(self, config: Config) -> tuple[str, ...]:

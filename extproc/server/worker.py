@@ -32,9 +32,10 @@ import uvloop
 
 from extproc.routing.state import RoutingState
 from extproc.routing.trials import Asking
-from extproc.runtime import Runtime, Snapshot
+from extproc.runtime import GrantBook, Runtime, Snapshot, grant_book
 from extproc.server.call import Call, Office
 from extproc.server.fleet import Fleet, Rights, make_fleet
+from extproc.server.grants import GrantsPart, take
 from extproc.server.lean import LeanServer
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
@@ -76,6 +77,7 @@ class Worker:
         self._fleet: Fleet | None = None
         self._edge: LeanServer | GrpcServer | None = None
         self._frames = 0
+        self._grants: GrantBook = {}
         self._pulse = Pulse(self._levels, self._counts)
         self._link = WorkerLink(
             options.control,
@@ -84,6 +86,7 @@ class Worker:
             id=self._id,
             live=self._live,
             on_others=self._learn_near,
+            on_grants=self._take_grants,
             on_balances=self._seed,
             pulse=self._pulse,
         )
@@ -176,7 +179,10 @@ class Worker:
         Raises:
             KeyError: it names a provider type that this version does not have.
         """
-        runtime = Runtime.of(snapshot)
+        if snapshot.grants:
+            self._grants = grant_book(snapshot.grants)
+        # A copy: what comes next changes nothing of what serves.
+        runtime = Runtime.of(snapshot, dict(self._grants))
         logs.apply(snapshot.logs)
         if self._office is None:
             self._office = Office(
@@ -216,6 +222,10 @@ class Worker:
             self._office.till.accounting = runtime.accounting
             self._office.routing.numbers = runtime.routing
         self._ready.set()
+
+    def _take_grants(self, part: GrantsPart) -> None:
+        """Take in what has changed of the grants; the snapshot behind it serves them."""
+        take(self._grants, part)
 
     def _live(self) -> Live:
         """Return what the other workers and operators are told of ours."""

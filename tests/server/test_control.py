@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,10 +15,11 @@ import msgspec
 import pytest
 
 from extproc.exchange.completion import Completion
-from extproc.runtime import Snapshot
+from extproc.runtime import GrantBook, Snapshot
 from extproc.server import compiled, control as module, watchman
 from extproc.server.compiled import Overrides, read_compiled
 from extproc.server.control import Control
+from extproc.server.grants import take
 from extproc.server.keys import hash_key, make_key
 from extproc.server.link import WorkerLink
 from extproc.server.options import CannotStart, Options
@@ -216,14 +218,16 @@ def test_a_control_that_comes_back_to_a_broken_file_serves_on(bench: Bench) -> N
 
 def test_a_new_key_reaches_the_workers(bench: Bench) -> None:
     async def main() -> None:
-        seen: list[Snapshot] = []
-        worker = WorkerLink(bench.folder / "control.sock", seen.append)
+        grants: GrantBook = {}
+        worker = WorkerLink(
+            bench.folder / "control.sock",
+            lambda _: None,
+            on_grants=partial(take, grants),
+        )
         async with running(bench.control()), asyncio.TaskGroup() as tasks:
             task = tasks.create_task(worker.run())
-            await until(lambda: seen)
             key = make_key(bench.folder)
-            await until(lambda: seen[-1].grants)
-            assert seen[-1].grants[0].sha256 == hash_key(key)
+            await until(lambda: bytes.fromhex(hash_key(key)) in grants)
             task.cancel()
 
     asyncio.run(main())
@@ -294,12 +298,17 @@ def test_a_key_made_over_the_admin_api_reaches_the_workers_and_goes_again(
     bench: Bench,
 ) -> None:
     seen: list[Snapshot] = []
+    grants: GrantBook = {}
 
     async def play() -> None:
         owner = make_key(bench.folder)
         control = bench.control()
         async with running(control):
-            link = WorkerLink(bench.folder / "control.sock", seen.append)
+            link = WorkerLink(
+                bench.folder / "control.sock",
+                seen.append,
+                on_grants=partial(take, grants),
+            )
             task = asyncio.ensure_future(link.run())
             await until(lambda: seen)
             address = (bench.folder / compiled.ADDRESS_FILE).read_text()
@@ -310,14 +319,10 @@ def test_a_key_made_over_the_admin_api_reaches_the_workers_and_goes_again(
                 me = (await http.get("/me")).json()
                 assert me == {"id": "default", "role": "owner"}
                 made = (await http.post("/keys", json={"id": "ci"})).json()
-                digest = hash_key(made["key"])
-                await until(
-                    lambda: digest in {grant.sha256 for grant in seen[-1].grants}
-                )
+                digest = bytes.fromhex(hash_key(made["key"]))
+                await until(lambda: digest in grants)
                 assert (await http.delete("/keys/ci")).status_code == 204
-                await until(
-                    lambda: digest not in {grant.sha256 for grant in seen[-1].grants}
-                )
+                await until(lambda: digest not in grants)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
