@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import Literal, Self
 
 import msgspec
@@ -160,6 +161,15 @@ class Grant(msgspec.Struct, frozen=True):
 
 NOBODY = Grant("", "", ())
 """May use nothing; stands where nobody has been authenticated yet."""
+
+
+GrantBook = dict[bytes, Grant]
+"""Grants by the SHA-256 of their keys."""
+
+
+def grant_book(grants: Iterable[Grant]) -> GrantBook:
+    """Index `grants`."""
+    return {bytes.fromhex(grant.sha256): grant for grant in grants}
 
 
 class Claims(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import msgspec
@@ -21,12 +21,14 @@ from extproc.identity import (
     NOBODY,
     Accounting,
     Grant,
+    GrantBook,
     Issuer,
     Kind,
     Subject,
     Subjects,
     Zone,
     glob_pattern,
+    grant_book,
 )
 from extproc.log_settings import LogSettings
 from extproc.pricing import PriceRow, PriceTable
@@ -234,15 +236,6 @@ class VirtualModel(msgspec.Struct, frozen=True):
                 for target in self.targets
             ),
         )
-
-
-GrantBook = dict[bytes, Grant]
-"""Grants by the SHA-256 of their keys."""
-
-
-def grant_book(grants: Iterable[Grant]) -> GrantBook:
-    """Index `grants`."""
-    return {bytes.fromhex(grant.sha256): grant for grant in grants}
 
 
 class Runtime(msgspec.Struct, frozen=True):

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from extproc.identity import Grant
-from extproc.runtime import GrantBook, Snapshot
+from extproc.identity import Grant, GrantBook
+from extproc.runtime import Snapshot
 
 PART: Final = 1_000
 """Grants in one frame: some 400 kB, read in 10 ms; a worker turns to its streams between

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvloop
 
+from extproc.identity import GrantBook, grant_book
 from extproc.routing.state import RoutingState
 from extproc.routing.trials import Asking
-from extproc.runtime import GrantBook, Runtime, Snapshot, grant_book
+from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
 from extproc.server.fleet import Fleet, Rights, make_fleet
 from extproc.server.grants import GrantsPart, take

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from extproc.exchange.completion import Completion
-from extproc.runtime import GrantBook, Snapshot
+from extproc.identity import GrantBook
+from extproc.runtime import Snapshot
 from extproc.server import compiled, control as module, watchman
 from extproc.server.compiled import Overrides, read_compiled
 from extproc.server.control import Control

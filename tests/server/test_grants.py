@@ -9,8 +9,8 @@ from functools import partial
 import msgspec
 from hypothesis import given, strategies as st
 
-from extproc.identity import Grant, Subject
-from extproc.runtime import GrantBook, Runtime, Snapshot, grant_book
+from extproc.identity import Grant, GrantBook, Subject, grant_book
+from extproc.runtime import Runtime, Snapshot
 from extproc.server.grants import PART, Edition, GrantsPart, take
 from extproc.server.link import WorkerLink
 from tests.server.test_link import Control, control, until, working
