@@ -172,7 +172,7 @@ def usage(
         typer.Option(
             metavar="LIST",
             help="of key, user, team, organization, end_user, model, provider, "
-            "operation, day",
+            "operation, tag, day",
         ),
     ] = "day",
     since: Annotated[str | None, typer.Option(metavar="TIME")] = None,

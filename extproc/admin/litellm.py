@@ -283,6 +283,26 @@ def _spend(router: APIRouter, shop: _Shop) -> None:
     listed("/spend/users", "user", "user_id")
     listed("/global/spend/models", "model", "model")
     listed("/global/spend/teams", "team", "team_id")
+    listed("/global/spend/keys", "key", "api_key")
+
+    @router.get("/global/spend/tags", summary="What was spent under each tag")
+    @router.get("/spend/tags", summary="What was spent under each tag")
+    def tagged(
+        period: Annotated[Filter, Depends(_period)],
+        actor: Actor = reader,  # noqa: ARG001
+    ) -> Response:
+        groups = spending.spend(shop.database, ["tag"], period)
+        return json(
+            [
+                {
+                    "individual_request_tag": group["tag"],
+                    "log_count": group["requests"],
+                    "total_spend": group["cost_usd"],
+                }
+                for group in groups
+                if group["tag"] is not None
+            ]
+        )
 
     @router.get("/spend/logs", summary="Requests, the newest first")
     def logs(

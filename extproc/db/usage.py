@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -14,9 +14,9 @@ from extproc.db.tables import UsageRecord
 
 Dimension = Literal[
     "key", "user", "team", "organization", "end_user", "model", "provider", "operation",
-    "day",
+    "day", "tag",
 ]  # fmt: skip
-"""What spend can be split by."""
+"""What spend can be split by; an exchange with several tags is in the group of each."""
 
 _COLUMNS: Final = {
     "key": UsageRecord.key,
@@ -98,7 +98,11 @@ def spend(
     limit: int = MAX_PAGE,
 ) -> list[Spend]:
     """Add up what was spent, one row for each group, the dearest first."""
-    columns = [_COLUMNS[dimension] for dimension in by]
+    tags = _tags(session)
+    columns: list[sa.ColumnElement[Any]] = [
+        tags.c.value if dimension == "tag" else _COLUMNS[dimension].expression
+        for dimension in by
+    ]
     cost = sa.func.coalesce(sa.func.sum(UsageRecord.cost), 0)
     question = sa.select(
         *columns,
@@ -110,13 +114,24 @@ def spend(
     ).where(*_conditions(where))
     if columns:
         question = question.group_by(*columns).order_by(cost.desc(), *columns)
+    if "tag" in by:
+        question = question.select_from(
+            sa.outerjoin(UsageRecord, tags, sa.literal(value=True))
+        )
     groups = []
     for row in session.execute(question.limit(min(limit, MAX_PAGE))):
         # Postgres adds whole numbers up to decimals.
-        requests, tokens_in, tokens_out, cost_, unpriced = map(int, row[len(by) :])  # type: ignore[arg-type]
+        requests, tokens_in, tokens_out, cost_, unpriced = map(int, row[len(by) :])
         group = tuple(row[: len(by)])
         groups.append(Spend(group, requests, tokens_in, tokens_out, cost_, unpriced))
     return groups
+
+
+def _tags(session: Session) -> sa.TableValuedAlias:
+    """Return the tags of each exchange as a table, by what each database has for it."""
+    if session.get_bind().dialect.name == "postgresql":
+        return sa.func.json_array_elements_text(UsageRecord.tags).table_valued("value")
+    return sa.func.json_each(UsageRecord.tags).table_valued("value")
 
 
 def search(

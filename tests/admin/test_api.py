@@ -27,7 +27,8 @@ CRUD: list[tuple[str, str, Action]] = [
 ]
 LITELLM_READS = (
     "/key/info", "/key/list", "/team/info", "/team/list", "/user/info", "/user/list",
-    "/spend/keys", "/spend/users", "/spend/logs", "/global/spend",
+    "/spend/keys", "/spend/users", "/spend/tags", "/global/spend/tags",
+    "/global/spend/keys", "/spend/logs", "/global/spend",
     "/global/spend/report", "/global/spend/models", "/global/spend/teams",
 )  # fmt: skip
 LITELLM_WRITES = (

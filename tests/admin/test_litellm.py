@@ -146,7 +146,14 @@ def test_spend_is_reported_as_scripts_read_it(api):
         usage.add(
             session,
             [
-                row("a", cost=1_250_000_000, key="ci", team="core", user="ann"),
+                row(
+                    "a",
+                    cost=1_250_000_000,
+                    key="ci",
+                    team="core",
+                    user="ann",
+                    tags=["blue"],
+                ),
                 row("b", cost=250_000_000, key="ci", started_at=11 * DAY),
             ],
         )
@@ -160,6 +167,11 @@ def test_spend_is_reported_as_scripts_read_it(api):
     assert get("/spend/users")[0] == {"user_id": "ann", "total_spend": 1.25}
     assert get("/global/spend/models") == [{"model": "gpt-4o", "total_spend": 1.5}]
     assert get("/global/spend/teams")[0]["team_id"] == "core"
+    for path in ("/spend/tags", "/global/spend/tags"):
+        assert get(path) == [
+            {"individual_request_tag": "blue", "log_count": 1, "total_spend": 1.25}
+        ]
+    assert get("/spend/tags", start_date="1970-01-12") == []
     [first, second] = get("/global/spend/report", group_by="api_key")
     assert (first["group_by_day"], second["group_by_day"]) == (
         "1970-01-11",

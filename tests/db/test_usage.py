@@ -102,6 +102,24 @@ def test_every_split_adds_up_to_the_whole(database, seed):
         assert {g.group: g.cost for g in usage.spend(session, ["key"])} == dict(keys)
 
 
+def test_an_exchange_counts_for_each_of_its_tags(database):
+    write(
+        database,
+        row("a", cost=1, tags=["red", 'q"ü']),
+        row("b", cost=20, tags=["red"], model="claude"),
+        row("c", cost=300, tags=[]),
+    )
+    with database.read() as session:
+        found = {g.group: (g.requests, g.cost) for g in usage.spend(session, ["tag"])}
+        assert found == {
+            (None,): (1, 300), ("red",): (2, 21), ('q"ü',): (1, 1),
+        }  # fmt: skip
+        split = usage.spend(session, ["model", "tag"], Filter(tag="red"))
+        assert [(g.group, g.cost) for g in split] == [
+            (("claude", "red"), 20), (("gpt-4o", 'q"ü'), 1), (("gpt-4o", "red"), 1),
+        ]  # fmt: skip
+
+
 FILTERS = [
     (Filter(since=11 * DAY), {"b", "c"}),
     (Filter(until=11 * DAY), {"a"}),

@@ -35,6 +35,13 @@ def test_english_is_estimated_within_a_half():
     assert 1_800 < prompt_tokens(said).expected < 2_700
 
 
+@given(st.lists(st.integers(0, 999), max_size=50))
+def test_digits_and_the_spaces_before_them_may_be_a_token_each(numbers):
+    text = " ".join(map(str, numbers))
+    # One for up to three digits, and one for each space.
+    assert prompt_tokens(text.encode()).most >= 2 * len(numbers) - 1
+
+
 def test_other_scripts_may_have_a_token_a_byte():
     said = json.dumps({"content": "\u6f22\u5b57" * 500}, ensure_ascii=False).encode()
     assert prompt_tokens(said).most >= 3_000
