@@ -168,6 +168,18 @@ class Running:
                 return
         raise AssertionError(f"there is no {module}")
 
+    def envoy(self, path: str) -> bytes:
+        """Return what Envoy's admin interface says at `path`."""
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if "extproc.server.worker" in line and str(self.folder) in " ".join(line):
+                control = Path(line[line.index("--control") + 1])
+                socket = control.with_name("admin.sock")
+                transport = httpx.HTTPTransport(uds=str(socket))
+                with httpx.Client(transport=transport, timeout=30) as client:
+                    return client.get(f"http://envoy{path}").content
+        raise AssertionError("there is no worker")
+
     def health(self) -> dict[str, Any]:
         """Return what control says of everything; empty while it is away."""
         with contextlib.suppress(httpx.HTTPError, OSError):

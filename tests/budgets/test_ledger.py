@@ -177,7 +177,10 @@ ADMIN = ("keys", "teams", "usage", "usage?format=csv", "spend?by=key", "audit", 
 
 
 def test_no_secret_and_no_prompt_is_left_anywhere(books):
-    """In files, logs, the store, errors, metrics, health and what operators are told."""
+    """In files, logs, the store, errors, metrics, health and what operators are told.
+
+    Envoy's own dump of its configuration is one of them.
+    """
     seen, _, _, _, _, run = books
     chat = f"{run.url}/v1/chat/completions"
     for key, body in (
@@ -203,6 +206,9 @@ def test_no_secret_and_no_prompt_is_left_anywhere(books):
                 control + path, headers={"authorization": f"Bearer {key}"}
             )
             places[path] = places.get(path, b"") + answer.content
+    for path in ("/config_dump?include_eds", "/clusters", "/stats", "/listeners"):
+        places[f"envoy {path}"] = run.envoy(path)
+    assert b"jwt_authn" in places["envoy /config_dump?include_eds"]
     private = {}
     for folder in (run.state, run.redis.folder):
         for file in folder.rglob("*"):
