@@ -144,7 +144,7 @@ def members(data: bytes) -> None:
         twice[:] = names if len(set(names)) < len(names) else ()
         return dict(pairs)
 
-    read = json.loads(data, object_pairs_hook=once)
+    read = json.loads(data, object_pairs_hook=once, parse_int=str)
     assert not twice
     assert list(found) == list(read)
     changed = read_members(patch(data, found, {"model": b'"m"', "new": b"1"}))

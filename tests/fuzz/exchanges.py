@@ -35,7 +35,7 @@ from tests.fuzz.target import Target, pick, pieces
 
 
 def _json(body: bytes) -> None:
-    json.loads(body)
+    json.loads(body, parse_int=str)  # Python's own ends at 4,300 digits
 
 
 def _refused(refusal: Respond) -> None:
