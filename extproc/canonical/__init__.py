@@ -57,6 +57,7 @@ from extproc.canonical.content import (
     Text,
     ToolCall,
     ToolResult,
+    result_place,
 )
 from extproc.canonical.stream import (
     Cited,
@@ -128,4 +129,5 @@ __all__ = [
     "Unsaid",
     "WebFetch",
     "WebSearch",
+    "result_place",
 ]

@@ -186,6 +186,16 @@ Part = (
     | Search
 )
 
+
+def result_place(where: str, j: int) -> str:
+    """Return how the client would name part `j` of the tool result at `where`.
+
+    Responses' items are ``input[i]``, and what a tool gave is their ``output``.
+    """
+    inner = "output" if where.startswith("input[") else "content"
+    return f"{where}.{inner}[{j}]"
+
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 

@@ -171,7 +171,7 @@ def _marks(request: canonical.Request) -> Iterator[_Mark]:
             if isinstance(part, canonical.ToolResult):
                 for q, inner in enumerate(part.parts):
                     if inner.cache is not None:
-                        where = f"{message.place(p)}.content[{q}].{word}"
+                        where = f"{canonical.result_place(message.place(p), q)}.{word}"
                         ttl = inner.cache.ttl
                         yield _Mark((m, p, q), where, ttl, message.role, inner, part)
             if isinstance(part, _CARRIERS) and part.cache is not None:

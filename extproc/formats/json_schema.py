@@ -22,6 +22,8 @@ from typing import Any
 
 import msgspec
 
+from extproc.errors import BadRequest
+
 Drop = Callable[[str], None]
 Json = dict[str, Any]
 
@@ -83,6 +85,22 @@ def narrow(raw: msgspec.Raw, subset: Subset, where: str, drop: Drop) -> msgspec.
     root = _object(raw)
     made = _Narrower(subset, drop).schema(root, where)
     return raw if made == root else msgspec.Raw(msgspec.json.encode(made))
+
+
+def narrow_format(
+    raw: msgspec.Raw, subset: Subset, where: str, drop: Drop, *, param: str
+) -> msgspec.Raw:
+    """Return the schema of an output format in the words of `subset`; see `narrow`.
+
+    Raises:
+        BadRequest: it is no JSON object; it names `param`.
+    """
+    try:
+        return narrow(raw, subset, where, drop)
+    except msgspec.MsgspecError as exc:
+        raise BadRequest(
+            f"The schema must be a JSON object: {exc}.", param=param
+        ) from exc
 
 
 def _object(raw: msgspec.Raw) -> Json:

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from extproc import canonical as c
 from extproc.errors import BadRequest
-from extproc.formats import gemini
+from extproc.formats import gemini, openai_chat
 from extproc.formats.anthropic.request import CACHE
 from extproc.formats.base import Unsupported
 from extproc.formats.caching import SECONDS, Offer, bind, lifetime
@@ -255,3 +255,17 @@ def test_nobody_else_has_it(provider):
     with pytest.raises(Unsupported) as refused:
         PLACES[provider].format.write_request(chat(cached_content="a"), "claude-x", 9)
     assert refused.value.param == "cached_content"
+
+
+def test_a_breakpoint_in_a_result_has_the_clients_own_name():
+    said = (c.Text("12 degrees", c.CacheControl()),)
+    request = c.Request(
+        model="m",
+        messages=(
+            c.Message("user", (c.Text("Hi"),), where="input[0]"),
+            c.Message("assistant", (c.ToolCall("c", "f", "{}"),), where="input[1]"),
+            c.Message("tool", (c.ToolResult("c", said),), where="input[2]"),
+        ),
+    )
+    rendered = openai_chat.PROVIDER.write_request(request, "gpt-4o", 1)
+    assert rendered.dropped == ("input[2].output[0].cache_control",)

@@ -326,7 +326,8 @@ def _tool_result(
 ) -> wire.ToolResultBlock:
     blocks: list[Any] = []
     for j, inner in enumerate(part.parts):
-        block = _WRITERS["user", type(inner)](inner, f"{where}.content[{j}]", drop)
+        place = canonical.result_place(where, j)
+        block = _WRITERS["user", type(inner)](inner, place, drop)
         if block is not None:
             blocks.append(block)
     return wire.ToolResultBlock(

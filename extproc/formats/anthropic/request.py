@@ -37,7 +37,7 @@ from extproc.formats.anthropic.conversation import (
 from extproc.formats.anthropic.models import Abilities, abilities
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import Offer, bind
-from extproc.formats.json_schema import ANTHROPIC, closes, narrow
+from extproc.formats.json_schema import ANTHROPIC, closes, narrow, narrow_format
 from extproc.formats.web_tools import drop_tuning, written_location
 
 DROPPED = frozenset({
@@ -239,12 +239,9 @@ def _output_config(
             param=f"{name}.json_schema.schema",
         )
     where = name if name != "response_format" else f"{name}.json_schema"
-    try:
-        schema = narrow(shape.schema, ANTHROPIC, f"{where}.schema", drop)
-    except msgspec.MsgspecError as exc:
-        raise BadRequest(
-            f"The schema must be a JSON object: {exc}.", param=where
-        ) from exc
+    schema = narrow_format(
+        shape.schema, ANTHROPIC, f"{where}.schema", drop, param=where
+    )
     if shape.description is not None:
         drop(f"{name}.description")
     return request_wire.OutputConfig(effort, request_wire.JsonFormat(schema))

@@ -265,7 +265,7 @@ def _tool_call(part: canonical.ToolCall, where: str, draft: Draft) -> wire.Block
 def _tool_result(part: canonical.ToolResult, where: str, draft: Draft) -> wire.Block:
     content: list[wire.ResultBlock] = []
     for j, inner in enumerate(part.parts):
-        place = f"{where}.content[{j}]"
+        place = canonical.result_place(where, j)
         block = write_part("user", inner, place, draft)
         if block is not None:
             content.append(wire.ResultBlock(block.text, block.image, block.document))

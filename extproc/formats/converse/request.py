@@ -38,7 +38,7 @@ from extproc.formats.converse.conversation import (
 )
 from extproc.formats.converse.models import Family, family_of
 from extproc.formats.converse.tools import write_tools
-from extproc.formats.json_schema import ANTHROPIC, closes, narrow
+from extproc.formats.json_schema import ANTHROPIC, closes, narrow_format
 
 DROPPED = frozenset({
     "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
@@ -278,12 +278,9 @@ def _output_config(
             param=f"{name}.json_schema.schema",
         )
     where = name if name != "response_format" else f"{name}.json_schema"
-    try:
-        narrowed = narrow(shape.schema, ANTHROPIC, f"{where}.schema", drop)
-    except msgspec.MsgspecError as exc:
-        raise BadRequest(
-            f"The schema must be a JSON object: {exc}.", param=where
-        ) from exc
+    narrowed = narrow_format(
+        shape.schema, ANTHROPIC, f"{where}.schema", drop, param=where
+    )
     schema = wire.JsonSchema(bytes(narrowed).decode(), shape.name, shape.description)
     return wire.OutputConfig(
         wire.TextFormat("json_schema", wire.Structure(schema)), effort

@@ -193,7 +193,7 @@ class _MessageWriter:
         texts: list[str] = []
         media: list[wire.ResponsePart] = []
         for j, inner in enumerate(part.parts):
-            place = f"{where}.content[{j}]"
+            place = canonical.result_place(where, j)
             if isinstance(inner, canonical.Text):
                 texts.append(inner.text)
                 continue

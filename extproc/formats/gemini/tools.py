@@ -21,7 +21,7 @@ from extproc.formats.gemini import wire
 from extproc.formats.gemini.conversation import Drop
 from extproc.formats.gemini.models import Abilities
 from extproc.formats.gemini.schema import convert, convert_object
-from extproc.formats.json_schema import GEMINI, narrow
+from extproc.formats.json_schema import GEMINI, narrow_format
 from extproc.formats.web_tools import drop_tuning, refuse_domains
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
@@ -196,12 +196,13 @@ def write_output_format(
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.", param=where
         )
+    if model.json_schema:
+        config.response_json_schema = narrow_format(
+            shape.schema, GEMINI, where, drop, param=where
+        )
+        return
     try:
-        if model.json_schema:
-            wire.decode(_OBJECT, bytes(shape.schema))
-            config.response_json_schema = narrow(shape.schema, GEMINI, where, drop)
-        else:
-            config.response_schema = convert(shape.schema, where, drop)
+        config.response_schema = convert(shape.schema, where, drop)
     except msgspec.MsgspecError as exc:
         raise BadRequest(
             f"The schema must be a JSON object: {exc}.", param=where
