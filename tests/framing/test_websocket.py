@@ -96,6 +96,7 @@ def test_the_last_frame_is_noticed():
 @pytest.mark.parametrize(
     "raw",
     [Frame(Opcode.TEXT, b"hi").serialize(mask=True), b"\xc1\x00", b"\xf1\x00"],
+    ids=["masked", "compressed", "reserved"],
 )
 def test_what_no_server_sends_breaks_the_agreement(raw):
     with pytest.raises(ProtocolViolation):
