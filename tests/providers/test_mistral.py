@@ -135,6 +135,7 @@ OTHERWISE = {
     ),
     ("anthropic", "reasoning over two turns"): "left out: thinking",
     ("anthropic", "web search"): "refused: tools[0]",
+    ("anthropic", "cited documents"): "refused: messages[0].content[1].citations",
     ("openai_chat", "web search"): (
         "an error with status 400: extra_forbidden: ['web_search_options']"
     ),
@@ -159,7 +160,7 @@ def test_mistral_takes_what_clients_say(feature: Feature, dialect: Dialect):
     """Every feature of the conformance run works, but for those that are named."""
     said = {
         f
-        for f in ("seed", "n", "logprobs", "json_mode", "audio")
+        for f in ("seed", "n", "logprobs", "json_mode", "audio", "cited")
         if getattr(feature.prompt, f)
     }
     for stream in () if said & dialect.lacks else feature.ways:

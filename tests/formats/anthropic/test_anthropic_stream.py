@@ -264,7 +264,7 @@ def test_an_error_in_the_stream_ends_it_and_is_told():
     assert isinstance(events[2], c.Failed)
     error = events[2].error
     assert (error.status, error.code, error.message) == (
-        503,
+        529,
         "overloaded",
         "Overloaded",
     )
