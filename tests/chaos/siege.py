@@ -55,7 +55,6 @@ async def leavings(crowd: Crowd, descriptors: int) -> list[str]:
     if not await until(empty):
         left = {name: value for name, value in crowd.stats().items() if value}
         wrong.append(f"still open: {left}")
-    # Envoy keeps connections to providers, and those to the workers; a handful.
     if not await until(lambda: crowd.descriptors() <= descriptors + ROOM):
         wrong.append(f"{crowd.descriptors() - descriptors} more file descriptors")
     if crowd.fountain.open:
@@ -64,7 +63,7 @@ async def leavings(crowd: Crowd, descriptors: int) -> list[str]:
 
 
 ROOM = 24
-"""Kept connections: to providers (closed by them when they like), of SQLite, of probes."""
+"""Of SQLite, of probes, of control's own connections."""
 
 
 async def play(crowd: Crowd, name: str) -> Row:
@@ -73,8 +72,10 @@ async def play(crowd: Crowd, name: str) -> Row:
     clients = few if crowd.short else many
     try:
         figure, wrong = await run(crowd, clients)
-    except (OSError, AssertionError, ExceptionGroup) as error:
-        figure, wrong = "", [f"{type(error).__name__}: {error}"]
+    except (OSError, AssertionError) as error:
+        figure, wrong = "", [repr(error)]
+    except ExceptionGroup as group:
+        figure, wrong = "", [repr(error) for error in group.exceptions]
     return Row(name, clients, figure, wrong)
 
 

@@ -136,14 +136,19 @@ class Crowd:
         return sum(one.memory_info().rss for one in self.processes[name]) / 1e6
 
     def descriptors(self) -> int:
-        return sum(one.num_fds() for all_ in self.processes.values() for one in all_)
+        """Return how many all have, but for connections that Envoy keeps for later."""
+        held = sum(one.num_fds() for all_ in self.processes.values() for one in all_)
+        return held - sum(self._gauges("^cluster.*upstream_cx_active$").values())
 
     def stats(self) -> dict[str, int]:
         """Return Envoy's gauges of what is open."""
-        text = self.stage._admin(
-            "/stats?filter=^(http.gateway.downstream_(cx|rq)_active"
+        return self._gauges(
+            "^(http.gateway.downstream_(cx|rq)_active"
             "|cluster.*upstream_rq_active|server.live)$"
         )
+
+    def _gauges(self, pattern: str) -> dict[str, int]:
+        text = self.stage._admin(f"/stats?filter={pattern}")
         return {
             name: int(value)
             for name, _, value in (line.partition(": ") for line in text.splitlines())
