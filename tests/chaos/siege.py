@@ -28,18 +28,18 @@ CROWDS: dict[str, tuple[Play, int, int]] = {
     "slow-bodies": (crowds.slow_bodies, 200, 20),
     "header-flood": (crowds.header_flood, 600, 30),
     "cancels": (crowds.cancels, 1000, 60),
-    "slow-readers": (crowds.slow_readers, 50, 8),
     "large-bodies": (crowds.large_bodies, 50, 4),
     "disk-full": (losses.disk_full, 200, 20),
     "sql-locked": (losses.sql_locked, 200, 20),
 }
 """Who comes, how many, and how many in short."""
 AFTER: dict[str, tuple[Play, int, int]] = {
+    "slow-readers": (crowds.slow_readers, 50, 8),
     "redis-full": (losses.redis_full, 400, 150),
     "redis-slow": (losses.redis_slow, 100, 10),
     "control-killed": (losses.control_killed, 200, 20),
 }
-"""What all others would feel."""
+"""What all others would feel, or would be felt in: memory is everybody's."""
 PLAYS = CROWDS | AFTER
 
 
