@@ -73,18 +73,20 @@ def plan(
     routing = model.routing
 
     turn = Turn(demand, state, now, runtime.prices)
-
-    def chosen(names: Iterable[str]) -> list[Choice]:
-        groups = ((name, runtime.group(name)) for name in names)
-        return [
-            choose(group, name, turn) for name, group in groups if group is not None
-        ]
-
     first = choose(model, asked, turn)
     if len(first.able) == len(model.targets) == 1 and not routing.turns:
         # Most requests: there is one way, and it is open.
         pick = Pick(first.able[0], model.name, routing.strategy)
         return Plan(model, (pick,), (), (), demand)
+
+    behind = msgspec.structs.replace(turn, behind=model.name)
+    known: dict[str, Choice] = {}
+
+    def chosen(names: Iterable[str]) -> list[Choice]:
+        for name in names:
+            if name not in known and (group := runtime.group(name)) is not None:
+                known[name] = choose(group, name, behind)
+        return [known[name] for name in names if name in known]
 
     others = chosen(routing.fallbacks)
     longer = chosen(routing.context_fallbacks)

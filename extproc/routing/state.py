@@ -98,8 +98,9 @@ class RoutingState:
         self.numbers = numbers or RoutingNumbers()
         self.retries = RetryShare()
         self.trials = Trials()
-        self.credits: dict[tuple[str, int], dict[str, int]] = {}
-        """Of smooth weighted round robin, by virtual model and tier."""
+        self.credits: dict[tuple[str, str, int], dict[str, int]] = {}
+        """Of smooth weighted round robin, by the virtual model that this one is a fallback
+        of, itself, and tier."""
         self.open: set[object] = set()
         """Exchanges that this worker serves now."""
         self.on_change = on_change

@@ -42,11 +42,14 @@ class Turn(msgspec.Struct, frozen=True):
     state: RoutingState
     now: float
     prices: PriceTable
+    behind: str = ""
+    """The virtual model that this choice is a fallback of; empty: it is none. Fallbacks
+    take turns of their own: what is hardly ever asked may not take those of who asks."""
     credits: dict[str, int] = {}
 
     def of(self, model: str, tier: int) -> Turn:
         """Return it with the credits of one tier of a virtual model."""
-        account = self.state.credits.setdefault((model, tier), {})
+        account = self.state.credits.setdefault((self.behind, model, tier), {})
         return msgspec.structs.replace(self, credits=account)
 
 
