@@ -157,8 +157,9 @@ class Target(msgspec.Struct, frozen=True):
     set_headers: tuple[tuple[str, str], ...]
     """What every request to it carries; the credential is Envoy's to add."""
     delete_headers: tuple[str, ...]
-    """What other providers' attempts set, what belongs to formats that this is not, and
-    what the client says of its own body and its own accounts elsewhere."""
+    """What other attempts set, what belongs to any provider's format (the client's own
+    words of this one's are set again), and what the client says of its own body and its own
+    accounts elsewhere."""
     lacks: tuple[str, ...]
     """The `Abilities` that it is known not to have."""
     known: bool
@@ -394,12 +395,11 @@ def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
         for other in PROVIDERS.values()
         for name in (*other.headers, *other.format.headers)
     }
-    own = headers.keys() | provider.format.headers
     return Target(
         spec,
         provider,
         set_headers=tuple(headers.items()),
-        delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - own)),
+        delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - headers.keys())),
         lacks=spec.placement.abilities.lacks,
         known=spec.model is not None,
     )

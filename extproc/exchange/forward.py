@@ -237,12 +237,14 @@ def own_headers(
     Of the provider's own headers, such as its API's version, the client's word counts.
     Where the answer is `read`, it may not be compressed.
     """
-    mine = target.provider.format.headers
-    return tuple(
-        (name, headers.get(name, value) if name in mine else value)
+    ours = {
+        name: value
         for name, value in target.set_headers
         if name not in _NOT_OURS or (read and name == "accept-encoding")
-    )
+    }
+    mine = target.provider.format.headers
+    said = {name: headers[name] for name in sorted(mine) if name in headers}
+    return tuple((ours | said).items())
 
 
 def leg(

@@ -141,7 +141,7 @@ def _pass(asked: Asked, pick: Pick, dialect: Dialect) -> Leg:
     if dialect.format.wrap is not None:
         wrapped = dialect.format.wrap(read_members(body), asked.headers)
         body, dropped = wrapped.body, (*dropped, *wrapped.dropped)
-    headers = _own_headers(asked, target, dialect)
+    headers = _own_headers(asked, target, dialect, passes=True)
     return Leg(
         target=target,
         format=dialect.format,
@@ -198,7 +198,7 @@ def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> L
     body = rendered.body
     if dialect.format.wrap is not None:
         body = dialect.format.wrap(read_members(body), {}).body
-    headers = target.set_headers
+    headers = _own_headers(asked, target, dialect, passes=False)
     chat = request if isinstance(request, canonical.Request) else None
     return Leg(
         target=target,
@@ -216,18 +216,21 @@ def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> L
     )
 
 
-def _own_headers(asked: Asked, target: Target, dialect: Dialect) -> Headers:
-    """Return what to set for a provider that speaks the client's own format.
+def _own_headers(
+    asked: Asked, target: Target, dialect: Dialect, *, passes: bool
+) -> Headers:
+    """Return what to set, the client's own words of the provider's format among it.
 
-    Of the format's headers the client's word counts, such as its API version.
+    They would be here without it: but the attempt before this one may have set another
+    word in their place, or taken them away. Where the client's bytes pass, its word counts
+    before ours, such as its API version.
     """
-    own = dialect.format.headers
-    if not own:
-        return target.set_headers
-    return tuple(
-        (name, asked.headers.get(name, value) if name in own else value)
-        for name, value in target.set_headers
-    )
+    own, set_headers = dialect.format.headers, target.set_headers
+    said = {name: asked.headers[name] for name in sorted(own) if name in asked.headers}
+    if not said:
+        return set_headers
+    ours = dict(set_headers)
+    return tuple((ours | said if passes else said | ours).items())
 
 
 def _attempt(

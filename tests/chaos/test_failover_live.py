@@ -142,6 +142,13 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
             },
             "cohere": {"type": "cohere", "api_key": "sk-c", "base_url": one.url},
             "anthropic": {"type": "anthropic", "api_key": "sk-d", "base_url": one.url},
+            "flagged": {
+                "type": "openai",
+                "api_key": "sk-e",
+                "base_url": one.url,
+                "headers": {"anthropic-beta": "bleeding"},
+            },
+            "claude-two": {"type": "anthropic", "api_key": "sk-f", "base_url": two.url},
             "gone": {
                 "type": "openai",
                 "api_key": "sk-x",
@@ -174,6 +181,12 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
                 ]
             },
             "two-keys": alone("two-keys", provider="keys"),
+            "bled": {
+                "targets": [
+                    {"provider": "flagged", "model": "bled"},
+                    {"provider": "claude-two", "model": "bled"},
+                ]
+            },
             "edited": {"targets": [edited]},
             "stand-in": alone("stand-in", provider="two"),
             "slow": alone("slow"),
@@ -443,6 +456,23 @@ def test_a_target_has_its_own_headers_and_body(stage):
     body, headers = stage.one.last["edited"]
     assert (body["temperature"], body["top_p"], "user" in body) == (0, 1, False)
     assert headers["x-team"] == "search"
+
+
+@pytest.mark.parametrize("flag", [None, "theirs"])
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+def test_no_header_of_one_provider_bleeds_into_the_next(stage, path, flag):
+    """Upstream filters edit the one map of headers that all attempts share."""
+    stage.behave("bled", Conduct(500))
+    stage.http.post(
+        f"/v1/{path}",
+        json={"model": "bled", "messages": SAY, "max_tokens": 9},
+        headers={} if flag is None else {"anthropic-beta": flag},
+    )
+    first, second = (where.last["bled"][1] for where in (stage.one, stage.two))
+    assert first["anthropic-beta"] == "bleeding"
+    assert second.get("anthropic-beta") == flag
+    assert (second["anthropic-version"], second["x-api-key"]) == ("2023-06-01", "sk-f")
+    assert not {"authorization", "x-extproc-provider"} & set(second)
 
 
 def _failed_probe(stage):

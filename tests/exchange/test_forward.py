@@ -137,6 +137,15 @@ def test_the_client_may_name_the_provider(path, more, cluster):
         assert sent["anthropic-version"] == more.get("anthropic_version", "2023-06-01")
 
 
+def test_what_a_formats_client_says_of_its_version_goes_with_what_passes():
+    said = {"anthropic_version": "2024-01-01", "anthropic_beta": "files-api-2025-04-14"}
+    _, (route,) = begin("/v1/files", **said)
+    attempt = route.chain[0]
+    assert attempt.cluster == "anthropic"
+    spelled = {name.replace("_", "-"): value for name, value in said.items()}
+    assert spelled.items() <= dict(attempt.set_headers).items()
+
+
 @pytest.mark.parametrize(
     ("key", "more", "status", "code"),
     [
