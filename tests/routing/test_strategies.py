@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -61,7 +62,8 @@ def test_who_only_stands_behind_another_model_takes_none_of_its_own_clients_turn
     field,
 ):
     pair = (target("a", tier=0), target("b", tier=0))
-    world = World(target("x"), more={"f": pair}, **{field: ("f",)})
+    named: dict[str, Any] = {field: ("f",)}
+    world = World(target("x"), more={"f": pair}, **named)
     seen = []
     for _ in range(100):
         assert world.chain()[0] == "x"
