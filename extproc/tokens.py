@@ -72,7 +72,7 @@ def _decoded(payload: str) -> dict[str, Any] | None:
     try:
         text = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         return msgspec.json.decode(text, type=dict[str, Any])
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return None
 
 

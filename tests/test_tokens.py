@@ -63,6 +63,7 @@ def test_claims_say_who_and_what(claims, expected):
         "e30",
         base64.urlsafe_b64encode(b"[]").decode(),
         base64.urlsafe_b64encode(b"\xff").decode(),
+        base64.urlsafe_b64encode(b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}").decode(),
     ],
 )
 def test_a_token_that_says_of_nobody_is_nobodys(text):

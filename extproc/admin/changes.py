@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ class Changes:
         self,
         kind: EntryKind,
         settings: Mapping[str, Any],
-        id_: str | None = None,
+        id_: object = None,
         *,
         hashes: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
@@ -82,7 +83,7 @@ class Changes:
             if kind.section == "end_users":
                 raise Invalid("id is missing: the application's own.", param="id")
             id_ = f"{kind.noun}-{self._random(8).hex()}"
-        check_id(kind, id_)
+        id_ = check_id(kind, id_)
         if self.exists(kind, id_):
             raise InTheWay(f"There is a {kind.noun} {id_!r} already.", param="id")
         row = kind.table(id=id_, created_at=self._now, updated_at=self._now)
@@ -90,7 +91,7 @@ class Changes:
         secret: dict[str, Any] = {}
         if isinstance(row, Key):
             if hashes:
-                row.sha256 = _checked_hash(hashes)
+                row.sha256 = self._unused(_checked_hash(hashes))
                 row.prefix = str(hashes.get("prefix", ""))[:16]
             else:
                 secret = {"key": self._new_secret(row)}
@@ -142,6 +143,17 @@ class Changes:
         after = view(kind, row)
         self._note("rotate", kind, before, after)
         return {**after, "key": key}
+
+    def _unused(self, sha256: str) -> str:
+        """Return `sha256`, if no other key is that of this hash.
+
+        Raises:
+            InTheWay: one is.
+        """
+        has = self._session.scalar(select(Key.id).where(Key.sha256 == sha256))
+        if has is not None:
+            raise InTheWay(f"The key {has!r} has this hash already.", param="sha256")
+        return sha256
 
     def exists(self, kind: EntryKind, id_: str) -> bool:
         """Say whether there is such an entry, here or in ``gateway.yaml``."""
@@ -248,10 +260,6 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
 
 def _checked_hash(hashes: Mapping[str, str]) -> str:
     digest = str(hashes.get("sha256", "")).lower()
-    try:
-        whole = len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
-    except ValueError:
-        whole = False
-    if not whole:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise Invalid("sha256 is not the hash of a key.", param="sha256")
     return digest

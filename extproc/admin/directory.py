@@ -283,10 +283,9 @@ class Directory:
         with self._changes(actor) as changes:
             for kind in KINDS.values():  # owners come first
                 added[kind.section] = 0
-                for entry in content.get(kind.section, ()):
-                    settings = dict(entry)
+                for settings in _exported(content, kind):
                     id_ = check_id(kind, str(settings.pop("id", "")))
-                    hashes = {
+                    hashes: dict[str, Any] = {
                         field: settings.pop(field)
                         for field in ("sha256", "prefix")
                         if kind.table is Key and field in settings
@@ -307,6 +306,17 @@ class Directory:
                 random=self._random,
             )
         self._changed()
+
+
+def _exported(content: Mapping[str, Any], kind: EntryKind) -> Iterator[dict[str, Any]]:
+    entries = content.get(kind.section, [])
+    if not isinstance(entries, list):
+        raise Invalid(f"{kind.section} must be a list.", param=kind.section)
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            place = f"{kind.section}[{number}]"
+            raise Invalid(f"{place} must be an object.", param=place)
+        yield dict(entry)
 
 
 def _is_hash(text: str) -> bool:

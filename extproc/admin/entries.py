@@ -61,12 +61,14 @@ KINDS: Final[dict[Section, EntryKind]] = {
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
 
-def check_id(kind: EntryKind, id_: str) -> str:
+def check_id(kind: EntryKind, id_: object) -> str:
     """Return `id_`, if an entry may be called so.
 
     Raises:
         Invalid: it may not.
     """
+    if not isinstance(id_, str):
+        raise Invalid("id must be a string.", param="id")
     if kind.section == "end_users":
         if not 0 < len(id_) <= 256:
             raise Invalid("id must have 1 to 256 characters.", param="id")

@@ -139,8 +139,10 @@ async def body(request: Request) -> Any:  # noqa: ANN401  any JSON
             raise Invalid(f"The body is over the limit of {MAX_BODY_BYTES} bytes.")
     try:
         return msgspec.json.decode(bytes(data) or b"{}")
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Invalid(f"The body is not valid JSON: {exc}.") from None
+    except RecursionError:
+        raise Invalid("The body is nested too deeply.") from None
 
 
 async def object_body(request: Request) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _budget(left: dict[str, Any]) -> dict[str, Any]:
     soft = left.pop("soft_budget", None)
     if usd is None:
         return {"budgets": None}
-    period = "total" if duration is None else _PERIODS.get(duration)
+    period = "total" if duration is None else _PERIODS.get(str(duration))
     if period is None:
         known = ", ".join(_PERIODS)
         raise Invalid(
@@ -197,7 +197,7 @@ def _budget(left: dict[str, Any]) -> dict[str, Any]:
         )
     budget: dict[str, Any] = {"usd": usd, "period": period}
     if isinstance(soft, int | float) and isinstance(usd, int | float) and usd > 0:
-        budget["alerts"] = [max(1, min(1000, round(100 * soft / usd)))]
+        budget["alerts"] = [round(max(1, min(1000, 100 * soft / usd)))]
     return {"budgets": [budget]}
 
 

@@ -61,8 +61,6 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
     )
     def create(settings: JsonObject, actor: Actor = writer) -> Response:
         id_ = settings.pop("id", None)
-        if id_ is not None and not isinstance(id_, str):
-            raise Invalid("id must be a string.", param="id")
         return json(directory.create(section, settings, actor, id_=id_), 201)
 
     @router.post("/bulk", summary="Several changes, all or none")

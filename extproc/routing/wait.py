@@ -43,7 +43,7 @@ def read_retry_after(value: str | None, wall: float | None = None) -> float | No
         return found
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone of any number of digits
         return None
     # A date without a zone is one of the two old forms: UTC (RFC 9110 5.6.7).
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)

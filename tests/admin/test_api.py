@@ -161,11 +161,20 @@ def test_everybody_may_ask_who_they_are(api):
         assert api.ask("GET", "/admin/v1/me", role).json() == {"id": role, "role": role}
 
 
+DEEP = b"[" * 2000 + b"]" * 2000
+SAME_HASH = [{"id": name, "sha256": "0" * 64} for name in "ab"]
 WRONG = [
     ("POST", "/admin/v1/keys", {"content": b"{"}, 400, None),
     ("POST", "/admin/v1/keys", {"content": b"[]"}, 400, None),
     ("POST", "/admin/v1/keys", {"content": b"\xff"}, 400, None),
+    ("POST", "/admin/v1/keys", {"content": b'{"a":"\xff"}'}, 400, None),
+    ("POST", "/admin/v1/keys", {"content": b'{"a":' + DEEP + b"}"}, 400, None),
     ("POST", "/admin/v1/keys", {"json": {"id": 5}}, 400, "id"),
+    ("POST", "/admin/v1/end_users", {"json": {"id": [5]}}, 400, "id"),
+    ("POST", "/admin/v1/keys/bulk", {"json": [{"create": {"id": []}}]}, 400, "id"),
+    ("POST", "/admin/v1/import", {"json": {"keys": 5}}, 400, "keys"),
+    ("POST", "/admin/v1/import", {"json": {"keys": [5]}}, 400, "keys[0]"),
+    ("POST", "/admin/v1/import", {"json": {"keys": SAME_HASH}}, 409, "sha256"),
     ("POST", "/admin/v1/keys", {"json": {"modles": []}}, 400, "modles"),
     ("POST", "/admin/v1/keys/bulk", {"json": {}}, 400, None),
     ("POST", "/admin/v1/keys/bulk", {"json": [1]}, 400, None),

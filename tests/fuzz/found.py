@@ -42,6 +42,27 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("link", b"\x82\xa4type\xa5hello\xa4name\xa2\xff\xff"),
     # A number of attempts that is none.
     *(("ext_proc", _attempts(count)) for count in (1e18, -1.0, 1e308, 2.5)),
+    # A zone of three hundred digits in a provider's retry-after.
+    ("times to wait", b"Fri, 15 Jan 2027 08:00:00 -0000" + b"9" * 300),
+    # Lists in lists, of a token and of an operator.
+    ("claims", b'{"iss":"https://idp.example/","sub":' + DEEP + b"}"),
+    *(
+        ("admin api", b'{"tags":' + said + b"}" + b" " * number)
+        # Spaces choose the endpoint.
+        for said in (DEEP, b'"\xff"')
+        for number in range(4)
+    ),
+    *(
+        ("admin api", said + b" " * number)
+        for said in (
+            b'{"keys":[1],"teams":0.5}',
+            b'{"max_budget":1,"budget_duration":[]}',
+            b'[{"create":{"id":[]}}]',
+            b'{"keys":[{"id":"a","sha256":"%s"},{"id":"b","sha256":"%s"}]}'
+            % (b"0" * 64, b"0" * 64),
+        )
+        for number in range(40)
+    ),
     # A form without a content-type.
     (
         "headers",

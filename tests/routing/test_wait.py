@@ -40,6 +40,7 @@ def test_what_lua_notes_becomes_a_retry_after(said, wait):
         ("Wednesday, 15-Nov-23 12:00:30 GMT", 30.0),
         ("Wed Nov 15 12:00:30 2023", 30.0),
         ("Wed, 15 Nov 2023 11:00:00 GMT", 0.0),
+        ("Wed, 15 Nov 2023 12:00:30 -0000" + "9" * 300, None),
         ("-1", None),
         ("inf", None),
         ("nan", None),
