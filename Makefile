@@ -90,8 +90,11 @@ test-budgets: $(VENV)/.dev ## Prove that money and limits hold; ends with a summ
 	cat $(VENV)/.budgets; exit $$code
 
 .PHONY: agreement
-agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests against each other
-	@EXTPROC_AGREEMENT=2000 $(PYTEST) -q -p no:randomly tests/agreement $(ARGS)
+agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests against each other; ends with a summary line
+	@code=0; rm -f $(VENV)/.agreement; \
+	EXTPROC_AGREEMENT=2000 EXTPROC_AGREEMENT_SUMMARY=$(VENV)/.agreement \
+	  $(PYTEST) -q -p no:randomly tests/agreement $(ARGS) || code=$$?; \
+	cat $(VENV)/.agreement; exit $$code
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev $(RELEASE) ## Run the tests that need no Envoy

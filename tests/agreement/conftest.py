@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.agreement.world import World, world
 from tests.harness import wait_for
 
+TABLES: list[str] = []
+"""What everybody's account came to."""
 NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "300"))
 
 
@@ -19,6 +22,7 @@ def shared() -> Iterator[World]:
         made.ask(NUMBER)
         made.settled(NUMBER)
         made.kept = made.frozen()
+        made.kept.told = TABLES
         yield made
 
 
@@ -33,3 +37,18 @@ def live(shared: World) -> World:
 def here(shared: World) -> World:
     """Everybody's account when all had been asked, whichever test comes first."""
     return shared.kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the table, and leave it with a last line that says how the tests went."""
+    summary = os.environ.get("EXTPROC_AGREEMENT_SUMMARY")
+    if summary is None:
+        return
+    failed = sum(
+        len(terminalreporter.stats.get(how, ())) for how in ("failed", "error")
+    )
+    passed = len(terminalreporter.stats.get("passed", ()))
+    Path(summary).write_text(
+        "".join(TABLES)
+        + f"agreement: {NUMBER} requests, {passed} tests passed, {failed} failed\n"
+    )

@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from extproc.db.tables import UsageRecord
 from extproc.telemetry.instruments import INSTRUMENTS
+from tests.agreement.accounts import accounts_of, table_of
 from tests.agreement.conftest import NUMBER
 from tests.agreement.world import KINDS, Kind, World, body_of
 from tests.budgets.world import key_of
@@ -50,6 +51,15 @@ def keyed(here: World):
     return [
         one for one in here.seen if one.kind.end != "local" and one.kind.key != "nobody"
     ]
+
+
+def test_all_accounts_come_to_the_same(here: World) -> None:
+    """`make agreement` ends with the table."""
+    lines = list(accounts_of(here))
+    table = table_of(lines)
+    here.told.append(table)
+    assert all(line.agrees for line in lines), f"\n{table}"
+    assert len(lines) > 15
 
 
 def test_the_mix_is_what_it_says(here: World) -> None:
@@ -118,9 +128,13 @@ def test_tokens_agree_from_the_provider_to_the_client(here: World) -> None:
         if one.usage is None:
             continue
         row, line = rows[one.mark], books[one.mark]
-        told = {"input": row.input_tokens, "output": row.output_tokens}
+        told = {
+            "input": row.input_tokens,
+            "cached": row.cache_read_input_tokens,
+            "output": row.output_tokens,
+        }
         assert told == one.usage, one
-        assert told == {"input": line["input"], "output": line["output"]}, one
+        assert told == {name: line[name] or 0 for name in told}, one
         assert not row.estimated
         compared += 1
     assert compared > NUMBER / 3

@@ -93,7 +93,7 @@ KINDS = (
     *(
         Kind(
             f"fallback {stream}", model="both", stream=stream,
-            directive="fail-first n=1 key={mark}",
+            directive="fail-first n=1 key={mark} status=503",
         )
         for stream in (False, True)
     ),
@@ -140,7 +140,7 @@ class Seen:
     mark: str
     status: int = 0
     usage: dict[str, int] | None = None
-    """`input` and `output`, as the client was told."""
+    """`input`, `cached` (a part of it) and `output`, as the client was told."""
     request_id: str = ""
 
 
@@ -199,7 +199,7 @@ def read_usage(kind: Kind, data: bytes) -> dict[str, int]:
             for line in data.splitlines()
             if line.startswith(b"data: {")
         ]
-        told: dict[str, int] = {}
+        told: dict[str, Any] = {}
         for frame in frames:
             message = frame.get("message") or {}
             told |= message.get("usage") or frame.get("usage") or {}
@@ -211,8 +211,14 @@ def read_usage(kind: Kind, data: bytes) -> dict[str, int]:
             + (told.get("cache_read_input_tokens") or 0)
             + (told.get("cache_creation_input_tokens") or 0)
         )
-        return {"input": given, "output": told["output_tokens"]}
-    return {"input": told["prompt_tokens"], "output": told["completion_tokens"]}
+        cached = told.get("cache_read_input_tokens") or 0
+        return {"input": given, "cached": cached, "output": told["output_tokens"]}
+    details = told.get("prompt_tokens_details") or {}
+    return {
+        "input": told["prompt_tokens"],
+        "cached": details.get("cached_tokens") or 0,
+        "output": told["completion_tokens"],
+    }
 
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
@@ -263,6 +269,8 @@ class World:
         self.pushed: dict[str, Any] = {}
         self.spans: list[Span] = []
         self.kept: World = self
+        self.told: list[str] = []
+        """What the session ends with."""
 
     def _address(self) -> str | None:
         for line in self.process.output().splitlines():

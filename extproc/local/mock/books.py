@@ -3,11 +3,11 @@
 One JSON line for each answer, written when it is out or has broken off:
 
     {"mark": "ask-7", "path": "/v1/chat/completions", "model": "gpt-4o", "status": 200,
-     "input": 12, "output": 20, "events": 23, "whole": true}
+     "input": 12, "output": 20, "cached": 3, "events": 23, "whole": true}
 
 `mark` is what the directive ``[[mock: mark=…]]`` said. The counts are those that were in
-the bytes that went out, the last ones told; null: none were. Without `whole` the answer
-broke off after so many `events`, at whichever end.
+the bytes that went out, the last ones told; null: none were. `cached` is a part of `input`.
+Without `whole` the answer broke off after so many `events`, at whichever end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Entry:
     def __init__(self, request: Request, answer: Reply | Stream) -> None:
         self.input: int | None = None
         self.output: int | None = None
+        self.cached: int | None = None
         self.events = 0
         self._path = request.route
         self._model = _model(request.body)
@@ -50,6 +51,7 @@ class Entry:
             "status": self._status,
             "input": self.input,
             "output": self.output,
+            "cached": self.cached,
             "events": self.events,
             "whole": whole,
         }
@@ -83,6 +85,10 @@ class Entry:
         made = [usage[name] for name in _MADE if name in usage]
         self.input = sum(given) if given else self.input
         self.output = sum(made) if made else self.output
+        # OpenAI's two APIs count it inside of a member.
+        places = (usage, *(usage.get(name) or {} for name in _DETAILS))
+        cached = [place[name] for place in places for name in _CACHED if name in place]
+        self.cached = sum(cached) if cached else self.cached
 
 
 class Books:
@@ -106,6 +112,9 @@ _MADE = (
     "completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount",
 )  # fmt: skip
 """What they call those of an answer; Gemini counts thoughts apart."""
+_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_CACHED = ("cached_tokens", "cache_read_input_tokens", "cachedContentTokenCount")
+"""What they call those of a prompt that were read from a cache."""
 
 
 def _model(body: bytes) -> str | None:

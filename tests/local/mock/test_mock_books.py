@@ -36,6 +36,7 @@ def test_they_have_what_went_out(tmp_path, path):
     whole, _, streamed, broken = lines
     assert whole["input"] == streamed["input"] > 0
     assert whole["output"] == streamed["output"] > 2
+    assert whole["cached"] == streamed["cached"] == 3
     assert streamed["events"] > broken["events"] == 3
     assert (broken["output"] or 0) < whole["output"]
     assert {line["path"] for line in lines} == {path}
@@ -45,7 +46,7 @@ async def _ask(path, books):
     async with await serve(pace=0, books=books) as server, httpx.AsyncClient() as http:
         for stream in (False, True):
             for say in (
-                "[[mock: mark=a]]",
+                "[[mock: mark=a]] [[mock: cached tokens=3]]",
                 "[[mock: mark=b]] [[mock: cut-mid-chunk after=3]]",
             ):
                 body = {**ASKS[path], "stream": stream}
