@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 JOBS ?= $(shell nproc)
 # The order of the tests, the same each time: a gate that fails by chance says nothing of a change.
 SEED ?= 1
-ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder --randomly-seed=$(SEED)
+ALL := -n $(JOBS) --dist loadscope --no-loadscope-reorder --randomly-seed=$(SEED)
 
 # What the tests need beyond Python, and the Debian package that brings it.
 NODE := $(and $(shell command -v node),$(shell command -v npm))

@@ -6,10 +6,12 @@ import os
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psutil
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # The gate tries the same examples each time; `make explore` goes where nobody has been.
 hypothesis.settings.register_profile(
@@ -30,13 +32,29 @@ MARK = "EXTPROC_TEST_SESSION"
 """Every process that a test starts inherits it, however far down."""
 
 
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives one process what shares its set-up, when several share the work.
+
+    Not xdist's own ``loadgroup``, which writes a test's group into its id: pytest 9.1 has
+    ids that cannot be written, and each process then sets up everything.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        folder = path.removeprefix("tests/").partition("/")[0]
+        return folder if folder in TOGETHER else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Say what runs in one process."""
+    return Together(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what runs in one process when several share the work (``--dist loadgroup``)."""
+    """Hand out what takes longest first."""
     folders = [item.path.relative_to(TESTS).parts[0] for item in items]
-    for item, folder in zip(items, folders, strict=True):
-        group = folder if folder in TOGETHER else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
     places = [FIRST.index(name) if name in FIRST else len(FIRST) for name in folders]
     order = sorted(range(len(items)), key=places.__getitem__)
     items[:] = [items[index] for index in order]
