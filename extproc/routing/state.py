@@ -138,6 +138,14 @@ class RoutingState:
         self._benches[cluster] = Bench(until, credential)
         self.on_change()
 
+    def broke(self, id: str, now: float) -> None:  # noqa: A002  cluster/model
+        """Note that an answer of a deployment, well begun, did not come to its end."""
+        health = self.health(id)
+        until = health.cooling_until
+        health.failed(now, self.numbers, reason="broken stream")
+        if health.cooling_until != until:
+            self.cooled(health)
+
     def cooled(self, health: Health) -> None:
         """Note that a cooldown of a deployment has begun."""
         self.cooldowns[health.id.partition("/")[0], health.reason] += 1

@@ -90,10 +90,7 @@ class Ticket:
     def broke(self, now: float) -> None:
         """Note that the answer, well begun, did not come to its end."""
         if self._at is not None:
-            until = self._at.cooling_until
-            self._at.failed(now, self._state.numbers, reason="broken stream")
-            if self._at.cooling_until != until:
-                self._state.cooled(self._at)
+            self._state.broke(self._at.id, now)
 
     def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
         """Give everything back; `whole` is whether an unstreamed answer came."""

@@ -151,7 +151,9 @@ class Intake:
         """Count what is certain by now, and correct the books where Envoy knows better."""
         join = self.envoy_log.confirmations
         self._count(join.ready())
-        self._books.note(join.corrected())
+        corrected = join.corrected()
+        self._books.note(corrected)
+        self.link.broke(corrected)
 
     def _count(self, completions: Sequence[Completion]) -> None:
         """Tell of records: once each, and it is lost with control."""

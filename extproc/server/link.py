@@ -36,6 +36,7 @@ from extproc.server.kept_contents import KeptContents
 from extproc.server.link_frames import (
     Applied,
     Balances,
+    Broke,
     Hello,
     Live,
     Others,
@@ -98,11 +99,13 @@ class WorkerLink:
         on_others: Callable[[Others], None] = lambda _: None,
         on_grants: Callable[[GrantsPart], None] = lambda _: None,
         on_balances: Callable[[Mapping[str, Balance]], None] = lambda _: None,
+        on_broke: Callable[[Sequence[str]], None] = lambda _: None,
         pulse: Pulse | None = None,
     ) -> None:
         self.lost = 0
         self.contents = KeptContents()
         self._on_balances = on_balances
+        self._on_broke = on_broke
         self._on_grants = on_grants
         self._pulse = pulse
         self._live = live
@@ -212,6 +215,8 @@ class WorkerLink:
                     self._on_others(others)
                 case Balances(balances):
                     self._on_balances(balances)
+                case Broke(deployments):
+                    self._on_broke(deployments)
                 case BeatKept(number):
                     if self._pulse is not None:
                         self._pulse.kept(number)
@@ -286,6 +291,12 @@ class Peer:
     """When it was last heard of, by the loop's clock."""
     rebalance: bool = True
     """Whether it is to be told again what is charged to each budget."""
+    broke: list[str] = field(default_factory=list)
+    """Deployments that broke answers of its off, which it has not been told."""
+
+    def made(self, id: str) -> bool:  # noqa: A002  gw.id
+        """Say whether this is its exchange."""
+        return bool(self.id) and id.startswith(f"gw-{self.id}-")
 
     def answers(self, now: float) -> bool:
         """Say whether it has been heard of lately; `now` is by the loop's clock."""
@@ -343,17 +354,22 @@ class ControlLink:
             peer.rebalance = True
             peer.news.set()
 
+    def broke(self, completions: Sequence[Completion]) -> None:
+        """Say to whoever read these answers that their provider broke them off."""
+        for one in completions:
+            for peer in self.peers:
+                if peer.made(one.id) and one.cluster and one.request_model:
+                    peer.broke.append(f"{one.cluster}/{one.request_model}")
+                    peer.news.set()
+
     def alive(self, id: str) -> bool:  # noqa: A002  gw.id
         """Say whether the worker is connected whose exchange this is."""
-        return any(peer.id and id.startswith(f"gw-{peer.id}-") for peer in self.peers)
+        return any(peer.made(id) for peer in self.peers)
 
     def answers(self, id: str) -> bool:  # noqa: A002  gw.id
         """Say whether that worker has been heard of lately: it does not hang."""
         now = asyncio.get_running_loop().time()
-        return any(
-            peer.id and id.startswith(f"gw-{peer.id}-") and peer.answers(now)
-            for peer in self.peers
-        )
+        return any(peer.made(id) and peer.answers(now) for peer in self.peers)
 
     async def applied(self, generation: int) -> None:
         """Wait until every connected worker serves `generation` or a later one."""
@@ -431,6 +447,9 @@ class ControlLink:
                     await writer.drain()
                 writer.write(frame(SnapshotMessage(new.rest)))
                 sent = new
+            if peer.broke:
+                broke, peer.broke = peer.broke, []
+                writer.write(frame(Broke(tuple(broke))))
             while peer.others:
                 writer.write(frame(peer.others.pop(next(iter(peer.others)))))
             await writer.drain()

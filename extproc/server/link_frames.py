@@ -100,6 +100,13 @@ class Balances(msgspec.Struct, frozen=True, tag="balances"):
     balances: dict[str, Balance]
 
 
+class Broke(msgspec.Struct, frozen=True, tag="broke"):
+    """Answers that a provider broke off, whose clients the worker took to have left."""
+
+    deployments: tuple[str, ...]
+    """One for each answer."""
+
+
 class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
     """Control has the records before this sequence: the worker may forget them."""
 
@@ -108,7 +115,9 @@ class RecordsKept(msgspec.Struct, frozen=True, tag="kept"):
 
 M = TypeVar("M")
 FromWorker = Hello | Applied | Refused | Records | Live | Beat
-FromControl = GrantsPart | SnapshotMessage | RecordsKept | Others | Balances | BeatKept
+FromControl = (
+    GrantsPart | SnapshotMessage | RecordsKept | Others | Balances | Broke | BeatKept
+)
 
 encoder = msgspec.msgpack.Encoder()
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

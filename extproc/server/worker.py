@@ -89,6 +89,7 @@ class Worker:
             on_others=self._learn_near,
             on_grants=self._take_grants,
             on_balances=self._seed,
+            on_broke=self._note_broken,
             pulse=self._pulse,
         )
         self._balances = (
@@ -282,6 +283,13 @@ class Worker:
         self._link.tell()
         if self._fleet is not None:
             self._fleet.tell()
+
+    def _note_broken(self, deployments: Sequence[str]) -> None:
+        """Take in whose answers broke off, which here looked as if clients had left."""
+        if self._office is not None:
+            now = asyncio.get_running_loop().time()
+            for one in deployments:
+                self._office.routing.broke(one, now)
 
     def _learn_near(self, others: Others) -> None:
         """Take in what a worker of this node says."""

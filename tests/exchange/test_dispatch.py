@@ -127,7 +127,25 @@ def test_a_stream_that_breaks_off_is_a_failure():
     played.receive(
         events.ResponseBody(b'data: {"error": {"message": "x"}}\n\n', end=True)
     )
-    assert state.health("a/m").reason in {"broken stream", ""}
+    health = state.health("a/m")
+    assert (health.phase(101.0), health.reason) == (Phase.COOLING, "broken stream")
+
+
+def test_a_stream_that_envoy_says_was_broken_off_is_one_too():
+    told: list[str] = []
+    state = RoutingState(
+        Still(), RoutingNumbers(failures=2), on_change=lambda: told.append("")
+    )
+    played = Played(state=state, stream=True)
+    played.receive(answered(kind="text/event-stream"))
+    played.receive(events.Closed())
+    health = state.health("a/m")
+    state.broke("a/m", 101.0)
+    assert (health.phase(101.0), told) == (Phase.CLOSED, [])
+    state.broke("a/m", 101.0)
+    assert (health.phase(101.0), health.reason) == (Phase.COOLING, "broken stream")
+    assert told == [""]
+    assert state.cooldowns == {("a", "broken stream"): 1}
 
 
 def test_all_attempts_have_the_longest_time_of_the_chain():

@@ -173,3 +173,50 @@ def test_what_envoy_answered_is_not_counted_on_the_workers_word(
     asyncio.run(main())
     assert books.noted == ["gw-a-2"]
     assert intake.envoy_log.confirmations.waiting == 1
+
+
+def test_a_worker_is_told_which_deployment_broke_its_answer_off(
+    intake: Intake, books: Books, tmp_path: Path
+) -> None:
+    """It took the client to have left: Envoy says no more of it to a worker."""
+    heard: dict[str, list[str]] = {"a": [], "b": []}
+    one, two = (
+        WorkerLink(
+            tmp_path / "control.sock",
+            lambda _: None,
+            id=name,
+            on_broke=heard[name].extend,
+        )
+        for name in heard
+    )
+    left = msgspec.structs.replace(
+        completion("gw-a-1"), outcome="canceled", cluster="p", request_model="m"
+    )
+    said = {"status": "200", "attempts": "1", "request_id": "r"}
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(intake.link.run()),
+                tasks.create_task(intake.envoy_log.run()),
+            ]
+            async with working(one), working(two):
+                await until(lambda: len(intake.link.peers) == 2)
+                one.record(msgspec.structs.replace(left, id="gw-a-2"))
+                one.record(left)
+                await one.flushed()
+                async with aio.insecure_channel(
+                    f"unix:{tmp_path / LOG_SOCKET}"
+                ) as channel:
+                    batch = export(
+                        {"id": "gw-a-2", "flags": "DC", **said},
+                        {"id": "gw-a-1", "flags": "UC", **said},
+                    )
+                    await channel.unary_unary(EXPORT)(batch, wait_for_ready=True)
+                await until(lambda: heard["a"])
+            for task in serving:
+                task.cancel()
+
+    asyncio.run(main())
+    assert heard == {"a": ["p/m"], "b": []}
+    assert books.noted == ["gw-a-2", "gw-a-1", "gw-a-1"]
