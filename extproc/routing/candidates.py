@@ -70,6 +70,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     for target in model.targets:
         place = target.spec.placement
         health = state.health(deployment(target, asked))
+        health.cap = place.max_concurrency
         name = target.request_model(asked)
         candidate = Candidate(target, health, name)
         no = _unable(candidate, turn) or _unwanted(place, demand, tagged=tagged)

@@ -90,7 +90,7 @@ class Health:
 
     __slots__ = (
         "_counted_at", "_failed", "_limited", "_ok", "_strikes",
-        "borrowed", "cooling_until", "first_byte", "half_open", "hard",
+        "borrowed", "cap", "cooling_until", "first_byte", "half_open", "hard",
         "healed_at", "id",
         "in_flight", "measured_at", "reason", "remote", "requests", "row", "standby",
         "tokens", "total", "trial",
@@ -98,6 +98,8 @@ class Health:
 
     def __init__(self, id: str) -> None:  # noqa: A002  cluster/model
         self.id = id
+        self.cap: int | None = None
+        """Its target's `concurrency`; of several targets, that of who was asked for last."""
         self.in_flight: set[Hashable] = set()
         self.standby: dict[Health, set[Hashable]] = {}
         """Requests that come here next when the deployment that they are at fails."""
@@ -243,7 +245,7 @@ class Health:
             shares.append(self.tokens_a_minute(now) / tokens_per_minute)
         return max(shares)
 
-    def score(self, now: float, numbers: RoutingNumbers, cap: int | None = None) -> int:
+    def score(self, now: float, numbers: RoutingNumbers) -> int:
         """Return 0 (not to be asked) to 100 (no fault): see ``docs/routing.md``."""
         if self.phase(now) >= Phase.COOLING:
             return 0
@@ -254,7 +256,8 @@ class Health:
         limits = self._limited / (outcomes + 1)
         seconds = self.first_byte if self.first_byte is not None else self.total
         speed = SLOW_SECONDS / (SLOW_SECONDS + (seconds or 0))
-        room = (cap or NO_CAP) / ((cap or NO_CAP) + self.load)
+        cap = self.cap or NO_CAP
+        room = cap / (cap + self.load)
         return round(100 * (1 - errors) ** 2 * (1 - limits) * speed * room)
 
     def _close(self) -> None:

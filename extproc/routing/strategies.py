@@ -128,8 +128,7 @@ def adaptive(candidates: Candidates, turn: Turn) -> list[Candidate]:
     numbers = turn.state.numbers
 
     def worth(candidate: Candidate) -> int:
-        cap = candidate.target.spec.placement.max_concurrency
-        score = candidate.health.score(turn.now, numbers, cap)
+        score = candidate.health.score(turn.now, numbers)
         return _weight(candidate) * max(1, score)
 
     return smooth(candidates, turn, worth)

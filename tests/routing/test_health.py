@@ -177,7 +177,8 @@ def test_the_score_is_the_product_that_the_docs_say(given, score):
     if "first_byte" in given:
         health.measure(0.0, first_byte=given["first_byte"])
     health.in_flight.update(range(given.get("load", 0)))
-    assert health.score(0.0, NUMBERS, given.get("cap")) == score
+    health.cap = given.get("cap")
+    assert health.score(0.0, NUMBERS) == score
 
 
 def test_a_window_is_a_minute():

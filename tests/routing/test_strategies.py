@@ -272,5 +272,15 @@ def test_adaptive_gives_a_faulty_target_the_share_of_its_score():
     assert seen == {"a": a, "b": b}
 
 
+def test_the_score_that_is_shown_is_the_one_that_adaptive_goes_by():
+    """With the target's own cap: a third of its places is taken."""
+    world = World(target("a", max_concurrency=10), target("b"), strategy="adaptive")
+    world.health("a").in_flight.update(range(5))
+    seen = Counter(firsts(world, 67 + 100))
+    assert seen == {"a": 67, "b": 100}
+    shown, _ = world.state.live(world.now)
+    assert [told.score for told in shown if told.id == "a/m"] == [67]
+
+
 def test_every_strategy_has_an_order():
     assert set(ORDERS) == set(STRATEGIES)
