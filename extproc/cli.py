@@ -35,13 +35,15 @@ keys = typer.Typer(help="Keys: who may use the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 entry_commands(keys, "keys")
 key_commands(keys)
-_OWNERS: tuple[tuple[Section, str], ...] = (
+_ENTRIES: tuple[tuple[Section, str], ...] = (
     ("organizations", "Organizations: who pays in the end."),
     ("teams", "Teams, each of an organization or none."),
     ("users", "Users: people and services that have keys."),
     ("end_users", "End users, by the ids that applications send for them."),
+    ("limits", "Limits of everybody (global), model/NAME, deployment/PROVIDER/MODEL."),
+    ("prices", "What models cost, by MODEL, PROVIDER/MODEL or a glob of either."),
 )
-for _section, _help in _OWNERS:
+for _section, _help in _ENTRIES:
     _entries = typer.Typer(help=_help, no_args_is_help=True)
     app.add_typer(_entries, name=_section.replace("_", "-"))
     entry_commands(_entries, _section)

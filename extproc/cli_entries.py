@@ -1,4 +1,4 @@
-"""``extproc keys|teams|users|organizations|end-users …``, ``extproc usage``, ``budgets``.
+"""``extproc keys|teams|users|organizations|end-users|limits|prices …``, ``usage``, ``budgets``.
 
 Tables for people, ``--json`` for programs: one object a line.
 """
@@ -230,6 +230,8 @@ _COLUMNS: dict[Section, Sequence[str]] = {
     "users": ("id", "team", "organization", "blocked", "budgets", "source"),
     "end_users": ("id", "budgets", "source"),
     "keys": ("id", "prefix", "role", "team", "user", "models", "blocked", "source"),
+    "limits": ("id", "rate_limits", "concurrency", "budgets", "source"),
+    "prices": ("id", "input", "output", "cache_read", "request", "second", "source"),
 }
 
 
@@ -303,5 +305,7 @@ def _cell(value: object) -> str:
             return ", ".join(map(_cell, value))
         case {"usd": usd, **rest}:
             return f"${usd}/{rest.get('period', 'month')}"
+        case dict():
+            return ", ".join(f"{name}={said}" for name, said in value.items())
         case _:
             return str(value)

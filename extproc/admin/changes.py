@@ -24,6 +24,7 @@ from extproc.admin.entries import (
     view,
 )
 from extproc.admin.errors import InTheWay, Invalid, Missing
+from extproc.config import standing
 from extproc.config.schema import Config
 from extproc.config.subjects import PREFIX_LENGTH
 from extproc.config.tenancy import Allowed
@@ -40,6 +41,12 @@ _PLURAL: Final[dict[str, Section]] = {
     "team": "teams",
     "user": "users",
 }
+_NAMED: Final[dict[Section, str]] = {
+    "end_users": "the application's own",
+    "limits": "what they stand on",
+    "prices": "the model",
+}
+"""Whose ids nobody can make up."""
 _redactor = Redactor(SECRETS)
 
 
@@ -80,10 +87,16 @@ class Changes:
         """See `Directory.create`; a key with `hashes` has been made elsewhere."""
         self._allow(kind, settings)
         if id_ is None:
-            if kind.section == "end_users":
-                raise Invalid("id is missing: the application's own.", param="id")
+            if kind.section in _NAMED:
+                raise Invalid(f"id is missing: {_NAMED[kind.section]}.", param="id")
             id_ = f"{kind.noun}-{self._random(8).hex()}"
         id_ = check_id(kind, id_)
+        if kind.section == "limits" and not standing.exists(self._config, id_):
+            raise Invalid(
+                "id must be global, model/NAME or deployment/PROVIDER/MODEL, as "
+                "gateway.yaml has them.",
+                param="id",
+            )
         if self.exists(kind, id_):
             raise InTheWay(f"There is a {kind.noun} {id_!r} already.", param="id")
         row = kind.table(id=id_, created_at=self._now, updated_at=self._now)
@@ -182,7 +195,9 @@ class Changes:
 
     def _say(self, kind: EntryKind, row: Entry, settings: Mapping[str, Any]) -> None:
         """Write checked settings into `row`."""
-        self._needs_store(check_settings(kind, settings))
+        form = check_settings(kind, settings)
+        if isinstance(form, Allowed):
+            self._needs_store(form)
         own = dict(settings)
         for field in kind.owners:
             owner = own.pop(field, None)

@@ -12,14 +12,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 import sqlalchemy as sa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from extproc.admin.errors import Invalid
+from extproc.config import standing
+from extproc.config.prices import PriceConfig
 from extproc.config.problems import dotted
 from extproc.config.schema import Config, KeyConfig
 from extproc.config.tenancy import (
-    Allowed,
     EndUserConfig,
     KeyHolder,
     Name,
@@ -27,9 +28,21 @@ from extproc.config.tenancy import (
     TeamConfig,
     UserConfig,
 )
-from extproc.db.tables import AuditEntry, EndUser, Entry, Key, Organization, Team, User
+from extproc.db.tables import (
+    AuditEntry,
+    EndUser,
+    Entry,
+    Key,
+    Limit,
+    Organization,
+    PriceOverride,
+    Team,
+    User,
+)
 
-Section = Literal["organizations", "teams", "users", "end_users", "keys"]
+Section = Literal[
+    "organizations", "teams", "users", "end_users", "keys", "limits", "prices"
+]
 Settings = dict[str, Any]
 
 
@@ -41,7 +54,7 @@ class EntryKind:
     """Its name in the file, in the database and in URLs."""
     noun: str
     table: type[Entry]
-    form: type[Allowed]
+    form: type[BaseModel]
     """What may be said of one."""
     owners: tuple[str, ...] = ()
     """The fields that name another entry; columns of their own in the database."""
@@ -55,8 +68,11 @@ KINDS: Final[dict[Section, EntryKind]] = {
         EntryKind("users", "user", User, UserConfig, ("team", "organization")),
         EntryKind("end_users", "end user", EndUser, EndUserConfig),
         EntryKind("keys", "key", Key, KeyHolder, ("organization", "team", "user")),
+        EntryKind("limits", "limit", Limit, standing.StandingConfig),
+        EntryKind("prices", "price", PriceOverride, PriceConfig),
     )
 }
+"""Owners come before what they own."""
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
@@ -69,7 +85,7 @@ def check_id(kind: EntryKind, id_: object) -> str:
     """
     if not isinstance(id_, str):
         raise Invalid("id must be a string.", param="id")
-    if kind.section == "end_users":
+    if kind.section in {"end_users", "limits", "prices"}:
         if not 0 < len(id_) <= 256:
             raise Invalid("id must have 1 to 256 characters.", param="id")
         return id_
@@ -82,7 +98,7 @@ def check_id(kind: EntryKind, id_: object) -> str:
         ) from None
 
 
-def check_settings(kind: EntryKind, settings: Mapping[str, Any]) -> Allowed:
+def check_settings(kind: EntryKind, settings: Mapping[str, Any]) -> BaseModel:
     """Return what `settings` say, read as strictly as the file is.
 
     Raises:
@@ -93,7 +109,7 @@ def check_settings(kind: EntryKind, settings: Mapping[str, Any]) -> Allowed:
         return kind.form.model_validate_json(msgspec.json.encode(settings))
     except ValidationError as exc:
         error = exc.errors(include_url=False, include_input=False)[0]
-        place = dotted(error["loc"])
+        place = dotted(tuple(part for part in error["loc"] if part != "[key]"))
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             known = ", ".join(kind.form.model_fields)
@@ -103,21 +119,28 @@ def check_settings(kind: EntryKind, settings: Mapping[str, Any]) -> Allowed:
 
 def of_file(config: Config, section: Section) -> dict[str, Settings]:
     """Return the entries that ``gateway.yaml`` has, in its own words."""
-    found: Mapping[str, Allowed]
+    found: Mapping[str, BaseModel]
     if section == "keys":
         found = {key.id: key for key in config.keys}
+    elif section == "limits":
+        found = standing.said(config)
     else:
         found = getattr(config, section)
     return {id_: said(entry) for id_, entry in found.items()}
 
 
-def said(entry: Allowed) -> Settings:
+def said(entry: BaseModel) -> Settings:
     """Return what was said of an entry, and nothing that is so anyway or is secret."""
-    return entry.model_dump(
-        mode="json",
+    settings = entry.model_dump(
+        mode="python",
         exclude_unset=True,
         exclude={"id", "key", "key_sha256"},
     )
+    # Money as numbers: as an operator would write it, and as the database has it.
+    return dict(msgspec.json.decode(_encoder.encode(settings)))
+
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def full_settings(kind: EntryKind, row: Entry) -> Settings:
@@ -218,10 +241,10 @@ class Readings:
     """What entries were read as, so that a change of one reads no other again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Section, str], tuple[Stored, Allowed | None]] = {}
-        self._next: dict[tuple[Section, str], tuple[Stored, Allowed | None]] = {}
+        self._known: dict[tuple[Section, str], tuple[Stored, BaseModel | None]] = {}
+        self._next: dict[tuple[Section, str], tuple[Stored, BaseModel | None]] = {}
 
-    def read(self, kind: EntryKind, stored: Stored) -> Allowed | None:
+    def read(self, kind: EntryKind, stored: Stored) -> BaseModel | None:
         """Return what `stored` says, the same as before where it has not changed."""
         place = (kind.section, stored.id)
         known = self._known.get(place)
@@ -261,10 +284,12 @@ def with_entries(
             update["keys"] = (*config.keys, *keys)
         elif new:
             read = {stored.id: readings.read(kind, stored) for stored in new}
-            update[kind.section] = {
-                **{id_: entry for id_, entry in read.items() if entry is not None},
-                **getattr(config, kind.section),
-            }
+            good = {id_: entry for id_, entry in read.items() if entry is not None}
+            if kind.section == "limits":
+                update |= standing.with_standing(config, good)
+            else:
+                # The file's globs come first, too.
+                update[kind.section] = {**getattr(config, kind.section), **good}
     readings.turn()
     return config.model_copy(update=update)
 
@@ -278,7 +303,7 @@ def _stored(kind: EntryKind, row: Entry) -> Stored:
     return Stored(row.id, settings)
 
 
-def _read(kind: EntryKind, stored: Stored) -> Allowed | None:
+def _read(kind: EntryKind, stored: Stored) -> BaseModel | None:
     try:
         holder = check_settings(kind, stored.settings)
     except Invalid:
@@ -291,11 +316,11 @@ def _read(kind: EntryKind, stored: Stored) -> Allowed | None:
     )
 
 
-def _given(holder: Allowed) -> dict[str, Any]:
+def _given(holder: BaseModel) -> dict[str, Any]:
     return {name: getattr(holder, name) for name in holder.model_fields_set}
 
 
-def _keys(new: Allowed | None, stored: Stored, now: float) -> Sequence[KeyConfig]:
+def _keys(new: BaseModel | None, stored: Stored, now: float) -> Sequence[KeyConfig]:
     """Return the key, and the one before a rotation while it is still good."""
     if not isinstance(new, KeyConfig):
         return ()

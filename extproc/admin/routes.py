@@ -19,7 +19,8 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
     """Return the routes of one kind of entry."""
     section, directory = kind.section, admin.directory
     router = APIRouter(prefix=f"/admin/v1/{section}", tags=[section])
-    reader, writer = allowed(admin, "read"), allowed(admin, "change_keys")
+    reader = allowed(admin, "read")
+    writer = allowed(admin, "change_keys" if section == "keys" else "change")
     form = {
         "content": {
             "application/json": {

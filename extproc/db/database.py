@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy.orm import Session, sessionmaker
 
 FILE: Final = "extproc.db"
@@ -22,6 +23,10 @@ FILE: Final = "extproc.db"
 BUSY_SECONDS: Final = 10
 """How long a write waits for another's (the CLI may write beside control), and a
 connection for an answer."""
+
+
+class DatabaseIsNewer(sa.exc.SQLAlchemyError):
+    """A later version has brought it up to date; this one does not know its tables."""
 
 
 class Database:
@@ -61,6 +66,7 @@ class Database:
 
         Raises:
             sqlalchemy.exc.OperationalError: the database cannot be reached.
+            DatabaseIsNewer: there is no way back from what it is.
         """
         if self.url.get_backend_name() == "sqlite" and self.url.database:
             # Made with its mode, not changed to it afterwards.
@@ -69,7 +75,10 @@ class Database:
             path.touch(mode=0o600)
         with self._writing.begin() as connection:
             _wait_for(connection, _MIGRATION)
-            command.upgrade(_alembic(connection), "head")
+            try:
+                command.upgrade(alembic_of(connection), "head")
+            except CommandError as error:
+                raise DatabaseIsNewer(str(error)) from None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
@@ -114,7 +123,8 @@ def _to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _alembic(connection: sa.Connection) -> Config:
+def alembic_of(connection: sa.Connection) -> Config:
+    """Return what Alembic's commands need to work over `connection`."""
     config = Config()
     folder = resources.files("extproc.db") / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))

@@ -112,6 +112,18 @@ class Key(Entry):
     replaced_until: Mapped[float | None]
 
 
+class Limit(Entry):
+    """What stands on everybody, a model or a deployment: `extproc.config.standing`."""
+
+    __tablename__ = "limits"
+
+
+class PriceOverride(Entry):
+    """What a model costs, by its name, ``provider/model`` or a glob of either."""
+
+    __tablename__ = "prices"
+
+
 class UsageRecord(Base):
     """One exchange: a completion record, priced."""
 

@@ -16,8 +16,10 @@ from extproc.admin.errors import AdminError, InTheWay, Invalid, Missing, NotAllo
 from extproc.config.build import build
 from extproc.config.load import loads
 from extproc.config.schema import Config
-from extproc.identity import RateLimit
-from extproc.runtime import Runtime
+from extproc.identity import Allowance, RateLimit
+from extproc.pricing import cost as price_of
+from extproc.runtime import Runtime, Snapshot
+from extproc.usage import Usage
 
 OWNER = Actor("boss", "owner")
 ADMIN = Actor("ann", "admin")
@@ -61,11 +63,14 @@ class Office:
     def _changed(self) -> None:
         self.changes += 1
 
-    def runtime(self) -> Runtime:
+    def snapshot(self) -> Snapshot:
         with self.database.read() as session:
             entries = read_entries(session)
         config = with_entries(self.config, entries, now=self.clock.now)
-        return Runtime.of(build(config, grants=(), generation=1, created=1_000))
+        return build(config, grants=(), generation=1, created=1_000)
+
+    def runtime(self) -> Runtime:
+        return Runtime.of(self.snapshot())
 
 
 @pytest.fixture
@@ -151,6 +156,68 @@ def test_owners_pass_on_what_they_forbid(office):
     assert blocked.blocked
 
 
+def test_limits_of_everybody_models_and_deployments_hold_at_once(office):
+    directory = office.directory
+    directory.create("limits", {"concurrency": 9}, OWNER, id_="global")
+    said = {"budgets": [{"usd": 5}], "rate_limits": {"tokens_per_day": 7}}
+    directory.create("limits", said, ADMIN, id_="model/gpt-4o")
+    there = "deployment/openai/gpt-4o"
+    made = directory.create("limits", {"concurrency": 2}, OWNER, id_=there)
+    assert made["concurrency"] == 2
+    runtime = office.runtime()
+    everybody = runtime.subject("global", "")
+    model = runtime.subject("model", "gpt-4o")
+    deployment = runtime.subject("deployment", "openai/gpt-4o")
+    assert everybody.allowance == Allowance(concurrency=9)
+    assert model.allowance.rates == (RateLimit("total_tokens", 7, 86_400),)
+    assert [budget.nanos for budget in model.allowance.budgets] == [5 * 10**9]
+    assert deployment.allowance.concurrency == 2
+    [target] = office.snapshot().models[0].targets
+    assert target.placement.max_concurrency == 2
+    directory.update("limits", "global", {"concurrency": None}, OWNER)
+    for id_ in ("model/gpt-4o", there):
+        directory.delete("limits", id_, OWNER)
+    assert not office.runtime().limited
+
+
+def test_a_limit_that_the_file_has_is_the_files(database):
+    office = Office(database, FILE + "concurrency: 3\n")
+    assert office.directory.get("limits", "global") == {
+        "id": "global", "concurrency": 3, "source": "file",
+    }  # fmt: skip
+    with pytest.raises(InTheWay):
+        office.directory.create("limits", {"concurrency": 4}, OWNER, id_="global")
+    # As when the file says so only later.
+    earlier = Office(database)
+    earlier.directory.create("limits", {"concurrency": 4}, OWNER, id_="global")
+    earlier.directory.create("limits", {"concurrency": 5}, OWNER, id_="model/gpt-4o")
+    assert office.runtime().subject("global", "").allowance.concurrency == 3
+    gone = Office(database, FILE.replace("gpt-4o:", "other:"))
+    assert gone.runtime().subject("model", "gpt-4o") is None
+    assert gone.directory.get("limits", "model/gpt-4o")["concurrency"] == 5
+
+
+def test_prices_are_the_gateways_at_once_and_the_files_come_first(database):
+    office = Office(database, FILE + "prices: {mine: {input: 1}, 'f-*': {output: 2}}\n")
+    directory = office.directory
+    assert directory.get("prices", "f-*") == {
+        "id": "f-*", "output": 2, "source": "file",
+    }  # fmt: skip
+    said = {"input": 0.25, "output": 12, "over": {"1000": {"input": 3}}}
+    assert directory.create("prices", said, OWNER, id_="openai/gpt-4o")["over"]
+    directory.create("prices", {"output": 9}, ADMIN, id_="*-x")
+    prices = office.runtime().prices
+
+    def cost(model, tokens=1):
+        return price_of(prices.find("openai", "openai", model), Usage(tokens, tokens))
+
+    assert cost("gpt-4o") == 250 + 12_000
+    assert cost("gpt-4o", 1001) == 1001 * 3_000
+    assert (cost("f-x"), cost("a-x"), cost("mine")) == (2_000, 9_000, 1_000)
+    with pytest.raises(InTheWay):
+        directory.update("prices", "mine", {"input": 2}, OWNER)
+
+
 def test_a_change_merges_and_null_takes_away(office):
     directory = office.directory
     directory.create(
@@ -186,6 +253,11 @@ REFUSED: list[tuple[str, Section, str | None, dict[str, Any], type[AdminError], 
     ("an id of the file", "keys", "fixed", {}, InTheWay, "id"),
     ("a bad id", "users", "no blanks", {}, Invalid, "id"),
     ("an end user without id", "end_users", None, {}, Invalid, "id"),
+    ("a limit of nothing", "limits", "model/none", {}, Invalid, "id"),
+    ("a limit without id", "limits", None, {}, Invalid, "id"),
+    ("a price without id", "prices", None, {"input": 1}, Invalid, "id"),
+    ("a price below nothing", "prices", "x", {"input": -1}, Invalid, "input"),
+    ("a level of no length", "prices", "x", {"over": {"0": {}}}, Invalid, "over.0"),
     ("a secret of its own", "keys", None, {"key": "sk-mine"}, Invalid, "key"),
     ("a wrong network", "keys", None, {"addresses": ["10/8/1"]}, Invalid, "addresses[0]"),
 ]  # fmt: skip
@@ -330,6 +402,7 @@ def test_what_is_exported_can_be_imported_elsewhere(office):
     added = directory.import_(content, OWNER)
     assert added == {
         "organizations": 1, "teams": 1, "users": 0, "end_users": 0, "keys": 1,
+        "limits": 0, "prices": 0,
     }  # fmt: skip
     grant = office.runtime().grant(key)
     assert grant is not None

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from extproc.db.database import Database
-from extproc.db.tables import AuditEntry, Base
+from extproc.db.database import Database, DatabaseIsNewer, alembic_of
+from extproc.db.tables import AuditEntry, Base, Key, UsageRecord
+from tests.db.test_usage import row
 
 
 def test_the_migrations_make_the_tables_of_the_code(database):
@@ -29,6 +32,51 @@ def test_migrating_again_changes_nothing(database):
     database.migrate()
     with database.read() as session:
         assert session.scalars(sa.select(AuditEntry.subject)).all() == ["kept"]
+
+
+with sa.create_engine("sqlite://").connect() as _connection:
+    _SCRIPTS = ScriptDirectory.from_config(alembic_of(_connection))
+HEAD = _SCRIPTS.get_current_head()
+OLDER = ["base", *sorted({s.revision for s in _SCRIPTS.walk_revisions()} - {HEAD})]
+
+
+def step(database, where, revision):
+    with database.engine.begin() as connection:
+        where(alembic_of(connection), revision)
+
+
+@pytest.mark.parametrize("revision", OLDER)
+def test_a_database_of_an_older_version_is_brought_up_with_all_that_it_has(
+    database, revision
+):
+    key = Key(
+        id="k", settings={"models": ["gpt-*"]}, created_at=1.0, updated_at=2.0,
+        sha256="ab" * 32, prefix="sk-abcd", team="t",
+    )  # fmt: skip
+    step(database, command.downgrade, revision)
+    if revision != "base":
+        with database.write() as session:
+            session.add_all([key, _entry("k"), UsageRecord(**row("u", cost=7))])
+    database.migrate()
+    with database.read() as session:
+        keys = [(k.id, k.settings, k.team) for k in session.scalars(sa.select(Key))]
+        spent = session.scalar(sa.select(sa.func.sum(UsageRecord.cost)))
+    kept = revision != "base"
+    assert keys == ([("k", {"models": ["gpt-*"]}, "t")] if kept else [])
+    assert spent == (7 if kept else None)
+    test_the_migrations_make_the_tables_of_the_code(database)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database):
+    stamp = sa.text("UPDATE alembic_version SET version_num = :to")
+    with database.write() as session:
+        session.execute(stamp, {"to": "9999"})
+    try:
+        with pytest.raises(DatabaseIsNewer):
+            database.migrate()
+    finally:
+        with database.write() as session:
+            session.execute(stamp, {"to": HEAD})
 
 
 def test_two_that_migrate_at_once_wait_for_each_other(tmp_path):
