@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,12 +18,11 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
-from pydantic.json_schema import models_json_schema
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from extproc import __version__
-from extproc.admin import litellm, routes
+from extproc.admin import document, litellm, routes
 from extproc.admin.entries import KINDS
 from extproc.admin.errors import AdminError, Invalid, TooMany, Unknown
 from extproc.admin.http import Admin, Check, json
@@ -129,26 +128,31 @@ def _openapi(app: FastAPI, routers: Iterable[APIRouter]) -> dict[str, Any]:
             routes=app.routes,
             description="What operators change while the gateway runs.",
         )
-        _, forms = models_json_schema(
-            [(kind.form, "validation") for kind in KINDS.values()],
-            ref_template="#/components/schemas/{model}",
-        )
         components = schema.setdefault("components", {})
-        components.setdefault("schemas", {}).update(forms["$defs"])
+        components["schemas"] = document.components() | litellm.components()
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"key": []}]
         for router in routers:
             for route in router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
-                    _say_action(schema["paths"][route.path_format], route)
+                    _say_more(schema["paths"][route.path_format], route)
         app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _say_action(operations: dict[str, Any], route: APIRoute) -> None:
-    """Say in the schema what of the matrix of roles each operation needs."""
-    for dependency in route.dependant.dependencies:
-        if isinstance(dependency.call, Check):
-            for method in route.methods or ():
-                operation = operations[method.lower()]
+_ERROR: Final = {
+    "description": "The error says why.",
+    "content": {"application/json": {"schema": document.ref("Error")}},
+}
+
+
+def _say_more(operations: dict[str, Any], route: APIRoute) -> None:
+    """Say what of the matrix of roles each operation needs, and how errors look."""
+    for method in route.methods or ():
+        operation = operations[method.lower()]
+        # FastAPI's own, which nobody gets: see `_answer_invalid`.
+        operation["responses"].pop("422", None)
+        operation["responses"] |= {"4XX": _ERROR, "503": _ERROR}
+        for dependency in route.dependant.dependencies:
+            if isinstance(dependency.call, Check):
                 operation["x-extproc-action"] = dependency.call.action

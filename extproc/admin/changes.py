@@ -21,6 +21,7 @@ from extproc.admin.entries import (
     check_settings,
     full_settings,
     of_file,
+    said,
     view,
 )
 from extproc.admin.errors import InTheWay, Invalid, Missing
@@ -198,7 +199,7 @@ class Changes:
         form = check_settings(kind, settings)
         if isinstance(form, Allowed):
             self._needs_store(form)
-        own = dict(settings)
+        own = said(form)
         for field in kind.owners:
             owner = own.pop(field, None)
             if owner is not None and not self.exists(KINDS[_PLURAL[field]], owner):

@@ -234,14 +234,18 @@ class Directory:
         return results
 
     def audit(
-        self, *, before: int | None = None, limit: int = 100, subject: str | None = None
+        self, *, before: int | None = None, limit: int = 100, **narrow: str | None
     ) -> list[dict[str, Any]]:
-        """Return changes, the newest first, those before the number `before`."""
+        """Return changes, the newest first, those before the number `before`.
+
+        `narrow` is what the ``actor``, ``action``, ``kind`` or ``subject`` must be.
+        """
         question = sa.select(AuditEntry).order_by(AuditEntry.id.desc())
         if before is not None:
             question = question.where(AuditEntry.id < before)
-        if subject is not None:
-            question = question.where(AuditEntry.subject == subject)
+        for field, value in narrow.items():
+            if value is not None:
+                question = question.where(getattr(AuditEntry, field) == value)
         with self._database.read() as session:
             found = session.scalars(question.limit(max(1, min(limit, MAX_PAGE))))
             return [

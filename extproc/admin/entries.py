@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
@@ -131,16 +132,28 @@ def of_file(config: Config, section: Section) -> dict[str, Settings]:
 
 def said(entry: BaseModel) -> Settings:
     """Return what was said of an entry, and nothing that is so anyway or is secret."""
-    settings = entry.model_dump(
-        mode="python",
-        exclude_unset=True,
-        exclude={"id", "key", "key_sha256"},
+    return dict(
+        _plain(
+            entry.model_dump(
+                exclude_unset=True,
+                exclude={"id", "key", "key_sha256"},
+            )
+        )
     )
-    # Money as numbers: as an operator would write it, and as the database has it.
-    return dict(msgspec.json.decode(_encoder.encode(settings)))
 
 
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+def _plain(value: Any) -> Any:  # noqa: ANN401  whatever a form has
+    """Return what JSON has for it: money as a number where that is the same amount."""
+    match value:
+        case Decimal():
+            near = float(value)
+            return near if Decimal(repr(near)) == value else str(value)
+        case Mapping():
+            return {str(name): _plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value
 
 
 def full_settings(kind: EntryKind, row: Entry) -> Settings:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final, get_args
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from extproc.admin import spending
 from extproc.admin.access import Actor
+from extproc.admin.document import name_of, ref, tell
 from extproc.admin.entries import EntryKind
 from extproc.admin.errors import Invalid
 from extproc.admin.http import Admin, JsonObject, Limit, allowed, body, csv, json
@@ -21,15 +22,14 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
     router = APIRouter(prefix=f"/admin/v1/{section}", tags=[section])
     reader = allowed(admin, "read")
     writer = allowed(admin, "change_keys" if section == "keys" else "change")
-    form = {
-        "content": {
-            "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{kind.form.__name__}"}
-            }
-        }
-    }
+    name = name_of(kind)
+    made = ref("MadeKey" if section == "keys" else name)
 
-    @router.get("", summary=f"List {section.replace('_', ' ')}")
+    @router.get(
+        "",
+        summary=f"List {section.replace('_', ' ')}",
+        openapi_extra=tell(ref(f"{name}Page")),
+    )
     def page(
         actor: Actor = reader,  # noqa: ARG001
         *,
@@ -58,13 +58,17 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
         "",
         status_code=201,
         summary=f"Make a {kind.noun}",
-        openapi_extra={"requestBody": form},
+        openapi_extra=tell(made, status=201, body=ref(f"New{name}")),
     )
     def create(settings: JsonObject, actor: Actor = writer) -> Response:
         id_ = settings.pop("id", None)
         return json(directory.create(section, settings, actor, id_=id_), 201)
 
-    @router.post("/bulk", summary="Several changes, all or none")
+    @router.post(
+        "/bulk",
+        summary="Several changes, all or none",
+        openapi_extra=tell(ref(f"{name}Results"), body=ref(f"{name}Operations")),
+    )
     def bulk(
         operations: Annotated[object, Depends(body)], actor: Actor = writer
     ) -> Response:
@@ -76,7 +80,11 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
 
     if section == "keys":
 
-        @router.post("/{id:path}/rotate", summary="Give a key a new secret")
+        @router.post(
+            "/{id:path}/rotate",
+            summary="Give a key a new secret",
+            openapi_extra=tell(made, body=ref("Rotation")),
+        )
         def rotate(
             id: str,  # noqa: A002  the path's name for it
             settings: JsonObject,
@@ -87,14 +95,16 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
                 raise Invalid('The body may be {"grace": SECONDS}.', param="grace")
             return json(directory.rotate(id, grace, actor))
 
-    @router.get("/{id:path}", summary=f"Show a {kind.noun}")
+    @router.get(
+        "/{id:path}", summary=f"Show a {kind.noun}", openapi_extra=tell(ref(name))
+    )
     def get(id: str, actor: Actor = reader) -> Response:  # noqa: A002, ARG001
         return json(directory.get(section, id))
 
     @router.patch(
         "/{id:path}",
         summary=f"Change a {kind.noun} (merge patch, RFC 7396)",
-        openapi_extra={"requestBody": form},
+        openapi_extra=tell(ref(name), body=ref(f"{name}Changes")),
     )
     def update(
         id: str,  # noqa: A002
@@ -103,7 +113,12 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
     ) -> Response:
         return json(directory.update(section, id, changes, actor))
 
-    @router.delete("/{id:path}", status_code=204, summary=f"Delete a {kind.noun}")
+    @router.delete(
+        "/{id:path}",
+        status_code=204,
+        summary=f"Delete a {kind.noun}",
+        openapi_extra=tell(None, status=204),
+    )
     def delete(id: str, actor: Actor = writer) -> Response:  # noqa: A002
         directory.delete(section, id, actor)
         return Response(status_code=204)
@@ -150,7 +165,11 @@ def books(admin: Admin) -> APIRouter:
     router = APIRouter(prefix="/admin/v1", tags=["spend"])
     reader = allowed(admin, "read")
 
-    @router.get("/spend", summary="What was spent, in groups")
+    @router.get(
+        "/spend",
+        summary="What was spent, in groups",
+        openapi_extra=tell(ref("Spend"), csv="A group a line."),
+    )
     def spend(
         where: Where,
         *,
@@ -168,7 +187,11 @@ def books(admin: Admin) -> APIRouter:
             return csv("spend.csv", spending.csv_lines(fields, iter(groups)))
         return json({"by": dimensions, "data": groups})
 
-    @router.get("/usage", summary="Exchanges, the newest first")
+    @router.get(
+        "/usage",
+        summary="Exchanges, the newest first",
+        openapi_extra=tell(ref("ExchangePage"), csv="An exchange a line."),
+    )
     def usage(
         where: Where,
         *,
@@ -194,27 +217,49 @@ def gateway(admin: Admin) -> APIRouter:
     directory, auditor = admin.directory, allowed(admin, "read_audit")
     exporter, importer = allowed(admin, "export"), allowed(admin, "import")
 
-    @router.get("/me", summary="Who this key is")
+    @router.get("/me", summary="Who this key is", openapi_extra=tell(ref("Me")))
     def me(request: Request) -> Response:
         actor = admin.actor(request)
         return json({"id": actor.id, "role": actor.role})
 
-    @router.get("/audit", summary="Changes, the newest first")
+    @router.get(
+        "/audit",
+        summary="Changes, the newest first",
+        openapi_extra=tell(ref("ChangePage")),
+    )
     def audit(
         *,
         actor: Actor = auditor,  # noqa: ARG001
         before: int | None = None,
         limit: Limit = 100,
         subject: str | None = None,
+        actor_id: Annotated[str | None, Query(alias="actor")] = None,
+        kind: str | None = None,
+        action: str | None = None,
     ) -> Response:
-        found = directory.audit(before=before, limit=limit, subject=subject)
+        found = directory.audit(
+            before=before,
+            limit=limit,
+            subject=subject,
+            actor=actor_id,
+            kind=kind,
+            action=action,
+        )
         return json({"data": found, "next": found[-1]["id"] if found else None})
 
-    @router.get("/export", summary="All that the database has, keys as hashes")
+    @router.get(
+        "/export",
+        summary="All that the database has, keys as hashes",
+        openapi_extra=tell(ref("Export")),
+    )
     def export(actor: Actor = exporter) -> Response:  # noqa: ARG001
         return json(directory.export())
 
-    @router.post("/import", summary="Add what an export has")
+    @router.post(
+        "/import",
+        summary="Add what an export has",
+        openapi_extra=tell(ref("Added"), body=ref("Export")),
+    )
     def import_(content: JsonObject, actor: Actor = importer) -> Response:
         return json({"added": directory.import_(content, actor)})
 

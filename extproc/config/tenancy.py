@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from extproc.config.values import Section, Switch, Text, Whole
 from extproc.identity import (
@@ -76,7 +76,12 @@ def _name(value: str) -> str:
 Dollars = Annotated[
     Decimal, BeforeValidator(_dollars), Field(ge=0, le=MOST_DOLLARS, strict=False)
 ]
-Instant = Annotated[float, BeforeValidator(_instant), Field(gt=0)]
+Instant = Annotated[
+    float,
+    BeforeValidator(_instant),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
+]
 Network = Annotated[str, AfterValidator(_network)]
 Name = Annotated[str, AfterValidator(_name)]
 Count = Annotated[Whole, Field(ge=0, le=1_000_000_000_000)]

@@ -53,6 +53,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     operation: str | None = None
     outcome: str | None = None
     tag: str | None = None
+    id: str | None = None
+    """Of the exchange itself."""
 
 
 class Spend(msgspec.Struct, frozen=True):
@@ -176,7 +178,8 @@ def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:
         conditions.append(UsageRecord.started_at >= where.since)
     if where.until is not None:
         conditions.append(UsageRecord.started_at < where.until)
-    for name, column in (*_COLUMNS.items(), ("outcome", UsageRecord.outcome)):
+    others = (("outcome", UsageRecord.outcome), ("id", UsageRecord.id))
+    for name, column in (*_COLUMNS.items(), *others):
         value = getattr(where, name, None)
         if value is not None:
             conditions.append(column == value)

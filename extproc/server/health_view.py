@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from extproc.admin.access import Actor
+from extproc.admin.document import ref, tell
 from extproc.admin.http import Admin, allowed, json
 
 Known = Callable[[], Awaitable[Mapping[str, object]]]
@@ -23,7 +24,11 @@ def health_router(admin: Admin, known: Known) -> APIRouter:
     router = APIRouter(tags=["gateway"])
     reader = allowed(admin, "read")
 
-    @router.get("/admin/v1/health", summary="What the gateway stands on")
+    @router.get(
+        "/admin/v1/health",
+        summary="What the gateway stands on",
+        openapi_extra=tell(ref("Health")),
+    )
     @router.get("/admin/health", include_in_schema=False)
     async def health(actor: Actor = reader) -> Response:  # noqa: ARG001
         return json(await known())

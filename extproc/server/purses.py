@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from extproc.admin.access import Actor
 from extproc.admin.budgets import Counted, Purses, budgets
+from extproc.admin.document import ref, tell
 from extproc.admin.http import Admin, Limit, allowed, json
 from extproc.runtime import Snapshot
 from extproc.server.link import Peer
@@ -34,7 +35,11 @@ def budgets_router(
     router = APIRouter(prefix="/admin/v1", tags=["spend"])
     reader = allowed(admin, "read")
 
-    @router.get("/budgets", summary="Every budget: spent, reserved, left, until when")
+    @router.get(
+        "/budgets",
+        summary="Every budget: spent, reserved, left, until when",
+        openapi_extra=tell(ref("BudgetPage")),
+    )
     def page(
         actor: Actor = reader,  # noqa: ARG001
         *,

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from extproc.admin.access import Actor
+from extproc.admin.document import ref, tell
 from extproc.admin.http import Admin, allowed, json
 from extproc.runtime import Snapshot
 from extproc.server.link import Peer
@@ -23,7 +24,11 @@ def routing_router(
     router = APIRouter(tags=["gateway"])
     reader = allowed(admin, "read")
 
-    @router.get("/admin/v1/routing", summary="How every deployment does now")
+    @router.get(
+        "/admin/v1/routing",
+        summary="How every deployment does now",
+        openapi_extra=tell(ref("Routing")),
+    )
     @router.get("/admin/routing", include_in_schema=False)
     def routing(actor: Actor = reader) -> Response:  # noqa: ARG001
         return json(view(snapshot(), peers()))

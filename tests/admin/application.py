@@ -15,8 +15,10 @@ from extproc.admin.bearers import Bearers
 from extproc.admin.http import Admin
 from extproc.db.database import Database
 from extproc.db.tables import Base
+from extproc.server.health_view import health_router
 from extproc.server.purses import budgets_router
 from extproc.server.routing_view import routing_router
+from tests.admin.document import Document
 from tests.admin.test_directory import FILE, Office
 
 ROLES = ("owner", "admin", "viewer", "member")
@@ -55,14 +57,20 @@ class Api:
             ),
         )
         self.fetch: Callable[[], bytes] = lambda: b'{"keys": []}'
+
+        async def health() -> dict[str, object]:
+            return {"live": True, "ready": True}
+
         self.app = make_app(
             admin,
             [
-                routing_router(admin, lambda: None, list),
-                budgets_router(admin, lambda: None, dict, list),
+                routing_router(admin, self.office.snapshot, list),
+                budgets_router(admin, self.office.snapshot, dict, list),
+                health_router(admin, health),
             ],
         )
         self.http = TestClient(self.app, raise_server_exceptions=False)
+        self.document = Document(self.http.get("/admin/v1/openapi.json").json())
 
     def ask(
         self, method: str, path: str, role: str | None = "owner", **more: Any
@@ -70,7 +78,9 @@ class Api:
         headers = more.pop("headers", {})
         if role:
             headers = {**headers, "authorization": f"Bearer {KEYS[role]}"}
-        return self.http.request(method, path, headers=headers, **more)
+        said = self.http.request(method, path, headers=headers, **more)
+        self.document.check(said)
+        return said
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from extproc.admin import litellm_words as words
 from extproc.admin.errors import Invalid
+from extproc.admin.litellm import words
 from extproc.db import usage
 from tests.admin.application import KEYS
 from tests.db.test_usage import DAY, row
@@ -120,7 +120,9 @@ REFUSED = [
     ("/key/generate", {"guardrails": ["pii"]}, "guardrails"),
     ("/key/generate", {"permissions": {"get_spend_routes": True}}, "permissions"),
     ("/key/generate", {"model_max_budget": {"gpt-4o": 1}}, "model_max_budget"),
-    ("/key/generate", {"budget_duration": "30d"}, "budget_duration"),
+    ("/key/generate", {"duration": ["1h"]}, "duration"),
+    ("/customer/new", {"user_id": "c", "blocked": True}, "blocked"),
+    ("/customer/new", {"user_id": "c", "budget_id": "free"}, "budget_id"),
     ("/key/generate", {"max_budget": 1, "budget_duration": "13d"}, "budget_duration"),
     ("/key/generate", {"duration": "soon"}, "duration"),
     ("/key/generate", {"metadata": 5}, "metadata"),
@@ -174,8 +176,8 @@ def test_spend_is_reported_as_scripts_read_it(api):
     assert get("/spend/tags", start_date="1970-01-12") == []
     [first, second] = get("/global/spend/report", group_by="api_key")
     assert (first["group_by_day"], second["group_by_day"]) == (
-        "1970-01-11",
-        "1970-01-12",
+        "1970-01-11T00:00:00+00:00",
+        "1970-01-12T00:00:00+00:00",
     )
     assert first["api_keys"][0]["total_spend"] == 1.25
     [line] = get("/spend/logs", start_date="1970-01-11", end_date="1970-01-11")

@@ -15,6 +15,7 @@ from extproc.admin.errors import Invalid
 _UNITS: Final = {
     "s": 1,
     "m": 60,
+    "min": 60,
     "h": 3_600,
     "d": 86_400,
     "w": 604_800,
@@ -33,24 +34,34 @@ _ALL_MODELS: Final[tuple[object, ...]] = (
     ["all-team-models"],
 )
 
+_FOREVER: Final[tuple[object, ...]] = (None, "", "-1", "permanent")
+
 _HARMLESS: Final = frozenset(
     {
-        "auto_create_key", "budget_reset_at", "key_type", "send_invite_email", "spend",
-        "sso_user_id", "team_alias", "user_alias", "user_email", "user_role",
+        "alias", "auto_create_key", "budget_reset_at", "created_by", "grace_period",
+        "key_type", "organization_alias", "send_invite_email", "spend", "sso_user_id",
+        "team_alias", "updated_by", "user_alias", "user_email", "user_role",
     }
 )  # fmt: skip
 """What restricts nobody: left out, and said so."""
+
+_NOTES: Final = frozenset({"metadata", "tags", "members", "admins"})
+"""What only keys keep."""
 
 _IDS: Final[dict[Section, tuple[str, ...]]] = {
     "keys": ("key_alias",),
     "teams": ("team_id", "team_alias"),
     "users": ("user_id", "user_email"),
+    "organizations": ("organization_id", "organization_alias"),
+    "end_users": ("user_id",),
 }
 """Where the id is, by preference; an e-mail address is one too."""
 _OWNERS: Final[dict[Section, dict[str, str]]] = {
     "keys": {"user_id": "user", "team_id": "team", "organization_id": "organization"},
     "teams": {"organization_id": "organization"},
     "users": {"organization_id": "organization", "team_id": "team"},
+    "organizations": {},
+    "end_users": {},
 }
 _RATES: Final = {
     "tpm_limit": "tokens_per_minute",
@@ -67,34 +78,44 @@ class Said(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...]
 
 
-def read(section: Section, asked: Mapping[str, Any], *, now: float) -> Said:
+def id_of_alias(alias: str) -> str:
+    """Return the id of what LiteLLM's scripts call `alias`: a name may have blanks there."""
+    return re.sub(r"[^A-Za-z0-9_.@+-]+", "-", alias).strip("-._@+")[:128] or alias
+
+
+def read(
+    section: Section, asked: Mapping[str, Any], *, now: float, new: bool = True
+) -> Said:
     """Read the body of ``/key/generate``, ``/team/new``, ``/user/new`` or an update.
 
     Args:
         section: what it makes or changes.
         asked: the body.
         now: Unix seconds, to which durations are added.
+        new: whether it makes what it names.
 
     Raises:
         Invalid: it says something that is not known here and could restrict somebody, or
             that cannot be kept.
     """
     left = {field: value for field, value in asked.items() if field != "key"}
+    dropped: list[str] = []
     id_ = None
     for field in _IDS[section]:
         found = left.get(field)
         if id_ is None and isinstance(found, str) and found:
-            id_ = left.pop(field)
+            left.pop(field)
+            id_ = id_of_alias(found) if field.endswith("_alias") else found
     settings: dict[str, Any] = {}
     for theirs, ours in _OWNERS[section].items():
         if theirs in left:
             settings[ours] = left.pop(theirs)
     settings |= _limits(left)
-    settings |= _budget(left)
+    settings |= _budget(left, dropped, new=new)
     settings |= _plain(section, left, now)
-    dropped = []
     for field, value in left.items():
-        if field in _HARMLESS or value in (None, "", [], {}):
+        harmless = field in _HARMLESS or (section != "keys" and field in _NOTES)
+        if harmless or value in (None, "", [], {}):
             if value not in (None, "", [], {}):
                 dropped.append(field)
         else:
@@ -155,7 +176,7 @@ def seconds(value: object, field: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     match = (
-        re.fullmatch(r"(\d{1,6})(s|m|h|d|w|mo)", value)
+        re.fullmatch(r"(\d{1,6})(s|m|min|h|d|w|mo)", value)
         if isinstance(value, str)
         else None
     )
@@ -177,12 +198,14 @@ def _limits(left: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _budget(left: dict[str, Any]) -> dict[str, Any]:
+def _budget(left: dict[str, Any], dropped: list[str], *, new: bool) -> dict[str, Any]:
     if "max_budget" not in left:
         for field in ("budget_duration", "soft_budget"):
-            if left.get(field) is not None:
+            if left.pop(field, None) is None:
+                continue
+            if not new:  # of a budget that is there already
                 raise Invalid(f"{field} needs max_budget.", param=field)
-            left.pop(field, None)
+            dropped.append(field)
         return {}
     usd, duration = left.pop("max_budget"), left.pop("budget_duration", None)
     soft = left.pop("soft_budget", None)
@@ -213,7 +236,7 @@ def _plain(section: Section, left: dict[str, Any], now: float) -> dict[str, Any]
     if "duration" in left:
         duration = left.pop("duration")
         settings["expires"] = (
-            None if duration is None else now + seconds(duration, "duration")
+            None if duration in _FOREVER else now + seconds(duration, "duration")
         )
     if "tags" in left:
         settings["tags"] = left.pop("tags")
