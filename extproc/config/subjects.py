@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zoneinfo
 from collections.abc import Iterable, Iterator
@@ -138,6 +139,7 @@ def zones(allowances: Iterable[Allowance], *, created: int) -> dict[str, Zone]:
     return {name: zone(name, created=created) for name in sorted(names - {"UTC"})}
 
 
+@functools.lru_cache(maxsize=1_000)  # every change of a key asks for the same again
 def zone(name: str, *, created: int) -> Zone:
     """Look up the offsets of the zone `name`: from the year of `created` on.
 

@@ -88,7 +88,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """SQLite will do: what both databases must do alike is tried in `tests.db`."""
     database = Database.in_folder(tmp_path_factory.mktemp("admin"))
     database.migrate()
-    yield Api(database)
+    api = Api(database)
+    # Entered, it has one event loop for all requests, and not a thread for each.
+    with api.http:
+        yield api
     database.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from extproc.admin.errors import Invalid
 from extproc.admin.litellm import words
 from extproc.db import usage
+from tests.admin import litellm
 from tests.admin.application import KEYS
 from tests.db.test_usage import DAY, row
 
@@ -114,6 +117,84 @@ def test_teams_and_users_come_with_their_keys_and_go_with_them(api):
 def test_what_restricts_nobody_is_left_out_and_said(api):
     said = post(api, "/user/new", user_id="u", user_email="u@x.io", user_role="admin")
     assert said.headers["x-extproc-dropped"] == "user_email, user_role"
+
+
+DOC = Path(__file__).parents[2] / "docs" / "admin.md"
+
+
+def test_the_documentation_lists_what_is_served_and_nothing_else(api):
+    rows = DOC.read_text().partition("## LiteLLM's routes")[2].partition("\n## ")[0]
+    told = {
+        (method, path)
+        for line in rows.splitlines()
+        if line.startswith("| `")
+        for method, path in re.findall(r"`([A-Z]+) (/[^`]+)`", line.split("|")[1])
+    }
+    served = {
+        where
+        for where, operation in api.document.operations.items()
+        if "LiteLLM" in operation["tags"]
+    }
+    assert told == served
+
+
+def test_what_the_documentation_of_litellm_has_scripts_send_is_done(api):
+    with api.office.database.write() as session:
+        usage.add(session, [row("a", key="k", user="ishaan1", tags=["x"])])
+    litellm.play(api)
+    users = api.ask("GET", "/user/list").json()["users"]
+    assert [user["user_id"] for user in users] == ["user@example.com"]
+
+
+def test_a_member_of_one_team_is_not_taken_by_another(api):
+    for team in ("a", "b"):
+        post(api, "/team/new", team_id=team)
+    member = {"role": "user", "user_email": "ann@example.com"}
+    joined = post(api, "/team/member_add", team_id="a", member=[member]).json()
+    assert joined["members_with_roles"] == [
+        {"user_id": "ann@example.com", "role": "user"}
+    ]
+    assert post(api, "/team/member_add", team_id="b", member=member).status_code == 409
+    wrong = {"team_id": "b", "user_id": "ann@example.com"}
+    assert post(api, "/team/member_delete", **wrong).status_code == 404
+    assert (
+        post(api, "/team/member_add", team_id="none", member=member).status_code == 404
+    )
+    nobody = post(api, "/team/member_add", team_id="a", member={"role": "user"})
+    assert nobody.json()["error"]["param"] == "member"
+
+
+def test_an_alias_may_have_blanks_and_stays(api):
+    made = post(api, "/key/generate", key_alias="My App (prod)").json()
+    assert made["token_id"] == "My-App-prod"
+    found = api.ask("GET", "/key/info", params={"key": "My App (prod)"}).json()
+    assert found["info"]["token_id"] == "My-App-prod"
+    other = post(api, "/key/update", key=made["key"], key_alias="Other")
+    assert other.json()["error"]["param"] == "key_alias"
+
+
+def test_usage_is_broken_down_by_the_day(api):
+    with api.office.database.write() as session:
+        usage.add(
+            session,
+            [
+                row("a", cost=2 * 10**9, key="k1", user="ann"),
+                row("b", cost=10**9, key="k2", user="ann", model="claude"),
+                row("c", cost=10**9, key="k1", user="bob", started_at=11 * DAY),
+            ],
+        )
+    said = api.ask("GET", "/user/daily/activity", params={"user_id": "ann"}).json()
+    assert said["metadata"]["total_spend"] == 3
+    [day] = said["results"]
+    assert (day["date"], day["metrics"]["api_requests"]) == ("1970-01-11", 2)
+    assert day["breakdown"]["models"]["claude"]["metrics"]["spend"] == 1
+    assert set(day["breakdown"]["api_keys"]) == {"k1", "k2"}
+    everybody = api.ask("GET", "/user/daily/activity").json()
+    assert [day["date"] for day in everybody["results"]] == ["1970-01-12", "1970-01-11"]
+    report = api.ask("GET", "/global/spend/report", params={"internal_user_id": "ann"})
+    assert {one["api_key"]: one["total_cost"] for one in report.json()} == {
+        "k1": 2, "k2": 1,
+    }  # fmt: skip
 
 
 REFUSED = [
