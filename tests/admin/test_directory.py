@@ -191,7 +191,9 @@ def test_a_limit_that_the_file_has_is_the_files(database):
     earlier = Office(database)
     earlier.directory.create("limits", {"concurrency": 4}, OWNER, id_="global")
     earlier.directory.create("limits", {"concurrency": 5}, OWNER, id_="model/gpt-4o")
-    assert office.runtime().subject("global", "").allowance.concurrency == 3
+    everybody = office.runtime().subject("global", "")
+    assert everybody is not None
+    assert everybody.allowance.concurrency == 3
     gone = Office(database, FILE.replace("gpt-4o:", "other:"))
     assert gone.runtime().subject("model", "gpt-4o") is None
     assert gone.directory.get("limits", "model/gpt-4o")["concurrency"] == 5
@@ -209,7 +211,9 @@ def test_prices_are_the_gateways_at_once_and_the_files_come_first(database):
     prices = office.runtime().prices
 
     def cost(model, tokens=1):
-        return price_of(prices.find("openai", "openai", model), Usage(tokens, tokens))
+        found = prices.find("openai", "openai", model)
+        assert found is not None
+        return price_of(found, Usage(tokens, tokens))
 
     assert cost("gpt-4o") == 250 + 12_000
     assert cost("gpt-4o", 1001) == 1001 * 3_000
