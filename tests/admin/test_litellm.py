@@ -211,6 +211,7 @@ REFUSED = [
     ("/key/update", {}, "key"),
     ("/key/delete", {"keys": "sk-1"}, "keys"),
     ("/team/update", {"models": []}, "team_id"),
+    ("/team/new", {"members_with_roles": 5}, "members_with_roles"),
 ]
 
 

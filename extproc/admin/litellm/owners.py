@@ -86,6 +86,10 @@ def _changing(router: APIRouter, shop: Shop, owner: Owner) -> None:
     )
     def new(asked: JsonObject, actor: Actor = writer) -> Response:
         members = asked.pop("members_with_roles", None) or []
+        if not isinstance(members, list):
+            raise Invalid(
+                "members_with_roles must be a list.", param="members_with_roles"
+            )
         said = words.read(section, asked, now=shop.clock())
         made = directory.create(section, said.settings, actor, id_=said.id)
         content = show(made, owner, Decimal(0))
