@@ -145,6 +145,8 @@ def said(entry: BaseModel) -> Settings:
 def _plain(value: Any) -> Any:  # noqa: ANN401  whatever a form has
     """Return what JSON has for it: money as a number where that is the same amount."""
     match value:
+        case Decimal() if value == int(value):
+            return int(value)
         case Decimal():
             near = float(value)
             return near if Decimal(repr(near)) == value else str(value)
