@@ -49,7 +49,7 @@ class Office(msgspec.Struct):
 HEAVY_BYTES = 256 * 1024
 """From here on a body is read in a thread. Up to here reading takes some 5 ms even where
 it is all small parts of a translated request; 32 MiB of them take seconds, and a loop that
-does not answer Envoy's PINGs for one second loses all its streams."""
+does not answer Envoy's PINGs for two seconds loses all its streams."""
 
 
 LIGHT_BYTES = HEAVY_BYTES // 100

@@ -2,13 +2,16 @@
 
 It feeds `h2.connection.ServerConnection` and does what its events ask for. A call is no
 task: its messages are answered inside `data_received`, and all answers to one read leave
-in one write. One timer a server looks after every deadline.
+in one write, unless there is more to do than the loop may wait for (`turns`). One timer a
+server looks after every deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,7 @@ from extproc.server.h2.events import (
     MessageReceived,
 )
 from extproc.server.h2.limits import MIB, Limits
+from extproc.server.turns import FEW, SLICE_SECONDS, Turns
 
 if TYPE_CHECKING:  # The edge only ever sees what `new_call` makes.
     from extproc.server.call import Call, Worked
@@ -47,6 +51,10 @@ the period of the rates in `Limits`."""
 WRITE_LIMIT = 8 * MIB
 """Unsent bytes of one connection beyond which we stop reading from it. Not asyncio's
 64 KiB: one body is up to 32 MiB, and a pause stops every stream of the connection."""
+
+AHEAD_LIMIT = 16 * MIB
+"""Bytes that a connection may have read while it has work left, beyond which it reads no
+more: as many as Envoy may send ahead."""
 
 LINGER = 1.0
 """Seconds that a peer has at the end to read what we still had to say."""
@@ -76,6 +84,7 @@ class LeanServer:
         self.limits = limits or Limits()
         self.connections: dict[int, LeanConnection] = {}
         """The open ones, by number."""
+        self.turns = Turns()
         self._accepted = 0
         self._frames = 0  # of connections that are gone
         self._draining = False
@@ -198,6 +207,12 @@ class LeanConnection(asyncio.Protocol):
         self._unary: dict[int, Callable[[bytes], bytes]] = {}
         self._working: dict[int, bool] = {}
         """The calls that a thread works for, and whether they half-closed meanwhile."""
+        self._left: deque[Event] = deque()
+        """Events that have not had their turn."""
+        self._ahead = 0
+        """Bytes that came since there are any."""
+        self._refused = False
+        """Whether the peer takes no more of our answers."""
         self._transport: asyncio.Transport | None = None
         self._over = False
         """Whether to close as soon as what there is to send is on its way."""
@@ -215,7 +230,17 @@ class LeanConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the peer sent, and answer it in one write."""
         events = self._h2.receive_data(data)
-        if events:
+        if self._left:
+            self._left.extend(events)
+            self._ahead += len(data)
+            if self._ahead > AHEAD_LIMIT:
+                self._read_on()
+        elif len(events) > FEW:
+            self._left.extend(events)
+            if self._work():
+                self._server.turns.join(self._work)
+            return
+        elif events:
             now = self._loop.time()
             for event in events:
                 if type(event) is MessageReceived:  # most of them
@@ -224,19 +249,46 @@ class LeanConnection(asyncio.Protocol):
                     self._take(event, now)
         self._flush()
 
+    def _work(self) -> bool:
+        """Handle events for a slice of time; return whether there are more."""
+        left, now = self._left, self._loop.time()
+        until = time.perf_counter() + SLICE_SECONDS
+        try:
+            while left:
+                self._take(left.popleft(), now)
+                if time.perf_counter() > until:
+                    break
+        except BaseException:
+            # As of what `data_received` raises: nobody would come back for the rest.
+            self.abort()
+            raise
+        if not left:
+            self._ahead = 0
+            self._read_on()
+        self._flush()
+        return bool(left)
+
     def pause_writing(self) -> None:
         """Stop reading: who does not take answers may not ask for more."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._refused = True
+        self._read_on()
 
     def resume_writing(self) -> None:
         """Read again."""
+        self._refused = False
+        self._read_on()
+
+    def _read_on(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            if self._refused or self._ahead > AHEAD_LIMIT:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         """Close every call that was open."""
         self._transport = None
+        self._left.clear()
         self._drop_all()
         self._server.left(self._number)
 

@@ -32,7 +32,7 @@ _SHORT = (
     0.25,
     1.0,
 )
-"""Seconds of what should take none: Envoy's keepalive cuts a worker off after 1 s."""
+"""Seconds of what should take none: Envoy's keepalive cuts a worker off after 2 s."""
 
 
 class Instrument(NamedTuple):

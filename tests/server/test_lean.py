@@ -598,3 +598,95 @@ def test_a_call_is_closed_once_however_often_its_end_comes(connection):
     made.connection_lost(None)
     assert [call.ended for call in calls] == [[True], [False]]
     assert calls[0].received == 1
+
+
+PING = frames.frame(FrameType.PING, 0, 0, b"12345678")
+SILENCE = wrap([b"silence"])
+
+
+def started(first, count):
+    ids = range(first, first + 2 * count, 2)
+    return b"".join(
+        request(one) + frames.frame(FrameType.DATA, 0, one, SILENCE) for one in ids
+    )
+
+
+def test_a_ping_is_answered_before_the_work_in_front_of_it(connection, monkeypatch):
+    """Else whoever sends many requests at once would be the end of all streams."""
+    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    made, transport, calls = connection
+
+    async def come() -> None:
+        made.data_received(started(1, 200))
+        made.data_received(started(401, 20) + PING)
+        assert len(calls) < 5
+        assert frames.frame(FrameType.PING, frames.ACK, 0, b"12345678") in b"".join(
+            transport.written
+        )
+        while sum(call.received for call in calls) < 220:
+            await asyncio.sleep(0)
+
+    made._loop.run_until_complete(asyncio.wait_for(come(), 20))
+    assert len(calls) == 220
+    assert transport.reading
+
+
+def test_who_is_far_ahead_of_our_work_is_not_read_from(connection, monkeypatch):
+    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(lean, "AHEAD_LIMIT", 1000)
+    made, transport, calls = connection
+
+    async def come() -> None:
+        made.data_received(started(1, 20))
+        assert transport.reading
+        made.data_received(started(41, 50))
+        assert not transport.reading
+        made.pause_writing()
+        made.resume_writing()
+        assert not transport.reading
+        while not transport.reading:
+            await asyncio.sleep(0)
+
+    made._loop.run_until_complete(asyncio.wait_for(come(), 20))
+    assert len(calls) == 70
+
+
+def test_connections_with_much_to_do_take_turns(monkeypatch):
+    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    order = []
+
+    async def come() -> None:
+        server = LeanServer()
+        for number in (1, 2):
+
+            def make_call(number=number):
+                order.append(number)
+                return FakeCall()
+
+            made = LeanConnection(server, number, asyncio.get_running_loop(), make_call)
+            made.connection_made(FakeTransport())
+            made.data_received(frames.PREFACE + frames.settings({}) + started(1, 20))
+        while len(order) < 40:
+            await asyncio.sleep(0)
+        while server.turns:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(come(), 20))
+    assert order != sorted(order)
+    assert all(order[:30].count(number) > 10 for number in (1, 2))
+
+
+def test_what_waits_for_its_turn_ends_with_its_connection(connection, monkeypatch):
+    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    made, _, calls = connection
+
+    async def come() -> None:
+        made.data_received(started(1, 20))
+        made.connection_lost(None)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    made._loop.run_until_complete(come())
+    assert 0 < len(calls) < 20
+    assert all(call.ended == [False] for call in calls)
+    assert not made._server.turns

@@ -45,8 +45,9 @@ def sidecar_cluster(layout: Layout) -> cluster.Cluster:
     return cluster.Cluster(
         name=SIDECAR,
         type=cluster.ClusterDiscoveryType.STATIC,
-        # A unix socket connects at once or not at all.
-        connect_timeout=wire.seconds(0.5),
+        # A unix socket connects at once or not at all: this is how long Envoy itself may
+        # take to notice when thousands of requests come at once.
+        connect_timeout=wire.seconds(5),
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST,
         # The default panic threshold stays: a busy worker may miss a health check, and
         # trying it all the same is better than "no healthy upstream".
@@ -56,11 +57,19 @@ def sidecar_cluster(layout: Layout) -> cluster.Cluster:
                 upstream.HttpProtocolOptions(
                     explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
                         http2_protocol_options=core.Http2ProtocolOptions(
-                            # A hung worker's streams are reset after 1.5 s and replayed
+                            # A hung worker's streams are reset after 2.5 s and replayed
                             # on another.
                             connection_keepalive=core.KeepaliveSettings(
-                                interval=wire.seconds(0.5), timeout=wire.seconds(1)
+                                interval=wire.seconds(0.5), timeout=wire.seconds(2)
                             ),
+                            # As many as a worker takes on one: beyond, there are two.
+                            max_concurrent_streams=4096,
+                            # Of frames that the worker has not read yet. They are meant
+                            # against peers that make us answer; above 10,000 and 1,000, a
+                            # burst of some 3,000 requests, or as many clients that leave
+                            # at once, would cost all streams of the connection.
+                            max_outbound_frames=1_000_000,
+                            max_outbound_control_frames=100_000,
                             # What a worker may send ahead: a usual request whole, and
                             # sixteen of them at once on a connection.
                             initial_stream_window_size=1 << 20,
