@@ -126,9 +126,7 @@ soak: $(VENV)/.dev ## Ordinary traffic for 20 minutes (SECONDS=…); 1 if memory
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Break providers, crowd in, take things away; 1 if it shows (CHAOS=short: a minute)
-	@code=0; for half in tests.chaos tests.chaos.siege; do \
-	  $(BIN)/python -m $$half $(if $(filter short,$(CHAOS)),--short) || code=$$?; \
-	done; exit $$code
+	@$(BIN)/python -m tests.chaos $(if $(filter short,$(CHAOS)),--short) $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## Give everything that reads a million inputs (RUNS=…, ARGS="sse members"); 1 on a finding

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,9 @@ class Stage:
         self.mortal = Provider(seed=3)
         """Is killed."""
         self.redis = RedisServer()
+        self.spout = socket.socket()
+        """Where a provider may listen that is only there for a while."""
+        self.spout.bind(("127.0.0.1", 0))
         self.port = 0
         self.position = 0
         """How much of the gateway's log is older than `settle`."""
@@ -69,6 +73,7 @@ class Stage:
         if self._process is not None:
             self._process.stop()
         self.redis.stop()
+        self.spout.close()
         for provider in (self.good, self.bad, self.mortal):
             provider.close()
 

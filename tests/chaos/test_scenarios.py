@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from tests.chaos.__main__ import Row, chaos, until_normal
+from tests.chaos.__main__ import FAULTS
 from tests.chaos.client import Result
+from tests.chaos.faults import Row, faults, until_normal
 
 pytestmark = pytest.mark.envoy
 
@@ -18,8 +19,10 @@ FOUND_OUT = ("hung", "late")
 
 
 @pytest.fixture(scope="module")
-def rows() -> dict[str, Row]:
-    return {row.name: row for row in chaos(short=True)}
+def rows(chaos_stage) -> dict[str, Row]:
+    found = {row.name: row for row in faults(chaos_stage, FAULTS, short=True)}
+    assert found.keys() == set(FAULTS)
+    return found
 
 
 def test_every_fault_is_hidden_where_a_target_is_well(rows):

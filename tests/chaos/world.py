@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import socket
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -39,12 +40,9 @@ class Fountain:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> int:
-        """Listen; return the port."""
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, backlog=4096
-        )
-        return int(self._server.sockets[0].getsockname()[1])
+    async def start(self, sock: socket.socket) -> None:
+        """Listen at what is bound already."""
+        self._server = await asyncio.start_server(self._serve, sock=sock, backlog=4096)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -224,8 +222,9 @@ async def status_of(reader: asyncio.StreamReader) -> int:
     return 0
 
 
-def config(stage: Stage, port: int) -> dict[str, Any]:
-    """Return the gateway's configuration; the fountain is at `port`."""
+def config(stage: Stage) -> dict[str, Any]:
+    """Return the gateway's configuration; the fountain will be at the stage's spout."""
+    port = stage.spout.getsockname()[1]
     one = {"type": "openai", "api_key": "sk-one"}
     return {
         "workers": 2,
