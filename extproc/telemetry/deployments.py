@@ -134,7 +134,7 @@ def models(snapshot: Snapshot) -> list[Model]:
             strategy=model.routing.strategy,
             targets=[
                 Place(
-                    _id(spec),
+                    _id(spec, model.name),
                     spec.placement.tier,
                     spec.placement.weight,
                     sorted(spec.placement.tags),
@@ -195,11 +195,17 @@ def configured(snapshot: Snapshot, workers: Iterable[Live]) -> list[Deployment]:
 
 
 def _specs(snapshot: Snapshot) -> dict[str, TargetSpec]:
-    return {_id(spec): spec for model in snapshot.models for spec in model.targets}
+    return {
+        _id(spec, model.name): spec
+        for model in snapshot.models
+        for spec in model.targets
+    }
 
 
-def _id(spec: TargetSpec) -> str:
-    return f"{spec.cluster}/{spec.model or '*'}"
+def _id(spec: TargetSpec, name: str) -> str:
+    """Return the deployment of a target of the virtual model `name`, as workers call it."""
+    asked = "*" if "*" in name else name.removeprefix(spec.strip)
+    return f"{spec.cluster}/{spec.model or asked}"
 
 
 def _of_cluster(specs: Mapping[str, TargetSpec], cluster: str) -> TargetSpec | None:

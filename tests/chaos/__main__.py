@@ -14,7 +14,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tests.chaos import faults, scenarios, siege, world
@@ -33,10 +33,12 @@ def config(stage: Stage) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Stage]:
-    """Give a stage with a gateway on it."""
+def started(models: Mapping[str, Any] | None = None) -> Iterator[Stage]:
+    """Give a stage with a gateway on it, which has more `models`."""
     with staged() as stage:
-        stage.start(config(stage))
+        whole = config(stage)
+        whole["models"] |= models or {}
+        stage.start(whole)
         yield stage
 
 

@@ -9,8 +9,14 @@ import pytest
 from tests.chaos.__main__ import started
 from tests.chaos.stage import Stage
 
+TARGETS = [{"provider": "bad"}, {"provider": "good"}]
+MODELS = {
+    "breaking": {"targets": TARGETS, "strategy": "round_robin"},
+    "remembered": {"targets": TARGETS},
+}
+
 
 @pytest.fixture(scope="session")
 def chaos_stage() -> Iterator[Stage]:
-    with started() as stage:
+    with started(MODELS) as stage:
         yield stage

@@ -35,6 +35,8 @@ class Conduct:
     refusal: int = 401
     stall: float = 0.0
     """Between the chunks of a stream."""
+    cut: bool = False
+    """A stream's connection ends in its middle."""
 
 
 class Provider:
@@ -175,7 +177,9 @@ class Provider:
                 writer, status, "application/json", json.dumps({"error": error}), more
             )
         elif asked.get("stream"):
-            await _stream(writer, asked.get("model", ""), conduct.stall)
+            await _stream(
+                writer, asked.get("model", ""), conduct.stall, cut=conduct.cut
+            )
         else:
             _send(
                 writer,
@@ -216,7 +220,9 @@ def _send(
     )
 
 
-async def _stream(writer: asyncio.StreamWriter, model: str, stall: float) -> None:
+async def _stream(
+    writer: asyncio.StreamWriter, model: str, stall: float, *, cut: bool
+) -> None:
     writer.write(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
         b"transfer-encoding: chunked\r\n\r\n"
@@ -235,6 +241,8 @@ async def _stream(writer: asyncio.StreamWriter, model: str, stall: float) -> Non
         await writer.drain()
         if stall:
             await asyncio.sleep(stall)
+        if cut:
+            raise ConnectionResetError
     _chunk(writer, "[DONE]")
     writer.write(b"0\r\n\r\n")
 

@@ -82,6 +82,7 @@ async def everybody(
     """Yield a row for each crowd, and one for what they leave behind."""
     fountain = Fountain()
     await fountain.start(stage.spout)
+    await asyncio.to_thread(stage.settle)
     crowd = Crowd(stage, fountain, short)
     crowd.find_processes()
     # Whatever is opened once is open now.

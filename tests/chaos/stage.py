@@ -117,6 +117,27 @@ class Stage:
         found = (line.removeprefix("cluster.sidecar.").split(": ") for line in lines)
         return {name: int(value) for name, value in found}
 
+    def get(self, path: str) -> httpx.Response:
+        """Ask control."""
+        assert self._process is not None
+        return httpx.get(
+            f"{wait_for(self._control, self._process.output)}{path}",
+            headers={"x-api-key": KEY},
+            timeout=20,
+        )
+
+    def output(self) -> str:
+        assert self._process is not None
+        return self._process.output()
+
+    def add_model(self, name: str) -> None:
+        """Save a configuration with one more model, and wait until it is served."""
+        config = copy.deepcopy(self._config)
+        config["models"][name] = {"targets": [{"provider": "good"}]}
+        self._config = config
+        self._save(config)
+        wait_for(lambda: self._serves(name) or None, self.output, 60)
+
     def begin_reloading(self, model: str) -> None:
         """Change what serves `model`, and who else there is, every second."""
         self._reloading = asyncio.create_task(self._reload(model))
@@ -158,10 +179,15 @@ class Stage:
         new.rename(self._file)
 
     def _address(self) -> str | None:
-        assert self._process is not None
-        for line in self._process.output().splitlines():
-            if line.startswith("Gateway "):
-                return line.split()[1].removesuffix("/v1")
+        return self._said("Gateway ", "/v1")
+
+    def _control(self) -> str | None:
+        return self._said("Metrics ", "/metrics")
+
+    def _said(self, what: str, end: str) -> str | None:
+        for line in self.output().splitlines():
+            if line.startswith(what):
+                return line.split()[1].removesuffix(end)
         return None
 
     def _serves(self, model: str) -> bool:

@@ -47,7 +47,7 @@ def test_the_live_state_is_shown(http, path):
     assert shown["deployments"][0]["in_flight"] == 3
     assert shown["keys_refused"] == [{"provider": "a", "key": "1", "seconds": 40.0}]
     assert shown["numbers"]["credential_cooldown"] == 300
-    assert [model["name"] for model in shown["models"]] == ["v", "w-*"]
+    assert [model["name"] for model in shown["models"]] == ["v", "w-*", "plain"]
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -26,6 +26,7 @@ SNAPSHOT = Snapshot(
             routing=ModelRouting(strategy="weighted", fallbacks=("w",)),
         ),
         ModelSpec("w-*", (target("b", model=None),)),
+        ModelSpec("plain", (target("c", model=None),)),
     ),
 )
 ONE = [
@@ -33,6 +34,7 @@ ONE = [
         "a/m", in_flight=2, requests=5, tokens=100, score=80, first_byte=1.0
     ),
     LiveDeployment("b/named-by-a-client", in_flight=1),
+    LiveDeployment("c/plain", in_flight=1, score=70),
 ]
 TWO = [
     LiveDeployment(
@@ -45,7 +47,7 @@ WORKERS = [(ONE, [LiveBench("a", "c1", 9.0)]), (TWO, [])]
 
 def test_numbers_are_added_up_and_the_worst_phase_counts():
     known = {one.id: one for one in deployments(SNAPSHOT, WORKERS)}
-    assert list(known) == ["a/m", "a.2/m", "b/named-by-a-client"]
+    assert list(known) == ["a/m", "a.2/m", "c/plain", "b/named-by-a-client"]
     first = known["a/m"]
     assert (first.provider, first.model, first.key) == ("a", "m", "1")
     assert (first.in_flight, first.requests, first.tokens) == (3, 5, 100)
@@ -64,13 +66,14 @@ def test_a_key_that_was_replaced_is_not_benched():
 
 
 def test_models_say_how_they_choose():
-    first, glob = models(SNAPSHOT)
+    first, glob, plain = models(SNAPSHOT)
     assert (first.strategy, first.fallbacks, first.rules) == ("weighted", ["w"], 0)
     assert [(place.deployment, place.tier) for place in first.targets] == [
         ("a/m", 0),
         ("a.2/m", 1),
     ]
     assert glob.targets[0].deployment == "b/*"
+    assert plain.targets[0].deployment == "c/plain", "its own name is what is asked for"
 
 
 def test_a_client_cannot_make_a_time_series():
@@ -81,4 +84,5 @@ def test_a_client_cannot_make_a_time_series():
     assert 'extproc_deployment_in_flight{key="1",model="m",provider="a"} 3.0' in text
     assert 'extproc_deployment_benched{key="1",model="m",provider="a"} 1.0' in text
     assert 'extproc_deployment_benched{key="2",model="m",provider="a"} 0.0' in text
+    assert 'extproc_deployment_score{key="",model="plain",provider="c"} 70.0' in text
     assert "named-by-a-client" not in text
