@@ -12,7 +12,11 @@ with the same arguments, and that is what the aim is held against. Beside it sta
 more functions are called, the same for a stream of any length, and the bytes that a record
 holds in the worker's memory until control has it.
 
-The aim is 20 µs.
+The aim is 20 µs; `tests/test_bench.py` holds calls and bytes.
+
+Content is off by default. What that costs are the *looks*: lines that ask whether it is
+wanted, counted a request; each is a member's load and a branch, some 20 ns. Beside them
+stands what it costs where it is wanted, and how many functions it calls.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import contextlib
 import cProfile
 import functools
 import gc
+import linecache
 import pstats
 import sys
 import time
@@ -29,6 +34,7 @@ import timeit
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest import mock
 
@@ -39,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import worker_cpu
 
-from extproc.exchange import request
+from extproc.exchange import content, exchange, request, response
 from extproc.exchange.completion import Completion
 from extproc.exchange.tally import Tally
 from extproc.server.link import WorkerLink
@@ -89,6 +95,12 @@ class Cost(msgspec.Struct):
     """Of functions, more with it than without: the same on every machine."""
     record_bytes: int
     """That one unconfirmed record holds."""
+    looks: int
+    """At whether content is wanted, where it is not."""
+    content_us: float
+    """More, where it is."""
+    content_calls: int
+    """Of functions of `extproc.exchange.content`, where it is."""
 
     @property
     def us(self) -> float:
@@ -102,7 +114,7 @@ def measure(worker: worker_cpu.Worker, case: worker_cpu.Case, rounds: int) -> Co
     worker.run(worker.prepare(case, 2 * per_round))
     gc.collect()
     gc.freeze()
-    best = {"on": float("inf"), "off": float("inf")}
+    best = {"on": float("inf"), "off": float("inf"), "content": float("inf")}
 
     def one_round(name: str) -> None:
         prepared = worker.prepare(case, per_round)
@@ -115,6 +127,11 @@ def measure(worker: worker_cpu.Worker, case: worker_cpu.Case, rounds: int) -> Co
         one_round("on")
         with off(worker):
             one_round("off")
+        with content_on(worker):
+            one_round("content")
+    with content_on(worker):
+        content_calls = calls_of(worker, case, content.__file__)
+    assert calls_of(worker, case, content.__file__) == 0
     return Cost(
         case=case.name,
         on_us=best["on"] / per_round * 1e6,
@@ -122,6 +139,9 @@ def measure(worker: worker_cpu.Worker, case: worker_cpu.Case, rounds: int) -> Co
         alone_us=alone(worker, case),
         calls=calls(worker, case),
         record_bytes=record_bytes(worker, case),
+        looks=looks(worker, case),
+        content_us=(best["content"] - best["on"]) / per_round * 1e6,
+        content_calls=content_calls,
     )
 
 
@@ -146,7 +166,11 @@ def alone(worker: worker_cpu.Worker, case: worker_cpu.Case) -> float:
         worker.run(worker.prepare(case, 1))
     worker.office.record = record
     return (
-        sum(min(timeit.repeat(call, number=200, repeat=20)) / 200 for call in made)
+        sum(
+            min(timeit.repeat(call, timer=time.thread_time, number=200, repeat=20))
+            for call in made
+        )
+        / 200
         * 1e6
     )
 
@@ -162,6 +186,52 @@ def calls(worker: worker_cpu.Worker, case: worker_cpu.Case) -> int:
     on = count()
     with off(worker):
         return on - count()
+
+
+def calls_of(worker: worker_cpu.Worker, case: worker_cpu.Case, file: str) -> int:
+    """Return how many functions of `file` are called a request."""
+    profile = cProfile.Profile()
+    profile.runcall(worker.run, worker.prepare(case, 20))
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    return sum(one[1] for (name, *_), one in stats.items() if name == file) // 20
+
+
+@contextlib.contextmanager
+def content_on(worker: worker_cpu.Worker) -> Iterator[None]:
+    """Keep what is said, as `telemetry.content` does at its default size."""
+    office = worker.office
+    before = office.runtime
+    office.runtime = msgspec.structs.replace(before, content_size=16_384)
+    yield
+    office.runtime = before
+
+
+def looks(worker: worker_cpu.Worker, case: worker_cpu.Case) -> int:
+    """Return how many lines of one exchange ask whether content is wanted."""
+    asking = {
+        (module.__file__, number)
+        for module in (request, response, exchange)
+        for number, line in enumerate(linecache.getlines(str(module.__file__)), 1)
+        if "capture" in line or "content_size" in line
+    }
+    files = {name for name, _ in asking}
+    found = 0
+
+    def traced(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal found
+        name = frame.f_code.co_filename
+        if name not in files:
+            return None
+        found += event == "line" and (name, frame.f_lineno) in asking
+        return traced
+
+    prepared = worker.prepare(case, 1)
+    sys.settrace(traced)
+    try:
+        worker.run(prepared)
+    finally:
+        sys.settrace(None)
+    return found
 
 
 def record_bytes(worker: worker_cpu.Worker, case: worker_cpu.Case) -> int:
@@ -190,12 +260,14 @@ def main() -> None:
     costs = [measure(worker, case, options.rounds) for case in worker_cpu.CASES]
     print(
         f"{'case':34} {'on µs':>8} {'off µs':>8} {'less µs':>9} {'alone µs':>9} "
-        f"{'calls':>6} {'bytes kept':>11}"
+        f"{'calls':>6} {'bytes kept':>11} {'looks':>6} {'content µs':>11} "
+        f"{'its calls':>10}"
     )
     for cost in costs:
         print(
             f"{cost.case:34} {cost.on_us:8.1f} {cost.off_us:8.1f} {cost.us:9.1f} "
-            f"{cost.alone_us:9.1f} {cost.calls:6} {cost.record_bytes:11}"
+            f"{cost.alone_us:9.1f} {cost.calls:6} {cost.record_bytes:11} {cost.looks:6} "
+            f"{cost.content_us:11.1f} {cost.content_calls:10}"
         )
     worst = max(cost.alone_us for cost in costs)
     print(f"at most {worst:.1f} µs a request; the aim is {AIM_US:.0f}")

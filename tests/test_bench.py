@@ -12,12 +12,22 @@ import pytest
 BENCH = Path(__file__).parents[1] / "bench"
 
 
+def measured(tmp_path_factory, script):
+    output = tmp_path_factory.mktemp("bench") / "costs.json"
+    command = [sys.executable, BENCH / script, "--rounds", "1"]
+    subprocess.run([*map(str, command), "--json", str(output)], check=True, timeout=120)
+    return msgspec.json.decode(output.read_bytes())
+
+
 @pytest.fixture(scope="module")
 def costs(tmp_path_factory):
-    output = tmp_path_factory.mktemp("bench") / "costs.json"
-    command = [sys.executable, BENCH / "worker_cpu.py", "--rounds", "1"]
-    subprocess.run([*map(str, command), "--json", str(output)], check=True, timeout=120)
-    found = msgspec.json.decode(output.read_bytes())["costs"]
+    found = measured(tmp_path_factory, "worker_cpu.py")["costs"]
+    return {cost["case"]: cost for cost in found}
+
+
+@pytest.fixture(scope="module")
+def telemetry(tmp_path_factory):
+    found = measured(tmp_path_factory, "telemetry.py")
     return {cost["case"]: cost for cost in found}
 
 
@@ -44,3 +54,30 @@ def test_a_request_takes_no_more_calls_of_functions_than_it_may(costs, case, mos
     A call is some 0.3 µs: whoever needs more of them should know what it costs.
     """
     assert costs[case]["calls"] <= most
+
+
+@pytest.mark.parametrize(
+    ("case", "most"),
+    [
+        ("pass-through", 14),
+        ("translated", 14),
+        ("pass-through, limits and budget", 22),
+        ("translated, limits and budget", 22),
+        ("pass-through stream", 14),
+        ("translated stream", 14),
+    ],
+)
+def test_telemetry_takes_no_more_calls_of_functions_than_it_may(telemetry, case, most):
+    """Measured are 11, 18 where there are limits, and 11 of a stream: 6 to 10 µs of 20.
+
+    A record of 940 bytes is encoded in one of them; a longer one takes longer.
+    """
+    assert 0 < telemetry[case]["calls"] <= most
+    assert telemetry[case]["record_bytes"] <= 1_200
+
+
+def test_content_that_is_not_wanted_costs_a_look(telemetry):
+    """Six of an answer, and one of each chunk; 2 µs of a stream of 100."""
+    for case, cost in telemetry.items():
+        assert cost["looks"] <= (120 if "stream" in case else 8)
+        assert cost["content_calls"] > 0
