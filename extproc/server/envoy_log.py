@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from extproc.exchange.completion import Completion
 from extproc.server.lean import LeanServer
 from extproc.server.traces import EXPORT as EXPORT_SPANS
-from extproc.telemetry.access import ACCEPTED, EXPORT, Entry, read_entries
-from extproc.telemetry.confirm import Confirmations
+from extproc.telemetry.access import ACCEPTED, EXPORT, read_entries
+from extproc.telemetry.confirm import Confirmations, Ended
 
 LOG_SOCKET: Final = "log.sock"
 """Where Envoy says what it has served, in the folder of the sockets."""
@@ -39,23 +38,21 @@ class EnvoyLog:
         path: Path,
         confirmations: Confirmations,
         *,
-        settle: Callable[[Sequence[Completion]], None],
+        settle: Callable[[Sequence[Ended]], None],
         stats: Callable[[str], Awaitable[dict[str, int]]],
         spans: Callable[[bytes], bytes],
-        tell: Callable[[Sequence[Entry]], None] = lambda _: None,
         count: Callable[[], None] = lambda: None,
     ) -> None:
         """`settle` counts and charges; `stats` asks Envoy, and raises `OSError`.
 
-        `spans` takes an export of Envoy's tracer and returns the answer; `tell` is given
-        each entry once; `count` is called when `Confirmations.ready` may have more.
+        `spans` takes an export of Envoy's tracer and returns the answer; `count` is called
+        when `Confirmations.ready` and `ended` may have more.
         """
         self.confirmations = confirmations
         self.dropped = 0
         self._path = path
         self._settle = settle
         self._stats = stats
-        self._tell = tell
         self._count = count
         self._server = LeanServer(unary={EXPORT: self._export, EXPORT_SPANS: spans})
 
@@ -76,10 +73,8 @@ class EnvoyLog:
             self._count()
 
     def _export(self, request: bytes) -> bytes:
-        entries = read_entries(request)
-        self.confirmations.logged(entries)
+        self.confirmations.logged(read_entries(request))
         self._count()
-        self._tell(entries)
         return ACCEPTED
 
     async def _sweep(self) -> None:

@@ -25,7 +25,7 @@ from extproc.server.link import ControlLink
 from extproc.server.traces import Traces
 from extproc.server.webhooks import KINDS, Webhook, Webhooks
 from extproc.telemetry import logs
-from extproc.telemetry.confirm import Confirmations
+from extproc.telemetry.confirm import Confirmations, Ended
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.request_lines import RequestLines
 from extproc.usage import Usage
@@ -104,7 +104,6 @@ class Intake:
             settle=self._settled,
             stats=stats,
             spans=self.traces.envoy,
-            tell=self._lines.saw,
             count=self._count_ready,
         )
         self.link.on_contents = self._heard
@@ -140,10 +139,12 @@ class Intake:
         self._file(ours)
         self._count_ready()
 
-    def _settled(self, completions: Sequence[Completion]) -> None:
-        new = self.link.unseen(completions)
+    def _settled(self, ended: Sequence[Ended]) -> None:
+        new = self.link.unseen([one.completion for one in ended])
         self._file(new)
         self._count(new)
+        ids = {one.id for one in new}
+        self._lines.tell(one for one in ended if one.completion.id in ids)
         if any(one.budgets for one in new):
             self.link.rebalance()
 
@@ -154,6 +155,7 @@ class Intake:
         corrected = join.corrected()
         self._books.note(corrected)
         self.link.broke(corrected)
+        self._lines.tell(join.ended())
 
     def _count(self, completions: Sequence[Completion]) -> None:
         """Tell of records: once each, and it is lost with control."""
@@ -161,7 +163,6 @@ class Intake:
             return
         self._metrics.record(completions)
         self.errors.note(completions)
-        self._lines.tell(completions)
         self.traces.tell(completions, self._contents)
         for one in completions:
             self._contents.pop(one.id, None)

@@ -43,13 +43,21 @@ PATIENCE_SECONDS: Final = 30.0
 """That a record waits for its entry, and an entry for the record of a worker that is there:
 Envoy flushes every half second, and a batch may wait for another export's five."""
 TOLD_SECONDS: Final = 2.0
-"""That the record of an answer which broke off waits for Envoy's word before it is counted as
-it is."""
+"""That a record waits for Envoy's word before a line is written of it, and one of an answer
+that broke off before it is counted."""
 MAX_HELD: Final = 100_000
 """Of each, some 20 MB: 30 s at 3,000 requests/s. The oldest are given up first."""
 
 Price = Callable[[str, str, Usage], int | None]
 """Nano-dollars for the usage of a model at a cluster; None: nobody knows."""
+
+
+class Ended(NamedTuple):
+    """One exchange, as far as both have told of it."""
+
+    completion: Completion
+    entry: Entry | None = None
+    """None: Envoy has said nothing, or too late."""
 
 
 class _Record(NamedTuple):
@@ -94,10 +102,11 @@ class Confirmations:
         self._records: dict[str, _Record] = {}
         self._by_request: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
-        self._unsure: dict[str, float] = {}
-        """Records that are not counted yet, and since when."""
+        self._untold: dict[str, float] = {}
+        """Records that Envoy has not said anything of, and since when."""
         self._ready: list[Completion] = []
         self._corrected: list[Completion] = []
+        self._ended: list[Ended] = []
 
     def ready(self) -> list[Completion]:
         """Return the records that are to be counted now, each once."""
@@ -109,10 +118,18 @@ class Confirmations:
         corrected, self._corrected = self._corrected, []
         return corrected
 
+    def ended(self) -> list[Ended]:
+        """Return the exchanges that a line can be written of now, each once.
+
+        Not those that `sweep` returns.
+        """
+        ended, self._ended = self._ended, []
+        return ended
+
     def release(self) -> None:
         """Let no record wait any longer: control ends."""
-        for key in list(self._unsure):
-            self._count(key)
+        for key in list(self._untold):
+            self._tell(key)
 
     @property
     def waiting(self) -> int:
@@ -127,13 +144,14 @@ class Confirmations:
             if found is None and one.request_id is not None:
                 found = self._entries.pop(one.request_id, None)
             if found is not None:
-                self._ready.append(self._corrected_by(one, found.entry))
+                right = self._corrected_by(one, found.entry)
+                self._ready.append(right)
+                self._ended.append(Ended(right, found.entry))
                 self._meet(one, found.entry)
                 continue
             self._records[one.id] = _Record(one, now)
-            if one.outcome == "canceled":
-                self._unsure[one.id] = now
-            else:
+            self._untold[one.id] = now
+            if one.outcome != "canceled":
                 self._ready.append(one)
             if one.request_id is not None:
                 self._by_request[one.request_id] = one.id
@@ -147,9 +165,8 @@ class Confirmations:
             key = entry.id or self._by_request.get(entry.request_id, "")
             found = self._records.get(key)
             if found is not None:
-                if self._unsure.pop(key, None) is not None:
-                    one = self._corrected_by(found.completion, entry)
-                    self._ready.append(one)
+                if key in self._untold:
+                    self._tell(key, entry)
                 self._forget(key)
                 self._meet(found.completion, entry)
             else:
@@ -158,14 +175,14 @@ class Confirmations:
             del self._entries[next(iter(self._entries))]
             self.results["unmatched"] += 1
 
-    def sweep(self) -> list[Completion]:
+    def sweep(self) -> list[Ended]:
         """Return what has to be counted and charged on Envoy's word; the rest is let go."""
         now = self._clock()
-        while self._unsure:
-            key, since = next(iter(self._unsure.items()))
+        while self._untold:
+            key, since = next(iter(self._untold.items()))
             if now - since < TOLD_SECONDS:
                 break
-            self._count(key)
+            self._tell(key)
         while self._records:
             key, record = next(iter(self._records.items()))
             if now - record.at < PATIENCE_SECONDS:
@@ -184,17 +201,17 @@ class Confirmations:
         there = entry.id and self._alive(entry.id)
         return PATIENCE_SECONDS if there else GRACE_SECONDS
 
-    def _settle(self, entries: Iterable[Entry]) -> Iterator[Completion]:
+    def _settle(self, entries: Iterable[Entry]) -> Iterator[Ended]:
         for entry in entries:
             ended = entry.started + entry.milliseconds / 1000
             if not entry.id:
                 self.results["local"] += 1
-                yield local_reply(entry)
+                yield Ended(local_reply(entry), entry)
             elif ended < self._began or self._answers(entry.id):
                 self.results["unmatched"] += 1
             else:
                 self.results["settled"] += 1
-                yield settled(entry, self._price)
+                yield Ended(settled(entry, self._price), entry)
 
     def _meet(self, completion: Completion, entry: Entry) -> None:
         self.results["confirmed" if agree(completion, entry) else "differing"] += 1
@@ -208,14 +225,18 @@ class Confirmations:
         self._corrected.append(corrected)
         return corrected
 
-    def _count(self, key: str) -> None:
-        """Count a record as it is."""
-        del self._unsure[key]
-        self._ready.append(self._records[key].completion)
+    def _tell(self, key: str, entry: Entry | None = None) -> None:
+        """Tell of a record, as it is or as Envoy knows it; count it if nobody has yet."""
+        del self._untold[key]
+        one = self._records[key].completion
+        right = one if entry is None else self._corrected_by(one, entry)
+        if one.outcome == "canceled":
+            self._ready.append(right)
+        self._ended.append(Ended(right, entry))
 
     def _give_up(self, key: str) -> None:
-        if key in self._unsure:
-            self._count(key)
+        if key in self._untold:
+            self._tell(key)
         self._forget(key)
         self.results["unconfirmed"] += 1
 

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
 from extproc.telemetry.access import Entry
-from extproc.telemetry.confirm import LEFT, lost_its_worker
+from extproc.telemetry.confirm import LEFT, Ended, lost_its_worker
 
 log = logging.getLogger(__name__)
 
@@ -99,34 +99,26 @@ class RequestLines:
     def __init__(self) -> None:
         self.which: Requests = "failed"
 
-    def tell(self, completions: Iterable[Completion]) -> None:
-        """Write a line for each that is wanted."""
+    def tell(self, ended: Iterable[Ended]) -> None:
+        """Write a line for each that is wanted.
+
+        Of one that Envoy ended it has Envoy's flags and details: nothing else says why.
+        """
         if self.which == "none":
             return
-        for one in completions:
-            failed = one.outcome not in ("ok", "canceled")
+        for one, entry in ended:
+            broken = entry is not None and broken_by_envoy(entry)
+            failed = broken or one.outcome not in ("ok", "canceled")
             level = logging.WARNING if failed else logging.INFO
             wanted = (failed or self.which == "all") and one.operation not in OWN
-            if wanted and log.isEnabledFor(level):
-                log.log(level, "request", extra={"fields": line_of(one)})
-
-    def saw(self, entries: Iterable[Entry]) -> None:
-        """Write a line for each that Envoy ended: why, only its flags and details say."""
-        if self.which == "none":
-            return
-        for entry in filter(broken_by_envoy, entries):
-            fields = {
-                "request_id": entry.request_id,
-                "gw_id": entry.id or None,
-                "status": entry.status,
-                "flags": entry.flags or None,
-                "details": entry.details,
-                "cluster": entry.cluster or None,
-                "attempts": entry.attempts,
-                "seconds": entry.milliseconds / 1000,
-            }
-            said = {name: value for name, value in fields.items() if value is not None}
-            log.warning("ended by Envoy", extra={"fields": said})
+            if not (wanted or broken) or not log.isEnabledFor(level):
+                continue
+            fields = line_of(one)
+            if broken and entry is not None:
+                fields["envoy_details"] = entry.details
+                if entry.flags:
+                    fields["envoy_flags"] = entry.flags
+            log.log(level, "request", extra={"fields": fields})
 
 
 def broken_by_envoy(entry: Entry) -> bool:

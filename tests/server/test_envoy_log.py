@@ -29,7 +29,7 @@ class World:
         self.log = EnvoyLog(
             path,
             Confirmations(clock=lambda: self.now),
-            settle=self.settled.extend,
+            settle=lambda ended: self.settled.extend(one.completion for one in ended),
             stats=self._stats,
             spans=self._spans,
         )

@@ -18,6 +18,7 @@ from extproc.telemetry.confirm import (
     RESET,
     TOLD_SECONDS,
     Confirmations,
+    Ended,
     agree,
     local_reply,
     settled,
@@ -41,7 +42,7 @@ class World:
 
     def later(self, seconds: float) -> list[Completion]:
         self.now += seconds
-        return self.join.sweep()
+        return [one.completion for one in self.join.sweep()]
 
 
 @pytest.fixture
@@ -294,6 +295,33 @@ def test_who_is_thought_to_have_left_is_counted_after_a_moment_or_at_the_end(
     assert [one.id for one in world.join.ready()] == ["gw-a-3"]
 
 
+@pytest.mark.parametrize("record_first", [True, False])
+def test_a_line_is_written_when_both_have_spoken(
+    world: World, record_first: bool
+) -> None:
+    steps = [
+        lambda: world.join.recorded([record()]),
+        lambda: world.join.logged([entry(flags="UC")]),
+    ]
+    first, second = steps if record_first else reversed(steps)
+    first()
+    assert world.join.ended() == []
+    second()
+    assert world.join.ended() == [Ended(record(), entry(flags="UC"))]
+    world.later(PATIENCE_SECONDS)
+    assert world.join.ended() == []
+
+
+def test_a_line_is_written_without_envoys_word_after_a_moment(world: World) -> None:
+    world.join.recorded([record()])
+    world.later(TOLD_SECONDS - 0.1)
+    assert world.join.ended() == []
+    world.later(0.2)
+    assert world.join.ended() == [Ended(record())]
+    world.join.logged([entry(flags="UC")])
+    assert world.join.ended() == []
+
+
 def test_what_is_held_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirm, "MAX_HELD", 3)
     world.join.recorded(record(f"gw-a-{n}") for n in range(5))
@@ -313,7 +341,6 @@ def test_every_exchange_counts_once_whatever_comes_and_in_which_order(
         for n, alive in enumerate([True] * 3 + [False] * 3)
     ]
     arrivals = []
-    counted: list[str] = []
     for name in names:
         recorded = name.startswith("gw-a") or data.draw(st.booleans())
         logged = data.draw(st.booleans())
@@ -324,7 +351,9 @@ def test_every_exchange_counts_once_whatever_comes_and_in_which_order(
             world.join.recorded([record(name, outcome="canceled" if left else "ok")])
         else:
             world.join.logged([entry(name)])
-    counted += [one.id for one in world.later(PATIENCE_SECONDS)]
-    counted += [one.id for one in world.join.ready()]
+    settled = [one.id for one in world.later(PATIENCE_SECONDS)]
+    counted = settled + [one.id for one in world.join.ready()]
+    # A line is written of each once, too, at the latest now.
+    told = settled + [one.completion.id for one in world.join.ended()]
     heard = {name for _, name in arrivals}
-    assert sorted(counted) == sorted(heard)
+    assert sorted(counted) == sorted(told) == sorted(heard)

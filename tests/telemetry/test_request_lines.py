@@ -9,6 +9,7 @@ import pytest
 
 from extproc.exchange.completion import Completion, FailedAttempt
 from extproc.telemetry.access import Entry
+from extproc.telemetry.confirm import Ended
 from extproc.telemetry.request_lines import RequestLines, line_of, trace_id
 from extproc.usage import Usage
 
@@ -35,6 +36,7 @@ FAILED = msgspec.structs.replace(
 HEALTH = Completion(
     id="gw-3", operation="health", started=0, duration=0, outcome="ok", status=200
 )
+LOCAL_REPLY = msgspec.structs.replace(HEALTH, operation="local_reply")
 LEFT = msgspec.structs.replace(OK, id="gw-4", outcome="canceled")
 
 
@@ -70,7 +72,7 @@ def test_only_those_are_told_that_are_wanted(which, told, caplog) -> None:
     lines = RequestLines()
     lines.which = which
     with caplog.at_level(logging.INFO):
-        lines.tell([OK, FAILED, HEALTH, LEFT])
+        lines.tell(map(Ended, [OK, FAILED, HEALTH, LEFT]))
     assert [record.fields["gw_id"] for record in caplog.records] == told
     assert all(
         (record.levelname == "WARNING") == (record.fields["gw_id"] == "gw-2")
@@ -82,7 +84,7 @@ def test_a_failure_is_told_where_only_warnings_are(caplog) -> None:
     lines = RequestLines()
     lines.which = "all"
     with caplog.at_level(logging.WARNING):
-        lines.tell([OK, FAILED])
+        lines.tell(map(Ended, [OK, FAILED]))
     assert [record.fields["gw_id"] for record in caplog.records] == ["gw-2"]
 
 
@@ -108,12 +110,18 @@ def test_what_is_no_traceparent_has_no_trace(text) -> None:
     ],
 )
 def test_what_envoy_has_ended_is_told_with_its_own_reasons(told, entry, caplog) -> None:
+    """In one line, whatever the worker thought of it; nothing else of that is wanted."""
     lines = RequestLines()
-    lines.saw([entry])
-    assert [record.fields["details"] for record in caplog.records] == [
+    lines.tell([Ended(one, entry) for one in (OK, LEFT, LOCAL_REPLY)])
+    assert [record.fields["envoy_details"] for record in caplog.records] == [
         entry.details
-    ] * told
+    ] * (3 * told)
+    assert {record.levelname for record in caplog.records} <= {"WARNING"}
+    caplog.clear()
+    lines.tell([Ended(FAILED, entry)])
+    [record] = caplog.records
+    assert ("envoy_details" in record.fields) == told
     caplog.clear()
     lines.which = "none"
-    lines.saw([entry])
+    lines.tell([Ended(FAILED, entry)])
     assert not caplog.records
