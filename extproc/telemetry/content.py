@@ -2,8 +2,8 @@
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#recording-content-on-attributes:
 ``gen_ai.system_instructions`` is a list of parts, ``gen_ai.input.messages`` and
-``gen_ai.output.messages`` are lists of messages with ``role`` and ``parts``. Bytes of
-pictures, sound and files are left out; of a conversation that is too long its end is kept.
+``gen_ai.output.messages`` are lists of messages with ``role`` and ``parts``, and
+``gen_ai.tool.definitions`` is a list of tools with ``type`` and ``name``. Bytes of pictures, sound and files are left out; of a conversation that is too long its end is kept.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Shown(NamedTuple):
     system: list[Part]
     asked: list[Part]
     answered: list[Part]
+    tools: list[Part]
     cut: bool
     """Something was left out for its length."""
 
@@ -69,7 +70,7 @@ class Display:
     """Shows contents as an operator wants them."""
 
     def __init__(self, redactor: Redactor, most: int) -> None:
-        """Show up to `most` characters of instructions, conversation and answer each."""
+        """Show up to `most` characters of each: what the parts of `Shown` are."""
         self._redactor = redactor
         self._most = most
 
@@ -78,11 +79,11 @@ class Display:
         answer = _Room(self._redactor, self._most)
         answered = list(_answered(content, answer))
         request = _read(content)
-        system, asked = (_Room(self._redactor, self._most) for _ in range(2))
+        system, asked, tools = (_Room(self._redactor, self._most) for _ in range(3))
         if request is None:
             text = content.asked.decode("utf-8", "replace")
             said = [_message("user", [_text(asked.take(text))])]
-            return Shown([], said, answered, cut=True)
+            return Shown([], said, answered, [], cut=True)
         messages = list(request.messages)
         instructions: list[Part] = []
         while (
@@ -96,12 +97,14 @@ class Display:
         while messages and asked.left:
             message = messages.pop()
             said.append(_message(message.role, asked.parts(message.parts)))
+        offered = tools.tools(request.tools)
         cut = (
             content.cut
             or bool(messages)
-            or any(room.cut for room in (answer, system, asked))
+            or len(offered) < len(request.tools)
+            or any(room.cut for room in (answer, system, asked, tools))
         )
-        return Shown(instructions, said[::-1], answered, cut)
+        return Shown(instructions, said[::-1], answered, offered, cut)
 
 
 class _Room:
@@ -131,6 +134,35 @@ class _Room:
             return msgspec.json.decode(taken)
         except msgspec.DecodeError:
             return taken
+
+    def tools(self, tools: Iterable[canonical.AnyTool]) -> list[Part]:
+        """Return the definitions that there is room for, the first ones."""
+        said = []
+        for tool in tools:
+            if not self.left:
+                break
+            said.append(self._tool(tool))
+        return said
+
+    def _tool(self, tool: canonical.AnyTool) -> Part:
+        match tool:
+            case canonical.Tool(name, description, parameters):
+                said: Part = {"type": "function", "name": self.take(name)}
+                if description is not None:
+                    said["description"] = self.take(description)
+                if parameters is not None and self.left:
+                    text = bytes(parameters).decode("utf-8", "replace")
+                    said["parameters"] = self.arguments(text)
+                return said
+            case canonical.CustomTool(name, description):
+                said = {"type": "custom", "name": self.take(name)}
+                if description is not None:
+                    said["description"] = self.take(description)
+                return said
+            case canonical.BuiltinTool(kind):
+                return {"type": self.take(kind), "name": kind}
+            case _:
+                return {"type": tool.name, "name": tool.name}
 
     def parts(self, parts: Iterable[canonical.Part]) -> list[Part]:
         """Return what the conventions call parts."""

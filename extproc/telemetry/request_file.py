@@ -72,6 +72,8 @@ class RequestFile:
                 "input_messages": shown.asked,
                 "output_messages": shown.answered,
             }
+            if shown.tools:
+                fields["tool_definitions"] = shown.tools
         return msgspec.json.encode(fields) + b"\n"
 
     def _rotate(self, more: int) -> None:

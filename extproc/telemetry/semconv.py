@@ -24,6 +24,7 @@ USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
 
 CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  a name

@@ -354,6 +354,7 @@ def _said(shown: Shown, *, langfuse: bool) -> Iterator[tuple[str, str | bool]]:
         (semconv.SYSTEM_INSTRUCTIONS, shown.system),
         (semconv.INPUT_MESSAGES, shown.asked),
         (semconv.OUTPUT_MESSAGES, shown.answered),
+        (semconv.TOOL_DEFINITIONS, shown.tools),
     ):
         if value:
             yield name, msgspec.json.encode(value).decode()

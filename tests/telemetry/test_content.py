@@ -102,10 +102,26 @@ class OutputMessage(Message):
     finish_reason: Literal["stop", "length", "content_filter", "tool_call", "error"]
 
 
+class FunctionTool(Strict):
+    type: Literal["function"]
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class GenericTool(Strict):
+    """https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-tool-definitions.json"""
+
+    type: str
+    name: str
+    description: str | None = None
+
+
 class Judged(Strict):
     system: list[Part]
     asked: list[Message]
     answered: list[OutputMessage] = Field(max_length=10)
+    tools: list[FunctionTool | GenericTool]
 
 
 JUDGE = TypeAdapter(Judged)
@@ -171,6 +187,54 @@ def chat(*messages: str) -> Content:
             "messages": [{"role": "user", "content": m} for m in messages],
         }
     )
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+TOOLS: dict[str, list[dict[str, Any]]] = {
+    openai_chat.CLIENT.name: [
+        {"type": "function", "function": {"name": "look", "description": f"With {KEY}", "parameters": SCHEMA}},
+        {"type": "custom", "custom": {"name": "write"}},
+    ],
+    anthropic.CLIENT.name: [
+        {"name": "look", "description": f"With {KEY}", "input_schema": SCHEMA},
+        {"type": "web_search_20250305", "name": "web_search"},
+    ],
+    openai_responses.CLIENT.name: [
+        {"type": "function", "name": "look", "description": f"With {KEY}", "parameters": SCHEMA, "strict": False},
+        {"type": "web_search"},
+        {"type": "image_generation"},
+    ],
+}  # fmt: skip
+
+
+def with_tools(form: str) -> Content:
+    return content(form, {**REQUESTS[form], "tools": TOOLS[form]})
+
+
+@pytest.mark.parametrize("form", TOOLS)
+def test_what_tools_there_are_is_told(form: str) -> None:
+    shown = Display(Redactor(), 10_000).show(with_tools(form))
+    JUDGE.validate_python({k: v for k, v in shown._asdict().items() if k != "cut"})
+    assert not shown.cut
+    assert shown.tools[0] == {
+        "type": "function",
+        "name": "look",
+        "description": "With [redacted:api_key]",
+        "parameters": SCHEMA,
+    }
+    others = [tool["name"] for tool in shown.tools[1:]]
+    assert others == [
+        tool.get("name") or tool.get("custom", tool).get("name") or tool["type"]
+        for tool in TOOLS[form][1:]
+    ]
+
+
+@pytest.mark.parametrize("form", TOOLS)
+def test_of_too_many_tools_the_first_are_told(form: str) -> None:
+    shown = Display(Redactor(), 10).show(with_tools(form))
+    assert shown.cut
+    [tool] = shown.tools
+    assert (tool["name"], tool["description"]) == ("look", "With [")
 
 
 def text_of(shown: Any) -> str:
@@ -269,6 +333,7 @@ def test_the_attributes_are_the_packages() -> None:
     theirs = vars(gen_ai_attributes).values()
     for name in (
         semconv.SYSTEM_INSTRUCTIONS, semconv.INPUT_MESSAGES, semconv.OUTPUT_MESSAGES,
+        semconv.TOOL_DEFINITIONS,
     ):  # fmt: skip
         assert name in theirs
 
@@ -278,12 +343,13 @@ def test_a_span_has_it_and_attempts_have_not(langfuse: bool) -> None:
     spans = Spans(
         Resource({}), Redactor(), langfuse=langfuse, display=Display(Redactor(), 1_000)
     )
-    exchange, *attempts = spans.of(RECORD, 1.0, content(anthropic.CLIENT.name))
+    exchange, *attempts = spans.of(RECORD, 1.0, with_tools(anthropic.CLIENT.name))
     said = dict(exchange.attributes or {})
     names = (
         "gen_ai.system_instructions",
         "gen_ai.input.messages",
         "gen_ai.output.messages",
+        "gen_ai.tool.definitions",
     )
     for name in names:
         assert json.loads(str(said[name]))
@@ -300,10 +366,12 @@ def test_a_line_of_the_file_has_it(tmp_path: Path) -> None:
     file = RequestFile(
         path, Redactor(), max_bytes=1 << 20, keep=0, display=Display(Redactor(), 1_000)
     )
-    assert file.write([Told(RECORD, content()), Told(RECORD)])
+    kept = Told(RECORD, with_tools(openai_chat.CLIENT.name))
+    assert file.write([kept, Told(RECORD)])
     first, second = map(json.loads, path.read_text().splitlines())
     assert first["input_messages"][0]["role"] == "system"
     assert first["output_messages"][0]["finish_reason"] == "tool_call"
     assert first["system_instructions"] == []
+    assert [one["name"] for one in first["tool_definitions"]] == ["look", "write"]
     assert "input_messages" not in second
     assert KEY not in path.read_text()
