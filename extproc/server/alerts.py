@@ -1,7 +1,7 @@
 """Notes when a budget has reached a part of itself.
 
-Each threshold of a period is told once; those that were reached before control started
-are taken as told.
+Each threshold of a period is told once, whichever control does it; those that were reached
+before the first one are taken as told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from extproc.identity import Budget, glob_pattern
 from extproc.policy.meters import meters_of
 from extproc.pricing import show
 from extproc.runtime import Snapshot
-from extproc.server.webhooks import Alert
+from extproc.server.alert_book import Alert, AlertBook, Reached
 from extproc.state.base import Balance
 
 
@@ -21,16 +21,24 @@ class Alerts:
     """Looks at the balances; `tell` hears of what is new, `clock` gives Unix seconds."""
 
     def __init__(
-        self, tell: Callable[[Alert], None], *, clock: Callable[[], float]
+        self,
+        tell: Callable[[Alert], None],
+        *,
+        clock: Callable[[], float],
+        book: AlertBook | None = None,
     ) -> None:
+        self._book = book or AlertBook()
         self._tell = tell
         self._clock = clock
         self._named: dict[str, tuple[str, Budget]] = {}
         self._globs: list[tuple[re.Pattern[str], Budget]] = []
-        self._told: dict[str, int] = {}
 
     def configure(self, snapshot: Snapshot, balances: Mapping[str, Balance]) -> None:
-        """Watch the budgets of `snapshot`; what `balances` have reached is told already."""
+        """Watch the budgets of `snapshot`.
+
+        What `balances` have reached when the first is watched is told, unless nobody was
+        there before to do it.
+        """
         first = not self._named and not self._globs
         self._named, self._globs = {}, []
         owners = [(s.kind, s.id, s.allowance) for s in snapshot.subjects]
@@ -45,7 +53,9 @@ class Alerts:
                     self._globs.append((glob_pattern(purse.meter), purse.budget))
                 else:
                     self._named[purse.meter] = (purse.subject, purse.budget)
-        if first:
+        if first and not self._book.fresh:
+            self.look(list(balances), balances)
+        elif first:
             for meter in balances:
                 self._reached(meter, balances)
 
@@ -64,9 +74,11 @@ class Alerts:
         subject, budget = found
         percent = balance.nanos * 100 // budget.nanos if budget.nanos else 100
         reached = max((one for one in budget.alerts if one <= percent), default=0)
-        if reached <= self._told.get(meter, 0):
+        told = self._book.page.budgets.get(meter)
+        if reached <= (0 if told is None else told.percent):
             return None
-        self._told[meter] = reached
+        self._book.page.budgets[meter] = Reached(reached, balance.ends)
+        self._book.changed()
         spent, whole = show(balance.nanos), show(budget.nanos)
         return Alert(
             kind="budget",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from extproc.server.webhooks import Kind
+from extproc.server.alert_book import Kind
 from extproc.telemetry.deployments import Deployment, Model
 
 SOON: Final = 10.0

@@ -119,7 +119,9 @@ class Control:
             wall_clock=wall_clock,
             lock=writing,
         )
-        self._watchman = Watchman(self.intake.webhooks.tell, clock=wall_clock)
+        self._watchman = Watchman(
+            self.intake.webhooks.tell, clock=wall_clock, book=self.intake.book
+        )
         self._push = Push(self.metrics.registry, wall_clock=wall_clock)
         watch_control(
             self.metrics.registry,
@@ -167,6 +169,7 @@ class Control:
                     tasks.create_task(self.link.run()),
                     tasks.create_task(self.intake.envoy_log.run()),
                     tasks.create_task(self.intake.webhooks.run()),
+                    tasks.create_task(self.intake.book.run()),
                     tasks.create_task(self._watchman.run(self._wrong)),
                     tasks.create_task(self.intake.traces.run()),
                     tasks.create_task(self._push.run()),

@@ -16,6 +16,7 @@ from extproc.exchange.content import Content
 from extproc.exchange.local_reply import LOCAL
 from extproc.pricing import cost
 from extproc.runtime import Runtime, Snapshot, TargetSpec
+from extproc.server.alert_book import ALERTS_FILE, KINDS, AlertBook
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
 from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
@@ -23,7 +24,7 @@ from extproc.server.error_rate import ErrorRate
 from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.link import ControlLink
 from extproc.server.traces import Traces
-from extproc.server.webhooks import KINDS, Webhook, Webhooks
+from extproc.server.webhooks import Webhook, Webhooks
 from extproc.telemetry import logs
 from extproc.telemetry.confirm import Confirmations, Ended
 from extproc.telemetry.metrics import Metrics
@@ -51,6 +52,7 @@ class Intake:
 
     Attributes:
         alerts: what budgets have reached.
+        book: what of that, and of what else is wrong, has been told.
         webhooks: who is told of that, and of what else is wrong.
         errors: how many requests fail.
         envoy_log: what Envoy says.
@@ -74,13 +76,15 @@ class Intake:
         for kind in KINDS:
             for result in ("sent", "lost"):
                 alerts.labels(kind, result)
+        self.book = AlertBook(state / ALERTS_FILE, clock=wall_clock)
         self.webhooks = Webhooks(
             clock=wall_clock,
             told=lambda kind, well: alerts.labels(
                 kind, "sent" if well else "lost"
             ).inc(),
+            book=self.book,
         )
-        self.alerts = Alerts(self.webhooks.tell, clock=wall_clock)
+        self.alerts = Alerts(self.webhooks.tell, clock=wall_clock, book=self.book)
         self.errors = ErrorRate(clock=wall_clock)
         exports = metrics.registry.counter("extproc_telemetry_exports")
         self.traces = Traces(

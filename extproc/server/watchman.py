@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from extproc.server.alert_book import Alert, AlertBook, Kind, Standing
 from extproc.server.conditions import Condition
-from extproc.server.webhooks import Alert
+from extproc.server.error_rate import WINDOW_SECONDS
 
 LOOK_SECONDS: Final = 5.0
+BLIND_SECONDS: Final[Mapping[Kind, float]] = {
+    "budget": 0.0,
+    "health": 30.0,
+    "errors": WINDOW_SECONDS,
+}
+"""After a start, that what is not seen to be wrong may be so all the same: workers have not
+connected yet, and nobody has counted errors for long enough."""
 
 
 @dataclass(slots=True)
@@ -30,13 +38,28 @@ class Watchman:
     """
 
     def __init__(
-        self, tell: Callable[[Alert], None], *, clock: Callable[[], float]
+        self,
+        tell: Callable[[Alert], None],
+        *,
+        clock: Callable[[], float],
+        book: AlertBook | None = None,
     ) -> None:
+        """Go on from `book`: what has been told stands until it is known to be over."""
         self.repeat = 3_600.0
         self._tell = tell
         self._clock = clock
-        self._standing: dict[str, _Standing] = {}
-        self._told_at: dict[str, float] = {}
+        self._book = book or AlertBook()
+        self._told_at = self._book.page.told_at
+        now = clock()
+        self._standing = {
+            key: _Standing(
+                Condition(key, one.summary, one.after, one.kind, one.details),
+                one.since,
+                now + BLIND_SECONDS[one.kind],
+                told=True,
+            )
+            for key, one in self._book.page.standing.items()
+        }
 
     def look(self, conditions: Iterable[Condition]) -> None:
         """Compare what is wrong now with what was."""
@@ -59,6 +82,7 @@ class Watchman:
         for key, at in list(self._told_at.items()):
             if key not in self._standing and now - at >= self.repeat:
                 del self._told_at[key]
+                self._book.changed()
 
     async def run(self, wrong: Callable[[], Awaitable[Iterable[Condition]]]) -> None:
         """Look until canceled; `wrong` gives what is wrong now."""
@@ -68,6 +92,13 @@ class Watchman:
 
     def _say(self, standing: _Standing, now: float, *, over: bool = False) -> None:
         one = standing.condition
+        if over:
+            self._book.page.standing.pop(one.key, None)
+        else:
+            self._book.page.standing[one.key] = Standing(
+                one.kind, one.summary, standing.since, one.after, one.details
+            )
+        self._book.changed()
         self._tell(
             Alert(
                 kind=one.kind,

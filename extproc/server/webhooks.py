@@ -4,7 +4,7 @@
      "summary": "team 'search' has spent 80 % of its month's budget", "at": 1801440000, …}
 
 or, where the webhook is Slack's or speaks like it, ``{"text": "…"}``. The same ``id`` comes
-with every attempt, in the header ``x-extproc-alert-id`` too; with a secret the header
+with every attempt, after a restart too, in the header ``x-extproc-alert-id`` too; with a secret the header
 ``x-extproc-signature`` is ``t=SECONDS,v1=HEX``: HMAC-SHA256 of ``SECONDS.BODY``. No request
 waits for any of it, and a webhook that is away holds no other one up.
 """
@@ -24,6 +24,7 @@ import httpx
 import msgspec
 
 from extproc.redact import Redactor
+from extproc.server.alert_book import Alert, AlertBook, Kind, name_of
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +35,7 @@ PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
 FOREVER: Final = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
 """Statuses that the same body would get again."""
 
-Kind = Literal["budget", "health", "errors"]
-KINDS: Final[tuple[Kind, ...]] = ("budget", "health", "errors")
-State = Literal["firing", "resolved"]
 Shape = Literal["json", "slack"]
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that people should know."""
-
-    kind: Kind
-    key: str
-    """What it is about: the same for as long as that is so."""
-    summary: str
-    at: int
-    """Unix seconds."""
-    state: State = "firing"
-    details: Mapping[str, object] = {}
-    """Further members of the body."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +62,10 @@ class Webhooks:
         post: Post | None = None,
         new_id: Callable[[], str] = lambda: os.urandom(8).hex(),
         told: Callable[[Kind, bool], None] = lambda _kind, _well: None,
+        book: AlertBook | None = None,
     ) -> None:
-        """`told` hears of every alert whether somebody has taken it."""
+        """`told` hears of every alert whether somebody has taken it; `book` keeps them."""
+        self._book = book or AlertBook()
         self._told = told
         self._clock = clock
         self._post = post or post_json
@@ -93,10 +79,21 @@ class Webhooks:
         self._redactor = redactor
         if set(webhooks) != self._queues.keys():
             self._queues = {
-                one: self._queues.get(one) or asyncio.Queue(MOST_WAITING)
-                for one in webhooks
+                one: self._queues.get(one) or self._waiting(one) for one in webhooks
             }
+            names = {name_of(one.url) for one in webhooks}
+            for gone in self._book.page.waiting.keys() - names:
+                del self._book.page.waiting[gone]
+                self._book.changed()
             self._changed.set()
+
+    def _waiting(self, webhook: Webhook) -> asyncio.Queue[tuple[str, Alert]]:
+        """Return a new queue, with what an earlier control could not deliver."""
+        queue: asyncio.Queue[tuple[str, Alert]] = asyncio.Queue(MOST_WAITING)
+        kept = self._book.page.waiting.get(name_of(webhook.url), {})
+        for name, alert in list(kept.items())[:MOST_WAITING]:
+            queue.put_nowait((name, alert))
+        return queue
 
     def tell(self, alert: Alert) -> None:
         """Send `alert` some time; never waits."""
@@ -106,6 +103,10 @@ class Webhooks:
                 continue
             try:
                 queue.put_nowait((name, alert))
+                self._book.page.waiting.setdefault(name_of(webhook.url), {})[name] = (
+                    alert
+                )
+                self._book.changed()
             except asyncio.QueueFull:
                 self._told(alert.kind, False)
                 log.warning("an alert is lost: too many are waiting")
@@ -130,6 +131,9 @@ class Webhooks:
             name, alert = await queue.get()
             body = encode(name, alert, webhook.shape, self._redactor)
             well = await self._deliver(webhook, name, body)
+            kept = self._book.page.waiting.get(name_of(webhook.url), {})
+            kept.pop(name, None)
+            self._book.changed()
             self._told(alert.kind, well)
             if not well:
                 log.warning("an alert is lost: %s", alert.kind)

@@ -160,7 +160,8 @@ class _Room:
                     said["description"] = self.take(description)
                 return said
             case canonical.BuiltinTool(kind):
-                return {"type": self.take(kind), "name": kind}
+                word = self.take(kind)
+                return {"type": word, "name": word}
             case _:
                 return {"type": tool.name, "name": tool.name}
 

@@ -7,8 +7,9 @@ import json
 from extproc.identity import NANOS, Allowance, Budget, Grant, Subject
 from extproc.redact import Redactor
 from extproc.runtime import Snapshot
+from extproc.server.alert_book import Alert, AlertBook, Reached
 from extproc.server.alerts import Alerts
-from extproc.server.webhooks import Alert, encode
+from extproc.server.webhooks import encode
 from extproc.state.base import Balance
 
 NOW, ENDS = 1_800_000_000, 2_000_000_000
@@ -56,6 +57,19 @@ def test_a_leap_is_told_by_its_highest():
 
 def test_what_was_reached_before_the_start_is_told_already():
     assert [one.details["percent"] for one in told([0.1, 3], start=6)] == [80]
+
+
+def test_a_control_that_is_started_again_tells_what_is_new_and_nothing_twice():
+    """Of what it was killed at, too: the ledger had it, and nobody had told."""
+    heard: list[Alert] = []
+    book = AlertBook()
+    for spent in (6, 6, 9):
+        alerts = Alerts(heard.append, clock=lambda: NOW, book=book)
+        alerts.configure(SNAPSHOT, {TEAM: Balance(spent * NANOS, ENDS)})
+        book.fresh = False
+        alerts.look([TEAM], {TEAM: Balance(spent * NANOS, ENDS)})
+    assert [one.details["percent"] for one in heard] == [80]
+    assert book.page.budgets == {TEAM: Reached(80, ENDS)}
 
 
 def test_keys_and_end_users_by_glob_have_alerts_too():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, strategies as st
 
+from extproc.server.alert_book import Alert, AlertBook, Page
 from extproc.server.conditions import Condition
 from extproc.server.watchman import Watchman
-from extproc.server.webhooks import Alert
 
 HOUR = 3_600.0
 
@@ -18,7 +19,18 @@ class Watch:
         self.now = 1_000.0
         self.told: list[tuple[str, str]] = []
         self.alerts: list[Alert] = []
-        self._watchman = Watchman(self._hear, clock=lambda: self.now)
+        self._book = AlertBook()
+        self._watchman = self._another()
+
+    def _another(self) -> Watchman:
+        return Watchman(self._hear, clock=lambda: self.now, book=self._book)
+
+    def restart(self) -> None:
+        """Go on with another one, who knows what is in the file."""
+        page = msgspec.json.encode(self._book.page)
+        self._book = AlertBook()
+        self._book.page = msgspec.json.decode(page, type=Page)
+        self._watchman = self._another()
 
     def _hear(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -70,6 +82,30 @@ def test_what_lasts_is_told_again_every_hour() -> None:
     for _ in range(int(3 * HOUR / 5)):
         watch.look("a")
     assert watch.told == [("a", "firing")] * 3
+
+
+def test_a_restart_tells_nothing_again_and_still_tells_the_end() -> None:
+    watch = Watch()
+    watch.look("a", "b")
+    watch.restart()
+    watch.look("a", "b")
+    watch.restart()
+    # What nobody sees in the first half minute is not over: workers have to connect yet.
+    for _ in range(5):
+        watch.look("b")
+    assert watch.told == [("a", "firing"), ("b", "firing")]
+    for _ in range(5):
+        watch.look("b")
+    assert watch.told[2:] == [("a", "resolved")]
+    assert watch.alerts[2].summary == "Over: a!"
+    assert watch.alerts[2].details == {"since": 1_000}
+    # Nor is it told again within the hour.
+    watch.restart()
+    watch.look("a", "b")
+    assert len(watch.told) == 3
+    watch.look("b", later=HOUR)
+    watch.look("b")
+    assert watch.told[3:] == [("b", "firing")]
 
 
 @given(st.lists(st.sets(st.sampled_from("abc")), max_size=60))

@@ -8,14 +8,17 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from pydantic import BaseModel, ConfigDict
 
 from extproc.redact import Redactor
 from extproc.server import webhooks as module
-from extproc.server.webhooks import KINDS, Alert, Webhook, Webhooks
+from extproc.server.alert_book import KINDS, Alert, AlertBook, Page, name_of
+from extproc.server.webhooks import Webhook, Webhooks
 from tests.sink import Sink
 
 SECRET = "whsec-0123456789abcdef"
@@ -121,6 +124,40 @@ def deliver(
         await asyncio.wait({task})
 
     asyncio.run(play())
+
+
+def test_what_nobody_has_taken_is_told_by_the_next_control(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the same id, and only that: what was taken is told no more."""
+    path = tmp_path / "alerts.json"
+    receiver = Receiver(sink)
+
+    async def play(alerts: list[Alert], tries: int, *, taken: bool) -> None:
+        book = AlertBook(path)
+        waiting = book.page.waiting
+        sender = Webhooks(clock=lambda: NOW, book=book)
+        sender.configure([to(sink)], Redactor())
+        tasks = [asyncio.ensure_future(one.run()) for one in (sender, book)]
+        for alert in alerts:
+            sender.tell(alert)
+        async with asyncio.timeout(20):
+            while len(receiver.tries) < tries or any(waiting.values()) == taken:
+                await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(play([ALERT], 1, taken=True))
+    monkeypatch.setattr(module, "PAUSES", (3_600.0,))
+    receiver.answers = [500]
+    asyncio.run(play([ALERT], 2, taken=False))
+    assert sink.url not in path.read_text()
+    asyncio.run(play([], 3, taken=True))
+    assert receiver.tries[2] == receiver.tries[1] != receiver.tries[0]
+    assert len(receiver.taken) == 2
+    kept = msgspec.json.decode(path.read_bytes(), type=Page).waiting
+    assert kept == {name_of(to(sink).url): {}}
 
 
 def to(sink: Sink, **more: Any) -> Webhook:
