@@ -155,6 +155,8 @@ class RoutingNumbers(msgspec.Struct, frozen=True, omit_defaults=True):
     """A provider's ``retry-after`` is respected up to here."""
     credential_cooldown: float = 300.0
     """Seconds for which a key that was refused is benched."""
+    attempts: int = 4
+    """Of a request at most, the first among them."""
     retry_share: float = 0.2
     """Fruitless retries for each request, beyond a first hundred."""
     max_in_flight: int = 10_000

@@ -15,6 +15,7 @@ from extproc.config.prices import PriceConfig
 from extproc.config.tenancy import Allowed
 from extproc.config.values import Headers, Seconds, Section, Switch, Text, Whole
 from extproc.deployment import STRATEGIES, Strategy
+from extproc.runtime import MAX_ATTEMPTS
 
 MAX_TARGETS = 64
 """Of one virtual model. A chain has four of them at most; the others share the load."""
@@ -212,6 +213,8 @@ class CooldownConfig(Section):
 class RetryConfig(Section):
     """When the next target is asked."""
 
+    attempts: Annotated[Whole, Field(ge=1, le=MAX_ATTEMPTS)] = MAX_ATTEMPTS
+    """Of a request, the first among them."""
     statuses: tuple[Annotated[Whole, Field(ge=400, le=599)], ...] = ()
     """Beside 408, 429 and all from 500 on."""
     share: Annotated[float, BeforeValidator(_number), Field(ge=0, le=4)] = 0.2

@@ -48,6 +48,7 @@ def routing_numbers(config: RoutingConfig) -> RoutingNumbers:
         longest_cooldown=cooldown.longest,
         longest_retry_after=cooldown.longest_retry_after,
         credential_cooldown=cooldown.credential,
+        attempts=config.retry.attempts,
         retry_share=config.retry.share,
         max_in_flight=config.overload.max_in_flight,
     )

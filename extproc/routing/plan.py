@@ -94,8 +94,14 @@ def plan(
     if _is_too_long(first):
         # No need to hear it from a provider.
         others = [*longer, *others]
+    most = min(MAX_ATTEMPTS, state.numbers.attempts)
     picks = _chain(
-        first, others, refused, spent=state.retries.spent, how=routing.strategy
+        first,
+        others,
+        refused,
+        most=most,
+        spent=state.retries.spent,
+        how=routing.strategy,
     )
     if picks and picks[0].candidate.health.phase(now) is Phase.TRIAL:
         picks = _tried_elsewhere(picks, state, now)
@@ -143,14 +149,14 @@ def _chain(
     others: list[Choice],
     refused: dict[str, list[Choice]],
     *,
+    most: int,
     spent: bool,
     how: str,
 ) -> tuple[Pick, ...]:
     chain = _Chain()
     # What is for refused prompts only has a place each, for it is named on purpose.
-    limit = MAX_ATTEMPTS - sum(
-        any(choice.able for choice in choices) for choices in refused.values()
-    )
+    named = sum(any(one.able for one in choices) for choices in refused.values())
+    limit = max(1, most - named)
     if spent:
         limit = min(limit, SHORT_CHAIN)
     # So has a fallback: it stands for the case that all of a model's targets are away.
@@ -164,7 +170,7 @@ def _chain(
             chain.add(everything, "benched", "last resort: key refused", limit=limit)
     for letter, choices in refused.items() if chain.picks else ():
         why = "where a prompt is refused"
-        room = min(MAX_ATTEMPTS, len(chain.picks) + 1)
+        room = min(most, len(chain.picks) + 1)
         chain.add(choices, "able", why, limit=room, conditional=letter)
     return tuple(chain.picks)
 

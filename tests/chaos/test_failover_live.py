@@ -17,7 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from extproc.exchange import operations
 from extproc.exchange.completion import Completion
+from extproc.exchange.operations import KEPT, REALTIME_PATH
 from extproc.server.link import ControlLink
 from tests.chaos.provider import Conduct, Provider
 from tests.harness import KEY, Gateway, temporary_folder, wait_for
@@ -200,6 +202,7 @@ def config(one: Provider, two: Provider) -> dict[str, Any]:
             },
         },
         "routing": {"retry": {"statuses": [418]}},
+        "realtime": True,
         "keys": [],
     }
 
@@ -381,6 +384,12 @@ class Leaving:
     """How much of the body is sent."""
     at: str = ""
     """The URL that the provider knows it by, where that is not its model."""
+    headers: str = ""
+    """More of them; lines."""
+
+    @property
+    def url(self) -> str:
+        return self.path if self.path.startswith("/") else f"/v1/{self.path}"
 
     def __str__(self) -> str:
         words = [self.path, "stream" * self.stream, "begun" * self.begun]
@@ -394,7 +403,7 @@ class Leaving:
                 said["stream"] = True
             kind, body = "application/json", json.dumps(said).encode()
         method = "POST" if self.more != {} else "GET"
-        head = f"{method} /v1/{self.path} HTTP/1.1\r\nhost: gateway\r\n"
+        head = f"{method} {self.url} HTTP/1.1\r\nhost: gateway\r\n{self.headers}"
         head += f"authorization: Bearer {KEY}\r\nx-extproc-provider: one\r\n"
         if method == "GET":
             return f"{head}\r\n".encode()
@@ -421,13 +430,42 @@ LEAVING = [
     Leaving("moderations", {"input": "Hi"}),
     Leaving("images/generations", {"prompt": "a cat"}),
     Leaving("audio/speech", {"input": "Hi", "voice": "alloy"}),
-    Leaving("audio/transcriptions", at="/v1/audio/transcriptions"),
-    Leaving("images/edits", at="/v1/images/edits"),
+    Leaving("/v2/rerank", {"query": "q", "documents": ["a", "b"]}, model="ranking"),
+    Leaving("responses/compact", {"input": "Hi"}),
+    Leaving("images/edits", {"prompt": "a cat", "images": []}),
+    *(
+        Leaving(f"{kind}", at=f"/v1/{kind}")
+        for kind in (
+            "audio/transcriptions", "audio/translations",
+            "images/edits", "images/variations",
+        )
+    ),
     Leaving("files", at="/v1/files"),
     Leaving("files", at="/v1/files", part=0.5),
+    Leaving("uploads/upload-1/parts", at="/v1/uploads/upload-1/parts"),
     Leaving("files/file-1/content", {}, at="/v1/files/file-1/content"),
-    Leaving("batches", {}, at="/v1/batches"),
-]
+    *(
+        Leaving(path, {}, at=f"/v1/{path}")
+        for path in (
+            *KEPT, "messages/batches", "responses/resp-1", "chat/completions/chat-1"
+        )
+    ),
+    Leaving(
+        "realtime?model=slow", {}, at="/v1/realtime?model=slow",
+        headers=(
+            "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        ),
+    ),
+]  # fmt: skip
+
+
+def test_everything_that_is_served_is_left_by_a_client():
+    left = {one.url.partition("?")[0] for one in LEAVING}
+    kept = {f"/v1/{name}" for name in (*KEPT, operations.BATCHES)}
+    assert {*operations._RENDERED, *operations._FORMS, REALTIME_PATH} | kept <= left
+    for name in operations.ANSWERS:
+        assert any(url.startswith(f"/v1/{name}/") for url in left)
 
 
 @pytest.mark.parametrize("leaving", LEAVING, ids=str)

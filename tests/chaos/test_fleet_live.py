@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from extproc.routing.trials import LEASE_SECONDS
 from tests.chaos.provider import Conduct, Provider
 from tests.harness import KEY, Gateway, temporary_folder, wait_for
 from tests.redis_server import RedisServer
@@ -42,6 +46,26 @@ class Pair:
 
     def output(self) -> str:
         return "\n".join(node.output() for node in self.nodes)
+
+    def send(self, node: int, model: str) -> socket.socket:
+        """Send a request, and do not wait for the answer."""
+        host, port = self.nodes[node].url.removeprefix("http://").split(":")
+        said = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        body = json.dumps(said).encode()
+        sock = socket.create_connection((host, int(port)))
+        sock.sendall(
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
+            f"authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        return sock
+
+    def reaches_one(self, node: int, model: str) -> bool:
+        """Say whether a request of this node is answered by the first provider."""
+        before = self.one.asked[model]
+        assert self.ask(node, model) == 200
+        return self.one.asked[model] > before
 
     def leave_hanging(self, node: int, model: str) -> httpx.Client:
         """Let a request of this node hang at the first provider until it is closed."""
@@ -84,8 +108,10 @@ def pair() -> Iterator[Pair]:
             "limited": both("limited"),
             "busy": both("busy", strategy="least_busy"),
             "alone": both("alone"),
+            "tried": both("tried"),
             "keyed": {"targets": [{"provider": "keys", "model": "keyed"}]},
         },
+        "routing": {"cooldown": {"seconds": 1, "longest": 1}},
         "accounting": {"store": redis.url},
         "keys": [],
     }
@@ -130,6 +156,33 @@ def test_the_least_busy_is_so_at_all_nodes(pair):
     finally:
         held.close()
         del pair.one.conduct["busy"]
+
+
+def test_one_request_of_all_nodes_tries_what_was_cooling_down(pair):
+    pair.one.conduct["tried"] = Conduct(503)
+    assert [pair.ask(0, "tried") for _ in range(3)] == [200] * 3
+    wait_for(lambda: not pair.reaches_one(1, "tried") or None, pair.output)
+    pair.one.conduct["tried"] = Conduct(delay=3600)
+    before, nodes = pair.one.asked["tried"], itertools.cycle((0, 1))
+
+    def trial() -> socket.socket | None:
+        sock: socket.socket = pair.send(next(nodes), "tried")
+        while pair.one.asked["tried"] == before:
+            if select.select([sock], [], [], 0.02)[0]:
+                sock.close()
+                return None
+        return sock
+
+    with wait_for(trial, pair.output):
+        # The right to it is kept for as long as the trial takes, also beyond its lease.
+        until = time.monotonic() + LEASE_SECONDS + 0.5
+        while time.monotonic() < until:
+            assert not pair.reaches_one(next(nodes), "tried")
+        assert pair.one.asked["tried"] == before + 1
+        del pair.one.conduct["tried"]
+    # Its client has left: another one tries, and then everybody knows that all is well.
+    for node in (0, 1):
+        wait_for(lambda node=node: pair.reaches_one(node, "tried") or None, pair.output)
 
 
 def test_without_redis_each_node_serves_by_its_own_view(pair):

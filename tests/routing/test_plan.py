@@ -146,6 +146,26 @@ def test_each_kind_of_refusal_has_a_place_of_its_own():
     assert [pick.conditional for pick in found.picks] == ["", "", "x", "p"]
 
 
+@pytest.mark.parametrize(
+    ("attempts", "chain"),
+    [
+        (1, ["p0"]),
+        (2, ["p0", "large"]),
+        (3, ["p0", "spare", "large"]),
+        (4, ["p0", "p1", "spare", "large"]),
+    ],
+)
+def test_a_chain_is_as_long_as_it_may_be_and_no_longer(attempts, chain):
+    world = World(
+        *(target(f"p{i}", tier=i) for i in range(5)),
+        fallbacks=("f",),
+        context_fallbacks=("l",),
+        more={"f": (target("spare"),), "l": (target("large"),)},
+        numbers=RoutingNumbers(attempts=attempts),
+    )
+    assert world.chain() == chain
+
+
 def test_two_keys_of_a_provider_then_another_provider():
     keys = [target(name) for name in ("a", "a.2", "a.3", "a.4", "a.5")]
     world = World(*keys, target("b", tier=1))
