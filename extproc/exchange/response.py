@@ -231,8 +231,7 @@ class ResponseHalf:
         leg, framing = self.leg, self.leg.target.provider.framing
         # A stream that may be cut must be ours to write: only then can we end it well.
         written = leg.translated or self._account.cuts
-        context = self._context() if written else None
-        self._stream = begin(leg, self._client, context)
+        self._stream = begin(leg, self._client, self._context(), written=written)
         if self._capture is not None:
             self._capture.listen(framing.decoder(), reader_of(leg))
         if self._account.tells_cost:

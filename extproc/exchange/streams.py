@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from extproc import canonical
@@ -13,6 +13,7 @@ from extproc.formats import unsaid
 from extproc.formats.answer_tool import Unwrapping
 from extproc.formats.base import (
     AnyClientFormat,
+    LastWords,
     Passage,
     StreamReader,
     StreamWriter,
@@ -229,17 +230,21 @@ class Translation:
 class Metering:
     """A stream of the client's own format: its bytes pass and are read on the way."""
 
-    __slots__ = ("_edge", "_format", "_frames", "_passage", "_size", "_write_error")
+    __slots__ = (
+        "_client", "_context", "_edge", "_format", "_frames", "_passage", "_size",
+    )  # fmt: skip
 
     def __init__(
         self,
         passage: Passage,
-        write_error: Callable[[GatewayError], bytes],
         format_name: str,
+        client: AnyClientFormat,
+        context: WriterContext,
     ) -> None:
         self._passage = passage
-        self._write_error = write_error
         self._format = format_name
+        self._client = client
+        self._context = context
         self._frames = 0
         self._size = 0
         self._edge = b""
@@ -294,7 +299,9 @@ class Metering:
 
     def fail(self, error: GatewayError) -> bytes:
         """See `Stream.fail`."""
-        return self._write_error(error)
+        if isinstance(self._passage, LastWords):
+            return self._passage.fail(error, self._context)
+        return self._client.write_error_event(error)
 
 
 def reader_of(leg: Leg) -> StreamReader:
@@ -303,15 +310,16 @@ def reader_of(leg: Leg) -> StreamReader:
     return Unwrapping(reader, leg.answer_tool) if leg.answer_tool else reader
 
 
-def begin(leg: Leg, client: AnyClientFormat, context: WriterContext | None) -> Stream:
+def begin(
+    leg: Leg, client: AnyClientFormat, context: WriterContext, *, written: bool
+) -> Stream:
     """Return what becomes of the stream that `leg` answers with.
 
-    With a `context` it is written anew, without one it passes.
+    It is `written` anew, or passes.
     """
     form = leg.format
-    if context is None:
-        passage = form.passage(leg.show_usage)
-        return Metering(passage, client.write_error_event, form.name)
+    if not written:
+        return Metering(form.passage(leg.show_usage), form.name, client, context)
     return Translation(
         leg.target.provider.framing.decoder(),
         reader_of(leg),

@@ -13,7 +13,7 @@ import abc
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -144,6 +144,14 @@ class Passage(Protocol):
         Raises:
             TruncatedStream: the stream ended too early; nothing of it is kept back.
         """
+
+
+@runtime_checkable
+class LastWords(Protocol):
+    """A passage of a format whose streams end in more than an event of the error."""
+
+    def fail(self, error: GatewayError, context: WriterContext) -> bytes:
+        """Return what ends the client's stream, in place of `write_error_event`."""
 
 
 class Overview(msgspec.Struct, frozen=True):

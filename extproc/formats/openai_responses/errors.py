@@ -58,11 +58,7 @@ def failure_of(error: GatewayError) -> dict[str, object]:
 
 
 def write_error_event(error: GatewayError, sequence_number: int = 0) -> bytes:
-    """Write an ``error`` event.
-
-    Alone it ends a stream that passed through us: we know neither the number of its
-    last event nor all that a ``response.failed`` would have to say.
-    """
+    """Write an ``error`` event, which a ``response.failed`` follows."""
     event = {
         "type": "error",
         "sequence_number": sequence_number,

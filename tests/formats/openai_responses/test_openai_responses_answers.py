@@ -11,7 +11,11 @@ import msgspec
 import openai
 import pytest
 from hypothesis import given, strategies as st
-from openai.types.responses import Response, response as sdk_response
+from openai.types.responses import (
+    Response,
+    ResponseFailedEvent,
+    response as sdk_response,
+)
 
 from extproc import canonical as c
 from extproc.errors import (
@@ -382,6 +386,48 @@ def test_any_truncation_is_noticed():
         assert not out or out.endswith(b"\n\n")
         both = sse.SSEDecoder().feed(out + CLIENT.write_error_event(Overloaded("full")))
         assert both[-1].name == "error"
+
+
+def numbered(kind: str, number: int, **members: Any) -> bytes:
+    """Return an event as OpenAI sends it."""
+    return frame(f"response.{kind}", sequence_number=number, **members)
+
+
+@pytest.mark.parametrize("rest", [b"", b'event: x\ndata: {"sequence_number":7'])
+def test_a_stream_that_breaks_off_ends_in_its_own_response_failed(rest):
+    begun = {"id": "resp_9", "model": "gpt-5", "temperature": 0.5, "created_at": 3}
+    long = {"instructions": "x" * 5000}  # a prompt
+    passage: Any = PROVIDER.passage(False)
+    out = passage.feed(
+        numbered("created", 0, response={**begun, **long, "status": "in_progress"})
+        + numbered("in_progress", 1, response=begun)
+        + numbered("output_text.delta", 12, delta=TRICKY, output_index=0)
+        + rest
+    )
+    assert sum(map(len, passage._begun.values())) < 1000
+    with pytest.raises(TruncatedStream) as broken:
+        passage.close()
+    out += passage.fail(broken.value, CONTEXT)
+    *_, error, failed = [json.loads(one.data) for one in sse.SSEDecoder().feed(out)]
+    assert (error["type"], error["sequence_number"]) == ("error", 13)
+    assert (failed["type"], failed["sequence_number"]) == ("response.failed", 14)
+    response = ResponseFailedEvent.model_validate(failed, strict=True).response
+    assert (response.id, response.temperature) == ("resp_9", 0.5)
+    assert (response.status, response.output) == ("failed", [])
+    assert response.error is not None
+    assert response.error.code == "server_error"
+    assert response.instructions is None
+
+
+def test_a_stream_that_breaks_off_before_its_first_event_ends_in_one_too():
+    passage: Any = PROVIDER.passage(False)
+    frames = sse.SSEDecoder().feed(passage.fail(Overloaded("full"), CONTEXT))
+    (error, failed) = [json.loads(one.data) for one in frames]
+    assert (error["sequence_number"], failed["sequence_number"]) == (0, 1)
+    assert (
+        ResponseFailedEvent.model_validate(failed, strict=True).response.id
+        == "resp_gw1"
+    )
 
 
 def test_a_long_event_passes_as_it_comes():
