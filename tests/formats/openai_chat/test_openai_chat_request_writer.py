@@ -267,6 +267,16 @@ AUDIO = st.builds(
     canonical.Audio,
     st.builds(Inline, st.sampled_from(["audio/wav", "audio/mpeg"]), BASE64),
 )
+CLOSED = st.sampled_from(
+    [
+        msgspec.Raw(b'{"type":"object","additionalProperties":false}'),
+        msgspec.Raw(
+            b'{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],'
+            b'"additionalProperties":false}'
+        ),
+    ]
+)
+"""Schemas that strict mode takes; of others it is left out, and that is reported."""
 CALLS = st.builds(
     canonical.ToolCall, NAME, NAME, st.sampled_from(["{}", '{"a":"ü"}'])
 ) | st.builds(canonical.ToolCall, NAME, NAME, TEXT, custom=st.just(True))
@@ -310,7 +320,12 @@ REQUESTS = st.builds(
         )
     ),
     tools=st.lists(
-        st.builds(canonical.Tool, NAME, maybe(TEXT), maybe(RAW), maybe(st.booleans()))
+        st.builds(
+            canonical.Tool, NAME, maybe(TEXT), maybe(RAW), maybe(st.just(value=False))
+        )
+        | st.builds(
+            canonical.Tool, NAME, maybe(TEXT), maybe(CLOSED), st.just(value=True)
+        )
         | st.builds(
             canonical.CustomTool,
             NAME,
