@@ -25,7 +25,7 @@ from extproc.providers import PROVIDERS
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 from tests import casebook
 from tests.casebook import CLIENTS, PROVIDER_FORMATS, Upstream, cases
-from tests.oracles.events import cut
+from tests.oracles.events import aws_messages, cut
 
 ROOT = Path(__file__).parents[1]
 TABLE: dict[str, list[dict[str, Any]]] = tomllib.loads(
@@ -354,6 +354,38 @@ def test_every_kind_of_token_is_told_in_the_clients_words():
             assert told["prompt_tokens_details"]["audio_tokens"] == 20
             assert told["completion_tokens_details"]["reasoning_tokens"] == 8
             assert told["completion_tokens_details"]["audio_tokens"] == 9
+
+
+TIERS = {
+    "openai_chat": (b'"service_tier":"default"', b'"service_tier":"priority"'),
+    "openai_responses": (b'"service_tier":"default"', b'"service_tier":"priority"'),
+    "anthropic": (b'"service_tier":"standard"', b'"service_tier":"priority"'),
+    "converse": (b'{"usage"', b'{"serviceTier":{"type":"priority"},"usage"'),
+}
+"""What a provider says of the tier, and what it says where that is another."""
+
+
+@pytest.mark.parametrize("client", TURN)
+@pytest.mark.parametrize("provider", TIERS)
+def test_the_tier_that_has_served_is_told_in_streams_too(provider, client):
+    if provider == client:
+        return
+    case = NAMED["streamed"]
+    (file,) = (case.folder / provider).glob("upstream.*")
+    said = file.read_bytes().replace(*TIERS[provider])
+    assert b"priority" in said
+    pieces = [said]
+    if provider == "converse":
+        pieces = list(aws_messages(said.decode().splitlines()))
+    request = casebook.asked_to_stream(case.request(client) or b"", client)
+    asked = casebook.ask(client, provider, request, case.model(provider))
+    stream = case.upstreams(provider)["stream"]
+    told = casebook.answer(asked.exchange, stream, pieces).body
+    events = [one.data for one in cut(told) if one.data != b"[DONE]"]
+    found = {leaf for one in events for leaf in leaves(json.loads(one))}
+    # Of a message's stream the first event alone has a place for it.
+    late = (provider, client) == ("converse", "anthropic")
+    assert ("priority" in found) == (not late)
 
 
 def rendered(client: str, request: bytes, *chain: str) -> dict[str, bytes]:

@@ -27,6 +27,8 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     usage: Usage | None = None
     """What is known of the prompt already."""
     created: int | None = None
+    service_tier: str | None = None
+    """See `Reported.service_tier`."""
 
 
 class PartStarted(msgspec.Struct, frozen=True, gc=False):
@@ -102,6 +104,8 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     """The usage so far; the last one counts."""
 
     usage: Usage
+    service_tier: str | None = None
+    """Which tier has served it, where the provider says so: at the end, if not before."""
 
 
 class KeepAlive(msgspec.Struct, frozen=True, gc=False):

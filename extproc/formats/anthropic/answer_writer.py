@@ -31,6 +31,11 @@ STOP_REASONS: Mapping[canonical.Finish, str] = {
     "pause": "pause_turn",
 }
 
+SERVICE_TIERS: Mapping[str | None, str] = {
+    "default": "standard", "standard": "standard", "priority": "priority",
+}  # fmt: skip
+"""Those that have a word here; Anthropic's third, ``batch``, is of batches alone."""
+
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -54,6 +59,7 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
             usage=usage_body(
                 answer.usage or Usage(),
                 [part for part in choice.parts if isinstance(part, canonical.Search)],
+                answer.service_tier,
             ),
         )
     )
@@ -116,7 +122,9 @@ def _input(arguments: str, finish: canonical.Finish) -> msgspec.Raw:
 
 
 def usage_body(
-    usage: Usage, searches: Sequence[canonical.Search] = ()
+    usage: Usage,
+    searches: Sequence[canonical.Search] = (),
+    service_tier: str | None = None,
 ) -> client_wire.Usage:
     """Return the counts as Anthropic gives them: the input without the cache's."""
     written, hour = (
@@ -133,6 +141,7 @@ def usage_body(
         wire.OutputDetails(reasoning) if reasoning else None,
         wire.CacheCreation(hour, max(written - hour, 0)) if written else None,
         _web_requests(searches) if searches else None,
+        SERVICE_TIERS.get(service_tier),
     )
 
 

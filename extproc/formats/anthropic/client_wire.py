@@ -249,6 +249,7 @@ class Usage(Struct, omit_defaults=True, gc=False):
     output_tokens_details: OutputDetails | None
     cache_creation: CacheCreation | None = None
     server_tool_use: ServerToolUsage | None = None
+    service_tier: str | None = None
 
 
 class Answer(Struct, tag="message", tag_field="type", kw_only=True, gc=False):

@@ -17,7 +17,13 @@ import msgspec
 from extproc import canonical
 from extproc.errors import ProtocolViolation
 from extproc.formats.anthropic import wire
-from extproc.formats.anthropic.answer import FINISH, WEB, fold, usage_of
+from extproc.formats.anthropic.answer import (
+    FINISH,
+    SERVICE_TIERS,
+    WEB,
+    fold,
+    usage_of,
+)
 from extproc.formats.anthropic.citations import RESULTS, read_citation, read_search
 from extproc.formats.anthropic.errors import error_of
 from extproc.formats.base import State, TableStream
@@ -103,7 +109,10 @@ class MessageStream(TableStream[wire.Event]):
             case wire.MessageStart(message):
                 self._usage = message.usage
                 usage = usage_of(message.usage)
-                yield canonical.Started(message.id, message.model, usage)
+                tier = SERVICE_TIERS.get(message.usage.service_tier)
+                yield canonical.Started(
+                    message.id, message.model, usage, service_tier=tier
+                )
             case wire.MessageDelta(stop, usage_or_none):
                 yield from self._finish(stop)
                 yield from self._report(usage_or_none)

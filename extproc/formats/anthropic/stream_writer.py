@@ -85,7 +85,7 @@ class MessageWriter:
         message = client_wire.Answer(
             id=event.id or self._context.id,
             model=event.model or self._context.model,
-            usage=usage_body(self._usage),
+            usage=usage_body(self._usage, service_tier=event.service_tier),
         )
         return _frame(client_wire.MessageStart(message))
 

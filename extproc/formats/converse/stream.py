@@ -101,8 +101,8 @@ class ConverseStream(TableStream[wire.Event]):
                     self.unknown += 1
                 finish = FINISH.get(reason, "stop")
                 yield canonical.Finished(finish, stop_sequence(fields))
-            case wire.Metadata(usage):
-                yield canonical.Reported(usage_of(usage))
+            case wire.Metadata(usage, tier):
+                yield canonical.Reported(usage_of(usage), tier.type if tier else None)
                 yield canonical.Ended()
             case wire.Failure():
                 yield canonical.Failed(error_of(event))

@@ -347,10 +347,11 @@ class MessageStop(Struct, rename="camel", gc=False):
     additional_model_response_fields: ModelFields | None = None
 
 
-class Metadata(Struct, gc=False):
+class Metadata(Struct, rename="camel", gc=False):
     """Comes behind `MessageStop`."""
 
     usage: WireUsage
+    service_tier: ServiceTier | None = None
 
 
 class Failure(Struct, gc=False):

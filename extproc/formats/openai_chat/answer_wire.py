@@ -118,6 +118,7 @@ class Chunk(Struct, frozen=True):
     created: int | None = None
     choices: list[ChunkChoice] | None = None
     usage: Usage | None = None
+    service_tier: str | None = None
     error: Raw = ABSENT
     """Not OpenAI's schema, but how every server of this format says that it gave up."""
 

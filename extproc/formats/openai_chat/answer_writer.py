@@ -21,7 +21,7 @@ from extproc.formats.openai_usage import write_usage
 
 _encode = msgspec.json.Encoder().encode
 
-_SERVICE_TIERS = {
+SERVICE_TIERS = {
     "standard": "default",  # Anthropic's word
     **{name: name for name in ("auto", "default", "flex", "scale", "priority", "fast")},
 }
@@ -54,8 +54,8 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
     }
     if answer.usage is not None:
         completion["usage"] = msgspec.Raw(write_usage(answer.usage))
-    if answer.service_tier in _SERVICE_TIERS:
-        completion["service_tier"] = _SERVICE_TIERS[answer.service_tier]
+    if answer.service_tier in SERVICE_TIERS:
+        completion["service_tier"] = SERVICE_TIERS[answer.service_tier]
     return _encode(completion)
 
 

@@ -97,7 +97,10 @@ class ChunkReader(TableStream[answer_wire.Event]):
             self._started = True
             self._id = chunk.id or ""
             yield canonical.Started(
-                id=self._id, model=chunk.model or "", created=chunk.created
+                id=self._id,
+                model=chunk.model or "",
+                created=chunk.created,
+                service_tier=chunk.service_tier,
             )
         for said in chunk.choices or ():
             choice = self._choices.get(said.index)
@@ -114,7 +117,7 @@ class ChunkReader(TableStream[answer_wire.Event]):
                 yield from choice.finish(said.finish_reason)
         usage = read_usage(chunk.usage)
         if usage is not None:
-            yield canonical.Reported(usage)
+            yield canonical.Reported(usage, chunk.service_tier)
 
     def _end(self) -> Iterator[canonical.Event]:
         if self._over:

@@ -30,6 +30,7 @@ import msgspec
 from extproc import canonical
 from extproc.formats.base import WriterContext
 from extproc.formats.openai_annotations import Json, nest, write_annotations
+from extproc.formats.openai_chat.answer_writer import SERVICE_TIERS
 from extproc.formats.openai_chat.errors import write_error_event
 from extproc.formats.openai_chat.finish import write_finish
 from extproc.formats.openai_usage import write_usage
@@ -42,6 +43,8 @@ KEEP_ALIVE = b": keep-alive\n"
 openai-go before 3.43 took for the end of an event that cannot be read."""
 
 DONE = b"data: [DONE]\n\n"
+
+_CHOICES = b'"choices":['
 
 
 _RareEvent = (
@@ -102,17 +105,20 @@ class ChunkWriter:
     """See the module's docstring; the interface is `formats.base.StreamWriter`."""
 
     __slots__ = (
-        "_choices", "_close", "_context", "_ended", "_head", "_parts", "_tail", "_usage",
+        "_choices", "_close", "_context", "_ended", "_head", "_parts", "_tail", "_tier",
+        "_usage",
     )  # fmt: skip
 
     def __init__(self, context: WriterContext) -> None:
         self._context = context
-        self._head = self._write_head(context.id, context.created, context.model)
+        self._head = _head(context.id, context.created, context.model)
         self._close = b'}],"usage":null}\n\n' if context.include_usage else b"}]}\n\n"
         self._tail = b',"logprobs":null,"finish_reason":null' + self._close
         self._choices: dict[int, _Choice] = {}
         self._parts: dict[tuple[int, int], _Part] = {}
         self._usage: Usage | None = None
+        self._tier = b""
+        """The member that says who served it, once that is known."""
         self._ended = False
 
     def write(self, events: Iterable[canonical.Event]) -> bytes:
@@ -141,12 +147,13 @@ class ChunkWriter:
 
     def _write(self, event: _RareEvent, out: list[bytes]) -> None:
         match event:
-            case canonical.Started(answer_id, model, usage, created):
-                self._head = self._write_head(
+            case canonical.Started(answer_id, model, usage, created, tier):
+                self._head = _head(
                     answer_id or self._context.id,
                     self._context.created if created is None else created,
                     model or self._context.model,
                 )
+                self._tier = _tier(tier)
                 self._usage = usage or self._usage
                 self._choice(0, out)
             case canonical.PartStarted():
@@ -159,8 +166,9 @@ class ChunkWriter:
                 self._end_part(choice, self._parts.pop((choice, index)), out)
             case canonical.Finished(finish, _, choice):
                 self._finish(finish, self._choice(choice, out), out)
-            case canonical.Reported(usage):
+            case canonical.Reported(usage, tier):
                 self._usage = usage
+                self._tier = _tier(tier) or self._tier
             case canonical.KeepAlive():
                 out.append(KEEP_ALIVE)
             case canonical.Failed(error):
@@ -172,17 +180,12 @@ class ChunkWriter:
             case canonical.Searched() | canonical.Unsaid():
                 pass
 
-    def _write_head(self, answer_id: str, created: int, model: str) -> bytes:
-        return (
-            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,'
-            b'"model":%b,"choices":['
-        ) % (_encode(answer_id), created, _encode(model))
-
     def _choice(self, index: int, out: list[bytes]) -> _Choice:
         """Return a choice; its first chunk says whose turn it is, and no other does."""
         choice = self._choices.get(index)
         if choice is None:
-            head = b'%b{"index":%d,"delta":' % (self._head, index)
+            begun = self._head + self._tier + _CHOICES
+            head = b'%b{"index":%d,"delta":' % (begun, index)
             choice = self._choices[index] = _Choice(head)
             out += (head, b'{"role":"assistant","content":null}', self._tail)
         return choice
@@ -303,5 +306,17 @@ class ChunkWriter:
 
     def _end(self, out: list[bytes]) -> None:
         if self._context.include_usage and self._usage is not None:
-            out.append(b'%b],"usage":%b}\n\n' % (self._head, write_usage(self._usage)))
+            head = self._head + self._tier + _CHOICES
+            out.append(b'%b],"usage":%b}\n\n' % (head, write_usage(self._usage)))
         out.append(DONE)
+
+
+def _head(answer_id: str, created: int, model: str) -> bytes:
+    return (
+        b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
+    ) % (_encode(answer_id), created, _encode(model))
+
+
+def _tier(said: str | None) -> bytes:
+    tier = SERVICE_TIERS.get(said or "")
+    return b"" if tier is None else b'"service_tier":%b,' % _encode(tier)

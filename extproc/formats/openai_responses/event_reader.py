@@ -170,7 +170,12 @@ class EventReader(TableStream[wire.StreamEvent]):
     def _start(self, said: wire.Response) -> canonical.Started:
         self._started = True
         created = None if said.created_at is None else int(said.created_at)
-        return canonical.Started(said.id or "", said.model or "", created=created)
+        return canonical.Started(
+            said.id or "",
+            said.model or "",
+            created=created,
+            service_tier=said.service_tier,
+        )
 
     def _end(self, said: wire.Response, *, failed: bool) -> Iterator[canonical.Event]:
         if self._over:
@@ -180,7 +185,7 @@ class EventReader(TableStream[wire.StreamEvent]):
         usage = read_usage(said.usage)
         if failed:
             if usage is not None:
-                yield canonical.Reported(usage)
+                yield canonical.Reported(usage, said.service_tier)
             yield from self._fail(read_failure(said))
             return
         for index, raw in enumerate(said.output or ()):
@@ -191,7 +196,7 @@ class EventReader(TableStream[wire.StreamEvent]):
         finish = read_finish(said, called=self._called, refused=self._refused)
         yield canonical.Finished(finish)
         if usage is not None:
-            yield canonical.Reported(usage)
+            yield canonical.Reported(usage, said.service_tier)
         self._over = True
         yield canonical.Ended()
 

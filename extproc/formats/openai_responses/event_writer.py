@@ -47,7 +47,8 @@ class EventWriter:
 
     __slots__ = (
         "_context", "_created", "_ended", "_finish", "_items", "_last", "_model",
-        "_next_index", "_number", "_output", "_parts", "_refused", "_started", "_usage",
+        "_next_index", "_number", "_output", "_parts", "_refused", "_started", "_tier",
+        "_usage",
     )  # fmt: skip
 
     def __init__(self, context: WriterContext) -> None:
@@ -67,6 +68,7 @@ class EventWriter:
         self._output: dict[int, msgspec.Raw] = {}
         """The items that are done, by their index."""
         self._usage: Usage | None = None
+        self._tier: str | None = None
         self._finish: canonical.Finish = "stop"
         self._refused = False
 
@@ -118,12 +120,13 @@ class EventWriter:
                 out.append(KEEP_ALIVE)
             case canonical.Started():
                 self._model = event.model or self._model
-                if event.created is not None:
-                    self._created = event.created
+                self._created = event.created or self._created
                 self._usage = event.usage or self._usage
+                self._tier = event.service_tier
                 self._start(out)
-            case canonical.Reported(usage):
+            case canonical.Reported(usage, tier):
                 self._usage = usage
+                self._tier = tier or self._tier
             case canonical.Ended():
                 self._end(out)
             case canonical.Failed(error):
@@ -170,8 +173,9 @@ class EventWriter:
 
     def _response(self, status: str, **members: Any) -> output.Json:  # noqa: ANN401
         return output.response(
-            self._context, status, model=self._model, created=self._created, **members
-        )
+            self._context, status, model=self._model, created=self._created,
+            service_tier=self._tier, **members,
+        )  # fmt: skip
 
     def _start(self, out: list[bytes]) -> None:
         if not self._started:
@@ -185,10 +189,8 @@ class EventWriter:
         status, reason = self._outcome()
         self._close_items(out, last_status=status)
         self._ended = True
-        whole = self._response(
-            status, output=self._done_items(), usage=self._usage, reason=reason
-        )
-        self._event(f"response.{status}", out, response=whole)
+        said = {"output": self._done_items(), "usage": self._usage, "reason": reason}
+        self._event(f"response.{status}", out, response=self._response(status, **said))
 
     def _outcome(self) -> tuple[str, str | None]:
         """Return the status of the response, and why it is incomplete if it is."""
