@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ _COLUMNS: Final = {
     "day": UsageRecord.day,
 }
 
+_TABLE: Final = cast("sa.Table", UsageRecord.__table__)
 CORRECTED: Final = "upstream_reset"
 """See `extproc.telemetry.confirm.RESET`."""
 MAX_PAGE: Final = 1000
@@ -71,25 +72,24 @@ class Spend(msgspec.Struct, frozen=True):
     """How many exchanges those are."""
 
 
-def add(session: Session, rows: Sequence[dict[str, object]]) -> int:
-    """Write the rows that are not there yet; return how many were written.
+def add(session: Session, rows: Sequence[dict[str, object]]) -> None:
+    """Write the rows that are not there yet.
 
     A record comes again when control ended between writing and acknowledging it; and with
     another end, `CORRECTED`, where Envoy knows better than its worker who broke it off.
     """
     if not rows:
-        return 0
+        return
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    plain = dialect.insert(UsageRecord)
+    plain = dialect.insert(_TABLE)
     new = plain.excluded
     statement = plain.on_conflict_do_update(
-        index_elements=[UsageRecord.id],
+        index_elements=[_TABLE.c.id],
         set_={"outcome": new.outcome, "error": new.error},
         where=new.error == CORRECTED,
-    ).returning(UsageRecord.id)
-    # No statement may change a row twice: of one id the last counts.
-    last = {row["id"]: row for row in rows}
-    return len(session.scalars(statement, list(last.values())).all())
+    )
+    # Past the mapper, which would take ten times as long to do nothing to a row.
+    session.connection().execute(statement, list(rows))
 
 
 def spend(

@@ -1,12 +1,13 @@
 """Envoy's access log, as it comes to control: OTLP's protobuf in, `Entry` out.
 
 https://opentelemetry.io/docs/specs/otlp/#otlpgrpc. What is logged is chosen in
-`extproc.config.compile.access_log`; every value is a string, ``-`` where there is none.
+`extproc.config.compile.access_log`: the values in one line, ``-`` where there is none.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from typing import Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -43,14 +44,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     request_bytes: int = 0
     answer_bytes: int = 0
     started: float = 0.0
-    """Unix seconds, to the millisecond."""
+    """Unix seconds, to the millisecond: every log record's own time, not in its line."""
 
 
-_NUMBERS: Final = {
-    field.name: field.type
-    for field in msgspec.structs.fields(Entry)
-    if field.type is not str
-}
+SEPARATOR: Final = "\t"
+"""Between values; none of them can have one: they are ours, Envoy's, or a method."""
 
 
 def read_entries(export: bytes) -> list[Entry]:
@@ -61,25 +59,31 @@ def read_entries(export: bytes) -> list[Entry]:
     """
     request = ExportLogsServiceRequest.FromString(export)
     return [
-        _entry(
-            {pair.key: pair.value.string_value for pair in record.attributes},
-            record.time_unix_nano // 1_000_000 / 1000,
-        )
+        _entry(record.body.string_value, record.time_unix_nano // 1_000_000 / 1000)
         for resource in request.resource_logs
         for scope in resource.scope_logs
         for record in scope.log_records
     ]
 
 
-def _entry(said: dict[str, str], started: float) -> Entry:
-    values: dict[str, str | float] = {"started": started}
-    for name in Entry.__struct_fields__[:-1]:
-        value = said.get(name, "-")
-        if value == "-":
-            continue
-        number = _NUMBERS.get(name)
-        try:
-            values[name] = value if number is None else number(value)
-        except ValueError:
-            continue
-    return Entry(**values)  # type: ignore[arg-type]
+def _text(said: str) -> str:
+    return "" if said == "-" else said
+
+
+def _number(said: str) -> int:
+    return int(said) if said.isdecimal() else 0
+
+
+_READERS: Final = tuple(
+    _text if field.type is str else _number
+    for field in msgspec.structs.fields(Entry)
+    if field.name != "started"
+)
+
+
+def _entry(line: str, started: float) -> Entry:
+    said = itertools.chain(line.split(SEPARATOR), itertools.repeat("-"))
+    values: list[Any] = [
+        read(value) for read, value in zip(_READERS, said, strict=False)
+    ]
+    return Entry(*values, started)  # type: ignore[call-arg]  # it is the last

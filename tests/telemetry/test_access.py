@@ -9,8 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 
 from extproc.config.compile.access_log import FIELDS
-from extproc.telemetry.access import Entry, read_entries
-from tests.otlp import pair
+from extproc.telemetry.access import SEPARATOR, Entry, read_entries
 
 
 def export(*entries: dict[str, str], started: float = 0.0) -> bytes:
@@ -18,7 +17,8 @@ def export(*entries: dict[str, str], started: float = 0.0) -> bytes:
     scope = request.resource_logs.add().scope_logs.add()
     for entry in entries:
         record = scope.log_records.add(time_unix_nano=round(started * 1000) * 1_000_000)
-        record.attributes.extend(pair(key, text) for key, text in entry.items())
+        said = {**dict.fromkeys(FIELDS, "-"), **entry}
+        record.body.string_value = SEPARATOR.join(said.values())
     return request.SerializeToString()
 
 
@@ -49,6 +49,16 @@ def test_every_value_is_a_string_and_a_dash_is_none() -> None:
 @pytest.mark.parametrize("text", ["", "x", "12.5", "--"])
 def test_what_is_no_number_is_nought(text: str) -> None:
     assert read_entries(export({"status": text, "attempts": text}, {})) == [Entry()] * 2
+
+
+def test_a_line_that_ends_early_says_nothing_of_the_rest() -> None:
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    for line in ("", "gw-1\tslip"):
+        scope.log_records.add().body.string_value = line
+    assert read_entries(request.SerializeToString()) == [
+        Entry(), Entry(id="gw-1", slip="slip"),
+    ]  # fmt: skip
 
 
 def test_bytes_that_are_no_export_are_refused() -> None:
