@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 SEPARATOR: Final = "\t"
-"""Between values; none of them can have one: they are ours, Envoy's, or a method."""
+"""Between values."""
 
 
 def read_entries(export: bytes) -> list[Entry]:

@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
 )
 
-from extproc.config.compile.access_log import FIELDS
+from extproc.config.compile.access_log import FIELDS, LINE
 from extproc.telemetry.access import SEPARATOR, Entry, read_entries
 
 
@@ -24,6 +24,7 @@ def export(*entries: dict[str, str], started: float = 0.0) -> bytes:
 
 def test_what_is_logged_is_what_is_read() -> None:
     assert (*FIELDS, "started") == Entry.__struct_fields__
+    assert LINE.split(SEPARATOR) == [*FIELDS.values()]
 
 
 def test_nothing_of_a_prompt_or_a_path_is_logged() -> None:
