@@ -167,7 +167,9 @@ def longest_first_byte(legs: tuple[Leg, ...], default: float) -> float | None:
 
     Envoy has one time for all attempts of a request.
     """
-    times = [leg.target.spec.placement.first_byte for leg in legs]
-    if all(time is None for time in times):
-        return None
-    return max(default if time is None else time for time in times)
+    longest, own = 0.0, False
+    for leg in legs:
+        time = leg.target.spec.placement.first_byte
+        own = own or time is not None
+        longest = max(longest, default if time is None else time)
+    return longest if own else None

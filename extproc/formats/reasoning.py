@@ -24,6 +24,7 @@ has said it, and a budget or ``thinking`` is left out, since nobody has.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -79,6 +80,7 @@ without efforts do not reason."""
 _OPENAI = tuple((re.compile(begins), efforts) for begins, efforts in OPENAI)
 
 
+@functools.lru_cache(maxsize=10_000)
 def openai_efforts(model: str) -> tuple[str, ...] | None:
     """Return the efforts of one of OpenAI's models; None is another maker's."""
     name = model.rpartition("/")[2].lower()

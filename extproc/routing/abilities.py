@@ -63,6 +63,7 @@ def facts(model: str) -> Abilities:
     )
 
 
+@functools.lru_cache(maxsize=10_000)
 def merged(first: Abilities, then: Abilities) -> Abilities:
     """Return `first`, overruled by what `then` says."""
     said = {

@@ -66,7 +66,9 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     cooling: list[Candidate] = []
     benched: list[Candidate] = []
     passed: list[Passed] = []
-    tagged = any(target.spec.placement.tags for target in model.targets)
+    tagged = False
+    for target in model.targets:
+        tagged = tagged or bool(target.spec.placement.tags)
     for target in model.targets:
         place = target.spec.placement
         health = state.health(deployment(target, asked))
