@@ -274,25 +274,28 @@ class Control:
         peers, now = self.link.peers, asyncio.get_running_loop().time()
         age = self._monotonic() - self._published
         serving = health.serves(peers, now=now, generation=generation, age=age)
-        return envoy and serving, {
-            "ready": envoy and serving,
-            "envoy": {"ready": envoy, "clusters": sorted(self.rollout.clusters)},
-            "workers": health.workers(peers, now),
-            "database": {
-                "problem": self._registry.problem,
-                "version": self._registry.entries.version,
-                "waiting_bytes": self._registry.books.waiting,
-                "lost_records": self._registry.books.lost,
-            },
-            "tokens": self._identities.keeper.report(),
-            "config": {
-                "generation": generation,
-                "age_seconds": round(age, 1),
-                "last_reload_successful": not self.problems,
-                "problems": list(self.problems),
-                "restart_needed": list(self.restart_needed),
-            },
-        }
+        # What others say of their problems may name their secrets, and anybody may ask.
+        return envoy and serving, logs.redactor().fields(
+            {
+                "ready": envoy and serving,
+                "envoy": {"ready": envoy, "clusters": sorted(self.rollout.clusters)},
+                "workers": health.workers(peers, now),
+                "database": {
+                    "problem": self._registry.problem,
+                    "version": self._registry.entries.version,
+                    "waiting_bytes": self._registry.books.waiting,
+                    "lost_records": self._registry.books.lost,
+                },
+                "tokens": self._identities.keeper.report(),
+                "config": {
+                    "generation": generation,
+                    "age_seconds": round(age, 1),
+                    "last_reload_successful": not self.problems,
+                    "problems": list(self.problems),
+                    "restart_needed": list(self.restart_needed),
+                },
+            }
+        )
 
     def _listening(self, address: str) -> socket.socket:
         """Return the operators' socket, and leave its address for `extproc run`.

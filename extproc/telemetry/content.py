@@ -177,17 +177,17 @@ class _Room:
                 if text:
                     yield {"type": "reasoning", "content": self.take(text)}
             case canonical.ToolCall(id, name, arguments):
-                yield _call(id, self.take(name), self.arguments(arguments))
+                yield _call(self.take(id), self.take(name), self.arguments(arguments))
             case canonical.ToolResult(call_id, parts):
                 yield {
                     "type": "tool_call_response",
-                    "id": call_id,
+                    "id": self.take(call_id),
                     "response": self.parts(parts),
                 }
             case canonical.Search(id, queries):
                 yield {
                     "type": "web_search",
-                    "id": id,
+                    "id": self.take(id),
                     "queries": [self.take(query) for query in queries],
                 }
             case canonical.Image(source):
@@ -202,12 +202,12 @@ class _Room:
             case canonical.Remote(url):
                 return {"type": "uri", "modality": modality, "uri": self.take(url)}
             case canonical.FileReference(id):
-                return {"type": "file", "modality": modality, "file_id": id}
+                return {"type": "file", "modality": modality, "file_id": self.take(id)}
             case canonical.Inline(media_type, data):
                 return {
                     "type": "omitted",
                     "modality": modality,
-                    "mime_type": media_type,
+                    "mime_type": self.take(media_type),
                     "bytes": len(data) * 3 // 4,
                 }
 
@@ -240,7 +240,9 @@ def _answered(content: Content, room: _Room) -> Iterator[Part]:
 def _spoken(one: Spoken, room: _Room) -> Part:
     match one.kind:
         case "tool_call":
-            return _call(one.id, room.take(one.name), room.arguments(one.text))
+            return _call(
+                room.take(one.id), room.take(one.name), room.arguments(one.text)
+            )
         case "reasoning":
             return {"type": "reasoning", "content": room.take(one.text)}
         case _:

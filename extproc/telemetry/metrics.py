@@ -14,7 +14,7 @@ from typing import Final
 from extproc.exchange.completion import Completion
 from extproc.exchange.local_reply import LOCAL
 from extproc.runtime import Snapshot
-from extproc.telemetry import semconv
+from extproc.telemetry import logs, semconv
 from extproc.telemetry.registry import Cap, Registry
 from extproc.usage import Usage
 
@@ -196,6 +196,7 @@ class Metrics:
         if (
             completion.outcome == "ok"
             and len(self._response_models) < MAX_RESPONSE_MODELS
+            and logs.redactor().text(name) == name
         ):
             self._response_models.add(name)
             return name
@@ -239,7 +240,9 @@ _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def _word(text: str) -> str:
-    return text if _WORD.fullmatch(text) else semconv.OTHER
+    # A provider's code may be the key that it refuses: what is redacted is no word.
+    fit = _WORD.fullmatch(text) and _WORD.fullmatch(logs.redactor().text(text))
+    return text if fit else semconv.OTHER
 
 
 def _models(snapshot: Snapshot) -> Iterator[str]:

@@ -42,7 +42,8 @@ _ENVOY: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 _MOST_NAME: Final = 256
 """Of text that a client or a provider chose."""
 
-Attributes = Mapping[str, str | bool | int | float | tuple[str, ...]]
+Value = str | bool | int | float | tuple[str, ...]
+Attributes = Mapping[str, Value]
 
 
 class Parent(NamedTuple):
@@ -238,12 +239,10 @@ class Spans:
     ) -> ReadableSpan:
         """Build one; `said` is redacted, and as long as it may be."""
         begin, end = times
-        clean = {
-            key: self._redactor.text(value[:_MOST_NAME])
-            if isinstance(value, str)
-            else value
-            for key, value in attributes.items()
-        }
+        clean = {key: self._clean(value) for key, value in attributes.items()}
+        if status.description is not None:
+            text = self._redactor.text(status.description[:_MOST_NAME])
+            status = Status(status.status_code, text)
         return ReadableSpan(
             name=self._redactor.text(name),
             context=context,
@@ -257,6 +256,15 @@ class Spans:
             start_time=_nanos(begin),
             end_time=_nanos(max(begin, end)),
         )
+
+    def _clean(self, value: Value) -> Value:
+        match value:
+            case str():
+                return self._redactor.text(value[:_MOST_NAME])
+            case tuple():
+                return tuple(self._redactor.text(one[:_MOST_NAME]) for one in value)
+            case _:
+                return value
 
 
 def attempt_times(one: Completion) -> list[tuple[float, float]]:

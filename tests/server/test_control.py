@@ -33,7 +33,8 @@ models:
   gpt-4o: {targets: [{provider: openai}]}
 """
 TWO = GOOD + "  gpt-4o-mini: {targets: [{provider: openai}]}\n"
-BROKEN = GOOD.replace("targets", "tragets")
+SECRET = "sk-0123456789abcdef0123"
+BROKEN = GOOD.replace("targets", "tragets") + f"{SECRET}: 1\n"
 
 
 class NoEnvoy:
@@ -170,6 +171,9 @@ def test_a_broken_file_changes_nothing_and_is_reported(
             await until(lambda: control.problems)
             _, detail = await control.ready()
             assert "gateway.yaml:5" in str(detail["config"])
+            # A mistake may be a key in the wrong place; anybody may ask.
+            assert "[redacted:api_key]" in str(detail["config"])
+            assert SECRET not in str(detail)
             metrics = control.metrics.render().decode()
             assert "extproc_config_last_reload_successful 0.0" in metrics
             assert "extproc_config_generation 1.0" in metrics

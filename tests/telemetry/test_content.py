@@ -285,6 +285,24 @@ def test_every_client_says_the_same(form: str) -> None:
     assert said[4]["response"] == [{"type": "text", "content": "[redacted:email]"}]
 
 
+def test_no_id_is_a_way_out_for_a_secret() -> None:
+    body = {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "file", "file": {"file_id": KEY}},
+            ]},
+            {"role": "assistant", "tool_calls": [
+                {"id": KEY, "type": "function", "function": {"name": "look", "arguments": "{}"}},
+            ]},
+            {"role": "tool", "tool_call_id": KEY, "content": "done"},
+        ],
+    }  # fmt: skip
+    shown = Display(Redactor(), 10_000).show(content(body=body))
+    assert text_of(shown.asked).count("[redacted:api_key]") == 3
+    assert KEY not in text_of(shown)
+
+
 def test_people_stay_where_an_operator_says_so_and_secrets_never_do() -> None:
     shown = text_of(Display(Redactor().without(PERSONAL), 10_000).show(content()))
     assert "bob@example.com" in shown

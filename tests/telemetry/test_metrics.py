@@ -145,6 +145,22 @@ def test_nor_can_a_provider_for_long(metrics: Metrics) -> None:
     assert "other" in found
 
 
+SECRETS = ("sk-0123456789abcdef0123", "AKIAIOSFODNN7EXAMPLE", "bob@example.com")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_label_is_a_secret(metrics: Metrics, secret: str) -> None:
+    """A provider's code may be the key that it refuses; a client's model is anything."""
+    metrics.record(
+        [
+            completion(id="a", outcome="client_error", status=401, error=secret),
+            completion(id="b", response_model=secret, original_model=secret),
+            completion(id="c", skipped=(f"openai:{secret}",)),
+        ]
+    )
+    assert secret not in metrics.render().decode()
+
+
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-eu", "gpt-5"])
 def test_what_the_configuration_names_is_a_label(metrics: Metrics, model: str) -> None:
     metrics.record([completion(original_model=model)])

@@ -163,6 +163,21 @@ def test_how_it_ended(outcome, status, code, kind) -> None:
     assert (exchange.attributes or {})["error.type"] == kind
 
 
+def test_no_text_of_a_span_has_a_secret() -> None:
+    key, who = "sk-0123456789abcdef0123", "bob@example.com"
+    one = changed(
+        outcome="gateway_error", error=f"no {key}", virtual_model=f"m-{who}",
+        end_user=who, tags=(who, "blue"), dropped=(f"a.{who}",), response_model=key,
+    )  # fmt: skip
+    for langfuse in (False, True):
+        told = Spans(Resource({}), Redactor(), langfuse=langfuse).of(one, 1.0)
+        said = "".join(span.to_json() for span in told)
+        assert "blue" in said
+        assert "[redacted:email]" in said
+        assert key not in said
+        assert who not in said
+
+
 def test_attempts_that_nobody_timed_are_still_in_order() -> None:
     assert attempt_times(changed(attempts=0)) == []
     times = attempt_times(changed(attempts=3, attempts_at=(0.0, 1001.0)))
