@@ -11,11 +11,10 @@ Importing this takes a third of a second: control does when traces are configure
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from opentelemetry.sdk.resources import Resource
@@ -31,64 +30,16 @@ from extproc.redact import Redactor
 from extproc.telemetry import semconv
 from extproc.telemetry.content import Display, Shown
 from extproc.telemetry.request_lines import OWN
+from extproc.telemetry.trace_context import is_sampled, number_of, parent_of
 
 SCOPE: Final = InstrumentationScope("extproc", __version__)
 SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
-_TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
-)
-_ENVOY: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 _MOST_NAME: Final = 256
 """Of text that a client or a provider chose."""
 
 Value = str | bool | int | float | tuple[str, ...]
 Attributes = Mapping[str, Value]
-
-
-class Parent(NamedTuple):
-    """Where the exchange hangs."""
-
-    trace: int
-    span: int
-    """0: nowhere, it is the root."""
-    sampled: bool | None
-    """What the client has decided; None: nobody has."""
-    state: str | None = None
-
-
-def parent_of(completion: Completion) -> Parent:
-    """Read the W3C's headers, and what Envoy says of its own span.
-
-    https://www.w3.org/TR/trace-context/: a header that breaks its form is as good as none.
-    """
-    said = _TRACEPARENT.fullmatch(completion.traceparent or "")
-    trace = span = 0
-    sampled: bool | None = None
-    if said is not None and (completion.traceparent or "")[:2] <= "fe":
-        trace, span = int(said[1], 16), int(said[2], 16)
-        if trace and span:
-            sampled = bool(int(said[3], 16) & 1)
-        else:
-            trace = span = 0
-    envoy = _ENVOY.fullmatch(completion.envoy_span or "")
-    if envoy is not None:
-        trace, span = int(envoy[1], 16), int(envoy[2], 16)
-    state = completion.tracestate if sampled is not None else None
-    return Parent(trace or _number(completion.id, "trace", 16), span, sampled, state)
-
-
-def is_sampled(parent: Parent, ratio: float) -> bool:
-    """Say whether a trace is told: as its client has decided, else by its id.
-
-    As Envoy's samplers ``parent_based`` and ``trace_id_ratio_based`` decide it, so that
-    both halves of a trace are there or neither is. Envoy takes the id's first eight bytes
-    for a little-endian number (tried: 47 of 47 traces).
-    """
-    if parent.sampled is not None:
-        return parent.sampled
-    number = int.from_bytes(parent.trace.to_bytes(16)[:8], "little")
-    return number % 1_000_000 < round(ratio * 1_000_000)
 
 
 class Spans:
@@ -126,7 +77,7 @@ class Spans:
             return []
         state = TraceState.from_header([parent.state]) if parent.state else None
         own = SpanContext(
-            parent.trace, _number(completion.id, "exchange", 8), False, SAMPLED, state
+            parent.trace, number_of(completion.id, "exchange", 8), False, SAMPLED, state
         )
         above = (
             SpanContext(parent.trace, parent.span, True, SAMPLED, state)
@@ -209,7 +160,7 @@ class Spans:
             )
             context = SpanContext(
                 own.trace_id,
-                _number(one.id, f"attempt {number}", 8),
+                number_of(one.id, f"attempt {number}", 8),
                 False,
                 SAMPLED,
                 own.trace_state,
@@ -428,11 +379,6 @@ def _given(
     said: Mapping[str, str | bool | int | float | tuple[str, ...] | None],
 ) -> dict[str, str | bool | int | float | tuple[str, ...]]:
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _number(gw_id: str, what: str, size: int) -> int:
-    digest = hashlib.sha256(f"{gw_id}/{what}".encode()).digest()
-    return int.from_bytes(digest[:size]) or 1
 
 
 def _nanos(seconds: float) -> int:
