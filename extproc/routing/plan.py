@@ -103,8 +103,7 @@ def plan(
         spent=state.retries.spent,
         how=routing.strategy,
     )
-    if picks and picks[0].candidate.health.phase(now) is Phase.TRIAL:
-        picks = _tried_elsewhere(picks, state, now)
+    picks = _trials_last(picks, state, now) if picks else picks
     spare = _spare(first, others, picks, routing.strategy)
     passed = tuple(one for choice in (first, *others) for one in choice.passed)
     if not picks:
@@ -175,21 +174,39 @@ def _chain(
     return tuple(chain.picks)
 
 
-def _tried_elsewhere(
+def _trials_last(
     picks: tuple[Pick, ...], state: RoutingState, now: float
 ) -> tuple[Pick, ...]:
-    """Put what other workers are to try behind what needs no trial, if there is such."""
-    ordinary = [pick for pick in picks if not pick.conditional]
-    for i, pick in enumerate(ordinary):
-        phase = pick.candidate.health.phase(now)
-        if phase is Phase.TRIAL and not state.may_try(pick.candidate.health, now):
-            continue
-        if phase >= Phase.COOLING:
-            break
-        why = "last resort: another worker tries it"
-        moved = [msgspec.structs.replace(one, why=why) for one in ordinary[:i]]
-        return (*ordinary[i:], *moved, *picks[len(ordinary) :])
-    return picks
+    """Put what is to be tried behind what needs no trial.
+
+    But for the first, if this request may be its trial: only there it is known to be one.
+    """
+    phases = [pick.candidate.health.phase(now) for pick in picks]
+    if Phase.TRIAL not in phases:
+        return picks
+    begins = 0
+    if phases[0] is Phase.TRIAL:
+        begins = int(state.may_try(picks[0].candidate.health, now))
+
+    def behind(i: int) -> int:
+        return _CONDITIONAL if picks[i].conditional else phases[i]
+
+    order = [*range(begins), *sorted(range(begins, len(picks)), key=behind)]
+    if order == list(range(len(picks))):
+        return picks
+    return tuple(
+        msgspec.structs.replace(picks[i], why=_TRIED[i == 0])
+        if i >= begins and phases[i] is Phase.TRIAL and not picks[i].conditional
+        else picks[i]
+        for i in order
+    )
+
+
+_CONDITIONAL = max(Phase) + 1
+_TRIED = (
+    "last resort: to be tried by a request of its own",
+    "last resort: another worker tries it",
+)
 
 
 def _spare(

@@ -427,7 +427,7 @@ NAMES = st.sampled_from(["a", "a.2", "a.3", "b", "b.2", "c", "d"])
 @st.composite
 def worlds(draw):
     specs, more = [], {}
-    for group in ("v", "f", "x"):
+    for group in ("v", "f", "x", "p"):
         chosen = draw(st.lists(NAMES, min_size=1, max_size=7, unique=True))
         made = [
             target(
@@ -444,7 +444,13 @@ def worlds(draw):
             specs = made
         else:
             more[group] = tuple(made)
-    return specs, more, draw(st.sampled_from(STRATEGIES)), draw(st.booleans())
+    routing = {
+        "strategy": draw(st.sampled_from(STRATEGIES)),
+        "fallbacks": draw(st.sampled_from([(), ("f",)])),
+        "context_fallbacks": draw(st.sampled_from([(), ("x",), ("f",)])),
+        "content_fallbacks": draw(st.sampled_from([(), ("p",)])),
+    }
+    return specs, more, routing, RoutingNumbers(attempts=draw(st.integers(1, 4)))
 
 
 STATUSES = st.lists(
@@ -462,13 +468,10 @@ STATUSES = st.lists(
 def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
     made, steps, seed
 ):
-    specs, more, strategy, falls = made
+    specs, more, routing, numbers = made
 
     def world():
-        return World(
-            *specs, more=more, strategy=strategy, seed=seed,
-            fallbacks=("f",) if falls else (), context_fallbacks=("x",),
-        )  # fmt: skip
+        return World(*specs, more=more, seed=seed, numbers=numbers, **routing)
 
     def run(world):
         said: list[object] = []
@@ -483,7 +486,12 @@ def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
                 continue
             said.append(names(found))
             ids = [pick.candidate.health.id for pick in found.picks]
-            assert len(set(ids)) == len(ids) <= MAX_ATTEMPTS
+            assert len(set(ids)) == len(ids) <= numbers.attempts <= MAX_ATTEMPTS
+            ordinary = [pick for pick in found.picks if not pick.conditional]
+            assert [*found.picks[: len(ordinary)]] == ordinary
+            phases = [pick.candidate.health.phase(world.now) for pick in ordinary]
+            assert phases[1:] == sorted(phases[1:])
+            assert phases == sorted(phases) or phases[0] is Phase.TRIAL
             for pick in found.picks:
                 place, health = (
                     pick.candidate.target.spec.placement,

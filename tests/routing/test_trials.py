@@ -46,6 +46,23 @@ def test_where_a_store_decides_requests_go_elsewhere_until_it_has():
     assert (over.want, over.keep, over.drop) == ((), (), ("a/m",))
 
 
+def test_what_is_to_be_tried_is_nobodys_second_choice():
+    """Two hundred requests that fail over to it at once would be no trial."""
+    world = World(target("a", tier=0), target("b", tier=1), target("c", tier=2))
+    for _ in range(3):
+        world.health("b").failed(world.now, world.state.numbers, reason="500")
+    assert world.chain() == ["a", "c", "b"]
+    world.now += 5
+    found = world.plan()
+    assert names(found) == ["a", "c", "b"]
+    assert found.picks[2].why == "last resort: to be tried by a request of its own"
+    for _ in range(3):
+        world.health("a").failed(world.now, world.state.numbers, reason="500")
+    assert world.chain() == ["b", "c", "a"]
+    world.send()
+    assert world.chain() == ["c", "b", "a"]
+
+
 def test_a_right_that_is_not_used_is_lost():
     world = cooled()
     world.state.trials.grant(Asking(at=world.now), ["a/m"])
