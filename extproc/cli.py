@@ -330,11 +330,15 @@ def try_provider(
         bool, typer.Option("--json", help="findings instead of a table")
     ] = False,
 ) -> None:
-    """Say whether a provider's address, key, model and streams work; 1 if any fails."""
+    """Say whether a provider's address, key, model and streams work; 1 if any does not.
+
+    What Envoy signs, or control fetches tokens for, can only be tried through a gateway
+    that runs (--url); MODEL is then one of the gateway's.
+    """
     import msgspec  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from extproc.local.providers import trial  # noqa: PLC0415
+    from extproc.local.providers import through, trial  # noqa: PLC0415
 
     loaded = _loaded(config)
     if name not in loaded.providers:
@@ -346,13 +350,14 @@ def try_provider(
         findings = trial.direct(loaded, name, asked, seconds=timeout)
     else:
         key = os.environ.get("EXTPROC_KEY", "")
-        virtual = asked if model else f"{name}/{asked}"
-        findings = trial.through(url, key, virtual, seconds=timeout)
+        virtual = model or through.virtual_model(loaded, name, asked)
+        findings = through.through(url, key, virtual, provider=name, seconds=timeout)
     if json:
         print(msgspec.json.format(msgspec.json.encode(findings)).decode())
     else:
         Console().print(trial.table(findings))
-    raise typer.Exit(any(one.outcome == "failed" for one in findings))
+    tried = any(one.outcome == "ok" for one in findings)
+    raise typer.Exit(not tried or any(one.outcome == "failed" for one in findings))
 
 
 @keys.command()

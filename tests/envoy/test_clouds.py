@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from extproc.local.providers.through import through
 from tests.envoy.conftest import Peers
 from tests.harness import BEDROCK, FORGIVING, KEY, Gateway, Mock, temporary_folder
 
@@ -43,6 +44,12 @@ def config(url):
                 "region": "eu-west-1",
             },
             "keyed": {"type": "bedrock-anthropic", "base_url": url, "api_key": KEYED},
+            "forged": {
+                "type": "bedrock",
+                "base_url": url,
+                "region": "eu-west-1",
+                "aws": {"access_key_id": "AKIDFORGED", "secret_access_key": "forged"},
+            },
         },
         "models": {
             "azure": {"targets": [{"provider": "azure", "model": "gpt-4o"}]},
@@ -64,6 +71,16 @@ def config(url):
             },
             "claude": {"targets": [{"provider": "claude", "model": BEDROCK}]},
             "keyed": {"targets": [{"provider": "keyed", "model": BEDROCK}]},
+            "forged": {"targets": [{"provider": "forged", "model": BEDROCK}]},
+            "unknown": {"targets": [{"provider": "claude", "model": "anthropic.none"}]},
+            "cut": {
+                "targets": [
+                    {
+                        "provider": "claude",
+                        "model": f"{BEDROCK}[[mock: truncate after=2]]",
+                    }
+                ]
+            },
             "guarded": {
                 "targets": [{"provider": "azure", "model": "gpt-4o"}],
                 "content_policy_fallbacks": ["claude"],
@@ -282,3 +299,18 @@ def test_an_error_keeps_its_status(claude, model, status, error):
     say = [{"role": "user", "content": f"[[mock: status={status} message=alas]]"}]
     with pytest.raises(error, match="alas"):
         claude.messages.create(model=model, messages=say, max_tokens=9)
+
+
+TRIED = {
+    "claude": ["ok"] * 6,
+    "forged": ["ok", "failed", *["untried"] * 4],
+    "unknown": ["ok", "ok", "failed", *["untried"] * 3],
+    "cut": ["ok"] * 4 + ["failed", "untried"],
+}
+
+
+@pytest.mark.parametrize(("model", "outcomes"), TRIED.items())
+def test_a_signed_provider_is_tried_through_the_gateway(peers, model, outcomes):
+    provider = "forged" if model == "forged" else "claude"
+    found = through(peers.gateway.url, KEY, model, provider=provider)
+    assert [one.outcome for one in found] == outcomes, found

@@ -17,7 +17,8 @@ from extproc.cli import app
 from extproc.config.load import loads
 from extproc.config.schema import Config
 from extproc.local.providers import trial
-from extproc.local.providers.trial import CHECKS, Finding, default_model
+from extproc.local.providers.trial import default_model
+from extproc.local.providers.verdict import CHECKS, Finding
 from tests.harness import Mock, temporary_folder
 from tests.pki import Authority
 
@@ -209,14 +210,35 @@ def test_a_provider_that_has_moved_is_named():
     assert "redirect" in words
 
 
-def test_what_only_envoy_can_do_is_untried():
-    text = (
-        "providers:\n  p: {type: bedrock}\nmodels:\n  m: {targets: [{provider: p}]}\n"
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ("{type: bedrock}", "Envoy signs"),
+        ("{type: bedrock-anthropic, region: eu-west-1}", "Envoy signs"),
+        (
+            "{type: vertex, project: p-1, location: us-east5, google: {}}",
+            "Control fetches",
+        ),
+        (
+            "{type: azure, base_url: 'https://a.test', entra: {managed_identity: true}}",
+            "Control fetches",
+        ),
+    ],
+)
+def test_what_needs_a_gateway_says_so_and_is_no_success(provider, words, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        f"providers:\n  p: {provider}\n"
+        "models:\n  m: {targets: [{provider: p, model: some}]}\n"
     )
-    signed = loads(text, {}, source="g.yaml", folder=Path("/nowhere"))
-    found = trial.direct(signed, "p", "amazon.nova")
-    assert outcomes(found) == ["untried"] * len(CHECKS)
-    assert "--url" in found[0].reason
+    asked = ["providers", "test", "p", "--config", str(file), "--json"]
+    run = CliRunner().invoke(app, asked)
+    assert run.exit_code == 1
+    found = json.loads(run.output)
+    assert [one["outcome"] for one in found] == ["untried"] * len(CHECKS)
+    assert found[0]["reason"].startswith(words)
+    for needed in ("--url", "EXTPROC_KEY"):
+        assert needed in found[0]["reason"]
 
 
 def test_the_model_asked_for_is_one_that_the_configuration_names(mock):
@@ -227,18 +249,6 @@ def test_the_model_asked_for_is_one_that_the_configuration_names(mock):
     )
     other = loads(text, {}, source="g.yaml", folder=Path("/nowhere"))
     assert default_model(other, "p") == "mistral-large-latest"
-
-
-def test_a_gateway_is_asked_as_an_application_would(mock):
-    """The mock stands for a gateway: the same URL, the same answers."""
-    found = trial.through(mock.url, KEY, "gpt-4o")
-    assert outcomes(found) == ["ok"] * len(CHECKS)
-    assert failed(trial.through(mock.url, "sk-other", "gpt-4o"))[0] == "key"
-    assert failed(trial.through(mock.url, KEY, "gpt-none"))[0] == "model"
-    cut = trial.through(mock.url, KEY, "gpt-4o[[mock: truncate after=2]]")
-    assert failed(cut)[0] == "stream"
-    down = trial.through("http://gateway.invalid", KEY, "gpt-4o")
-    assert failed(down)[0] == "address"
 
 
 def test_the_command_ends_in_1_where_something_fails(mock, tmp_path):
@@ -258,10 +268,3 @@ def test_the_command_ends_in_1_where_something_fails(mock, tmp_path):
     none = run(app, ["providers", "test", "q", "--config", str(file)])
     assert none.exit_code == 2
     assert "there are p" in none.stderr
-    through = run(
-        app,
-        ["providers", "test", "p", "--config", str(file), "--url", mock.url,
-         "--model", "gpt-4o"],
-        env={"EXTPROC_KEY": KEY},
-    )  # fmt: skip
-    assert through.exit_code == 0, through.output
