@@ -110,6 +110,7 @@ def forward(asker: Asker) -> Leg:
 
 _BATCHES = f"/v1/{BATCHES}"
 RESULTS = "/results"
+_PREFIX = re.compile(r"(?:/[\w.~-]{1,100}){1,10}", re.ASCII)
 _RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^/"]+(?=/)')
 
 
@@ -132,9 +133,14 @@ def _come_back(body: bytes, *, address: str) -> bytes:
 
 
 def _address(headers: Mapping[str, str]) -> str:
-    """Return where the client has reached us, as Envoy and what is before it say."""
+    """Return where the client has reached us, as Envoy and what is before it say.
+
+    A proxy that takes us for a part of its paths names that part in ``x-forwarded-prefix``.
+    """
     scheme = headers.get("x-forwarded-proto") or headers.get(":scheme", "http")
-    return f"{scheme}://{headers.get(':authority', '')}"
+    below = headers.get("x-forwarded-prefix", "").rstrip("/")
+    place = below if _PREFIX.fullmatch(below) else ""
+    return f"{scheme}://{headers.get(':authority', '')}{place}"
 
 
 class Asker(msgspec.Struct, frozen=True):

@@ -223,6 +223,10 @@ THERE = URL % b"https://api.anthropic.com"
     [
         ({"x_forwarded_proto": "https"}, b"https://llm.example:8443"),
         ({":scheme": "http"}, b"http://llm.example:8443"),
+        ({"x_forwarded_prefix": "/llm/"}, b"http://llm.example:8443/llm"),
+        ({"x_forwarded_prefix": "/a/b-c"}, b"http://llm.example:8443/a/b-c"),
+        ({"x_forwarded_prefix": '/"},{'}, b"http://llm.example:8443"),
+        ({"x_forwarded_prefix": "evil.test/"}, b"http://llm.example:8443"),
     ],
 )
 def test_results_of_a_batch_are_where_the_client_has_found_us(path, more, here):
