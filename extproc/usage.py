@@ -38,3 +38,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     def total_tokens(self) -> int:
         """Prompt and answer together."""
         return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return what both cost together."""
+        names = self.__struct_fields__
+        return Usage(
+            **{name: getattr(self, name) + getattr(other, name) for name in names}
+        )

@@ -58,7 +58,7 @@ class Account:
     """
 
     __slots__ = (
-        "_asked", "_asking", "_books", "_charged", "_covered", "_ends", "_first", "_forecast",
+        "_aside", "_aside_nanos", "_asked", "_asking", "_books", "_charged", "_covered", "_ends", "_first", "_forecast",
         "_grant", "_meters", "_model", "_more", "_priced", "_runtime", "_standby", "_tally",
         "admission", "cut", "headers", "rest",
         "watches",
@@ -91,6 +91,9 @@ class Account:
         """Output tokens that are reserved for; 0: as many as there can be."""
         self._meters: list[Meters] = []
         self._priced: tuple[Usage | None, int | None] = (None, None)
+        self._aside: Usage | None = None
+        """What other models than the session's have used in it, and what that costs."""
+        self._aside_nanos = 0
 
     def open(self, asked: Asked, grant: Grant, model: VirtualModel) -> Asked:
         """Find the limits that `asked` is under; return it bounded if they need that."""
@@ -263,6 +266,13 @@ class Account:
         self._more, self._charged = nanos - self._charged, nanos
         return TopUp(admission, self._more)
 
+    def note_beside(self, leg: Leg, model: str, usage: Usage) -> None:
+        """Note what another `model` has used in the middle of the session at `leg`."""
+        self._aside = usage if self._aside is None else self._aside + usage
+        price = self._forecast.price(leg, model) if model else None
+        if price is not None:
+            self._aside_nanos += self._forecast.cost(price, usage)
+
     def topped_up(self, event: ToppedUp) -> None:
         """Note what came of it: what is refused is not asked for again."""
         if event.granted:
@@ -275,13 +285,14 @@ class Account:
     def cost(self, leg: Leg, usage: Usage | None) -> int | None:
         """Return what `usage` costs in nano-dollars; None: nobody knows."""
         if usage is None:
-            return None
+            return self._aside_nanos or None
         # Asked for the answer's header, and again for the bill.
         if usage is not self._priced[0]:
             price = self._forecast.price(leg)
             nanos = None if price is None else self._forecast.cost(price, usage)
             self._priced = usage, nanos
-        return self._priced[1]
+        nanos = self._priced[1]
+        return None if nanos is None else nanos + self._aside_nanos
 
     def report(self, leg: Leg, usage: Usage | None) -> Headers:
         """Return the header that tells what a whole answer costs."""
@@ -314,7 +325,10 @@ class Account:
         if tally.estimated and self._forecast.counts and (error is None or produced):
             tally.usage = self.produced(tally.usage, produced)
         usage = tally.usage
-        tally.cost = self.cost(leg, usage) if usage is not None else None
+        tally.cost = self.cost(leg, usage)
+        if self._aside is not None:
+            usage = self._aside if usage is None else usage + self._aside
+            tally.usage = usage
         elsewhere = deployment(leg) != self._first
         claims = () if self.admission is None else self.admission.claims
         charged = [one for one in claims if not (one.first and elsewhere)]

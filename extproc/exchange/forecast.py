@@ -85,10 +85,10 @@ class Forecast:
         output = 0 if counts == "input_tokens" else self.output
         return self.prompt_of(counts) + output
 
-    def price(self, leg: Leg) -> Price | None:
-        """Return what the model of `leg` costs; None: nobody knows."""
+    def price(self, leg: Leg, model: str | None = None) -> Price | None:
+        """Return what the model of `leg`, or another one there, costs; None: nobody knows."""
         spec = leg.target.spec
-        return self._runtime.prices.find(spec.provider, spec.type, leg.model)
+        return self._runtime.prices.find(spec.provider, spec.type, model or leg.model)
 
     def cost(self, price: Price, usage: Usage) -> int:
         """Return what `usage` costs, in nano-dollars."""

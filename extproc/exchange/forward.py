@@ -110,6 +110,7 @@ def forward(asker: Asker) -> Leg:
 
 _BATCHES = f"/v1/{BATCHES}"
 RESULTS = "/results"
+_WRITES = re.compile(r"[?&]intent=transcription(?:&|$)")
 _PREFIX = re.compile(r"(?:/[\w.~-]{1,100}){1,10}", re.ASCII)
 _RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^/"]+(?=/)')
 
@@ -175,8 +176,18 @@ class Asker(msgspec.Struct, frozen=True):
         return chosen.picks[0]
 
 
+def only_writes(path: str) -> bool:
+    """Say whether a WebSocket is for transcriptions alone.
+
+    https://platform.openai.com/docs/guides/realtime-transcription
+    """
+    return _WRITES.search(path) is not None
+
+
 def realtime(asker: Asker) -> Leg:
     """Return the way of a WebSocket, whose model stands in the query.
+
+    OpenAI takes no model beside ``intent=transcription``: there it is ours alone.
 
     Raises:
         ClientError: nobody serves it.
@@ -196,7 +207,7 @@ def realtime(asker: Asker) -> Leg:
     model = target.request_model(name)
     dialect = target.dialect(openai_endpoints.REALTIME.client, model)
     path = target.path(dialect, model, stream=False)
-    if "{model}" in dialect.path:
+    if "{model}" in dialect.path or only_writes(headers[":path"]):
         asked = _MODEL.sub("", query, 1).strip("&")
     else:
         start, end = found.span(1)

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from extproc.errors import BudgetReached, ClientError, GatewayError
+from extproc.errors import BudgetReached, ClientError, Forbidden, GatewayError
 from extproc.exchange import events
 from extproc.exchange.commands import AnswerBody, AnswerHeaders, Command
+from extproc.exchange.forward import only_writes
 from extproc.exchange.request import Step
 from extproc.exchange.response import ResponseHalf, State
-from extproc.formats.openai_realtime import read_event, write_error
+from extproc.formats.openai_realtime import (
+    WRITTEN,
+    ServerEvent,
+    read_event,
+    write_error,
+)
 from extproc.framing.websocket import MessageReader, close_frame, text_frame
 from extproc.usage import Usage
 
@@ -36,10 +42,16 @@ class Conversation:
     model: str | None = None
     unsaid: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, model: str, *, writes: bool = False) -> None:
+        """Begin a session of `model`; one that `writes` is of transcriptions alone."""
         self._frames = MessageReader()
+        self._model = model
+        self._writer = model if writes else ""
+        self._writes = writes
         self.usage: Usage | None = None
-        """Of all answers so far."""
+        """Of all that `model` has done so far."""
+        self.beside: list[tuple[str, Usage]] = []
+        """What other models have transcribed since somebody took it away."""
         self.answering = 0
         """Answers that have begun and not ended."""
 
@@ -52,15 +64,40 @@ class Conversation:
         """Return `data`."""
         for message in self._frames.feed(data):
             event = read_event(message)
-            if event is None:
-                continue
-            if event.type == "response.created":
-                self.answering += 1
-                continue
-            self.answering = max(self.answering - 1, 0)
-            if event.usage is not None:
-                self.usage = _sum(self.usage, event.usage)
+            if event is not None:
+                self._note(event)
         return data
+
+    def _note(self, event: ServerEvent) -> None:
+        if event.type == "response.created":
+            self.answering += 1
+        elif event.type == "response.done":
+            self.answering = max(self.answering - 1, 0)
+            self._add(self._model, event.usage)
+        elif event.type == WRITTEN:
+            self._add(self._writer, event.transcribed)
+        elif event.writer is not None:
+            self._take(event)
+
+    def _add(self, model: str, usage: Usage | None) -> None:
+        if usage is None:
+            return
+        if model == self._model:
+            self.usage = usage if self.usage is None else self.usage + usage
+        else:
+            self.beside.append((model, usage))
+
+    def _take(self, event: ServerEvent) -> None:
+        writer = event.writer or ""
+        if not self._writes:
+            self._writer = writer
+        elif writer != self._model and event.type.endswith("updated"):
+            raise Forbidden(
+                f"This session was opened for {self._model!r}: another model has to be "
+                "asked for by another session.",
+                code="model_not_found",
+                param="session.audio.input.transcription.model",
+            )
 
     def close(self) -> bytes:
         """Return nothing: a session may end at any time."""
@@ -88,7 +125,8 @@ class SessionHalf(ResponseHalf):
         if event.status != 101:
             return super()._on_headers(event)
         self._note_headers(event)
-        self._stream = Conversation()
+        path = self.leg.attempt.path
+        self._stream = Conversation(self.leg.model, writes=only_writes(path))
         self.state = State.STREAMING
         return [AnswerHeaders(set_headers=self._report())]
 
@@ -97,12 +135,15 @@ class SessionHalf(ResponseHalf):
         talk, account = self._stream, self._account
         before = talk.usage
         said = AnswerBody(talk.feed(event.data), end=event.end)
+        beside, talk.beside = talk.beside, []
+        for model, used in beside:
+            account.note_beside(self.leg, model, used)
         if event.end:
             self.abandon()
             self.state = State.DONE
         elif account.cut:
             raise spent()
-        elif talk.usage is not before:
+        elif beside or talk.usage is not before:
             more = account.charge(self.leg, talk.usage)
             return [said] if more is None else [said, more]
         return [said]
@@ -123,10 +164,3 @@ class SessionHalf(ResponseHalf):
 def spent() -> BudgetReached:
     """Return what a session ends with that has no money left."""
     return BudgetReached("A budget of this API key has run out: the session is over.")
-
-
-def _sum(one: Usage | None, other: Usage) -> Usage:
-    if one is None:
-        return other
-    names = Usage.__struct_fields__
-    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in names})

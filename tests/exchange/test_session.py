@@ -17,6 +17,7 @@ from extproc.exchange.commands import (
     Complete,
     Leave,
     Reserve,
+    Route,
     TopUp,
 )
 from extproc.exchange.exchange import Exchange
@@ -166,8 +167,8 @@ PRICED = msgspec.structs.replace(
 )
 
 
-def limited():
-    exchange = Exchange(PRICED, id="gw-1", started=1.0, now=100.0)
+def limited(of=PRICED):
+    exchange = Exchange(of, id="gw-1", started=1.0, now=100.0)
     (reserve,) = exchange.receive(ASKED, 100.0)
     assert isinstance(reserve, Reserve)
     left = tuple(Left(1, 1.0) for _ in reserve.admission.claims)
@@ -195,6 +196,95 @@ def test_each_answer_is_charged_as_it_comes_and_no_money_ends_it():
     (complete,) = [one for one in commands if isinstance(one, Complete)]
     assert complete.settlement is not None
     assert complete.settlement.spent.nanos == 2 * first.nanos
+
+
+def transcribed(**usage):
+    kind = "conversation.item.input_audio_transcription.completed"
+    return frame({"type": kind, "transcript": "hi", "usage": usage})
+
+
+def updated(model, kind="session.updated"):
+    heard = {"input": {"transcription": {"model": model}}}
+    return frame({"type": kind, "session": {"audio": heard}})
+
+
+TOKENS = {"type": "tokens", "input_tokens": 10, "output_tokens": 4, "total_tokens": 14}
+TWO_PRICES = msgspec.structs.replace(
+    LIMITED,
+    prices=PriceTable.of(
+        (
+            PriceRow("openai", Price((Level(0, 2_000_000_000, 0),)), ("whisper-1",)),
+            PriceRow("openai", Price((Level(0, 5_000_000_000, 0),)), ("scribe",)),
+        )
+    ),
+)
+
+
+def test_what_another_model_writes_down_has_its_own_price():
+    exchange = limited(TWO_PRICES)
+
+    def say(data, now) -> Any:
+        return exchange.receive(events.ResponseBody(data, end=False), now)
+
+    assert len(say(updated("scribe"), 101.0)) == 1
+    _, first = say(transcribed(**TOKENS), 102.0)
+    assert first.nanos == 10 * 5000
+    exchange.receive(events.ToppedUp(granted=True), 102.0)
+    _, second = say(done(1000, 1), 103.0)
+    assert second.nanos == 1000 * 2000
+    (complete,) = [
+        one for one in exchange.receive(events.Closed(), 104.0)
+        if isinstance(one, Complete)
+    ]  # fmt: skip
+    assert complete.completion.usage == Usage(input_tokens=1010, output_tokens=5)
+    assert complete.settlement is not None
+    assert complete.settlement.spent.nanos == first.nanos + second.nanos
+
+
+WRITING = headers(
+    "/v1/realtime?intent=transcription&model=whisper", method="GET", key="sk-all"
+)
+
+
+def writing():
+    """Return a session of transcriptions alone, and where it was asked for."""
+    exchange = Exchange(runtime(KEY), id="gw-1", started=1000.0, now=100.0)
+    (route,) = exchange.receive(WRITING, 100.0)
+    assert isinstance(route, Route)
+    exchange.receive(UPGRADED, 101.0)
+    return exchange, route.chain[0].path
+
+
+def test_a_session_of_transcriptions_is_metered_and_names_its_model_to_us_alone():
+    exchange, path = writing()
+    assert path == "/v1/realtime?intent=transcription"
+    said = b"".join((
+        updated("none", "session.created"), updated("whisper-1"),
+        transcribed(**TOKENS), transcribed(type="duration", seconds=2.1),
+    ))  # fmt: skip
+    for at in range(0, len(said), 7):
+        exchange.receive(events.ResponseBody(said[at : at + 7], end=False), 102.0)
+    found = record(exchange.receive(events.Closed(), 103.0))
+    assert found.usage == Usage(input_tokens=10, output_tokens=4, audio_seconds=3)
+    assert (found.request_model, found.estimated) == ("whisper-1", False)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        updated("dearer"),
+        frame({
+            "type": "transcription_session.updated",
+            "session": {"input_audio_transcription": {"model": "dearer"}},
+        }),
+    ],
+)  # fmt: skip
+def test_a_session_of_transcriptions_cannot_turn_to_another_model(event):
+    exchange, _ = writing()
+    commands = exchange.receive(events.ResponseBody(event, end=False), 102.0)
+    error, code = ending(commands)
+    assert (error["code"], code) == ("model_not_found", 1008)
+    assert "whisper-1" in error["message"]
 
 
 def test_an_error_in_the_place_of_a_session_is_told_as_any_other():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai.types.realtime import RealtimeErrorEvent, ResponseDoneEvent
+import pytest
+from openai.types.realtime import (
+    ConversationItemInputAudioTranscriptionCompletedEvent,
+    RealtimeErrorEvent,
+    ResponseDoneEvent,
+)
+from openai.types.realtime.conversation_item_input_audio_transcription_completed_event import (
+    UsageTranscriptTextUsageTokens,
+)
 
 from extproc.errors import BudgetReached
 from extproc.formats.openai_realtime import read_event, write_error
@@ -63,7 +71,7 @@ def test_of_other_events_nothing_is_read():
     assert read(begun).type == "response.created"
     for other in (
         b'{"type": "response.output_audio.delta", "delta": "AAAA"}',
-        b'{"type": "session.updated", "x": "response.done", "y": "\\"response.done\\""}',
+        b'{"type": "session.deleted", "x": "response.done", "y": "\\"response.done\\""}',
         b'"response.done"',
         b'not JSON "response.done"',
     ):
@@ -77,3 +85,30 @@ def test_an_error_is_one_of_the_apis_own_events():
         "insufficient_quota",
         "No money.",
     )
+
+
+@pytest.mark.parametrize(
+    ("session", "model"),
+    [
+        ({"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}, "gpt-4o-transcribe"),
+        ({"input_audio_transcription": {"model": "whisper-1"}}, "whisper-1"),
+        ({"audio": {"input": {"transcription": None}}}, None),
+        ({"audio": None}, None),
+    ],
+)  # fmt: skip
+def test_a_session_says_what_it_writes_down_with(session, model):
+    event = read(json.dumps({"type": "session.updated", "session": session}).encode())
+    assert event.writer == model
+
+
+def test_the_sdks_own_transcription_is_understood():
+    usage = UsageTranscriptTextUsageTokens(
+        input_tokens=9, output_tokens=3, total_tokens=12, type="tokens",
+        input_token_details={"audio_tokens": 8, "text_tokens": 1},  # type: ignore[arg-type]
+    )  # fmt: skip
+    said = ConversationItemInputAudioTranscriptionCompletedEvent(
+        content_index=0, event_id="e", item_id="i", transcript="hi", usage=usage,
+        type="conversation.item.input_audio_transcription.completed",
+    )  # fmt: skip
+    found = read(said.model_dump_json().encode()).transcribed
+    assert found == Usage(input_tokens=9, output_tokens=3, audio_input_tokens=8)
