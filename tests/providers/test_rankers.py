@@ -9,6 +9,7 @@ import pytest
 from extproc.exchange import events
 from extproc.exchange.commands import Respond, Route
 from extproc.exchange.exchange import Exchange
+from extproc.providers import PROVIDERS
 from extproc.runtime import ModelSpec, Runtime, Snapshot
 from tests.exchange.test_exchange import KEY, grant, headers, target
 
@@ -63,6 +64,71 @@ def test_each_is_asked_in_its_own_words(path, model, fields, there, sent):
     (attempt,) = route.chain
     assert attempt.path == there  # the tests' targets live under /v1
     assert json.loads(attempt.body) == sent
+
+
+THEIRS = [
+    (
+        "/v1/embeddings", {"input": ["the sun", "the moon"]}, "/v1/embeddings",
+        {
+            "input": ["the sun", "the moon"], "model": "voyage", "input_type": None,
+            "truncation": True, "output_dtype": None, "output_dimension": None,
+            "encoding_format": "base64",
+        },
+    ),
+    (
+        "/v1/embeddings",
+        {
+            "input": ["the sun"], "dimensions": 256, "input_type": "query",
+            "truncation": False,
+        },
+        "/v1/embeddings",
+        {
+            "input": ["the sun"], "model": "voyage", "input_type": "query",
+            "truncation": False, "output_dtype": None, "output_dimension": 256,
+            "encoding_format": "base64",
+        },
+    ),
+    (
+        "/v2/rerank", {"query": "sun", "documents": ["the sun", "the moon"], "top_n": 1},
+        "/v1/rerank",
+        {
+            "query": "sun", "documents": ["the sun", "the moon"], "model": "voyage",
+            "top_k": 1, "truncation": True,
+        },
+    ),
+    (
+        "/v2/rerank", {"query": "sun", "documents": ["the sun", "the moon"]},
+        "/v1/rerank",
+        {
+            "query": "sun", "documents": ["the sun", "the moon"], "model": "voyage",
+            "top_k": None, "truncation": True,
+        },
+    ),
+]  # fmt: skip
+"""What a client asks, and what voyageai 0.5.0 (PyPI) has sent a recorder for the same."""
+
+UNSAID = {"truncation": True, "encoding_format": "base64"}
+"""Voyage's default, and how the SDK has vectors sent, which ours takes as numbers."""
+
+
+@pytest.mark.parametrize(("path", "fields", "there", "theirs"), THEIRS)
+def test_voyage_is_asked_as_its_own_sdk_asks_it(path, fields, there, theirs):
+    route = ask(path, "voyage", **fields)
+    assert isinstance(route, Route), route
+    (attempt,) = route.chain
+    assert attempt.path == there
+    said = {
+        name: value
+        for name, value in theirs.items()
+        if value is not None and UNSAID.get(name) != value
+    }
+    assert json.loads(attempt.body) == said
+    headers = dict(attempt.set_headers)
+    assert headers.get("content-type", "application/json") == "application/json"
+    voyage = PROVIDERS["voyage"]
+    assert (voyage.credential_header, voyage.credential_prefix) == (
+        "authorization", "Bearer ",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("model", ["voyage", "jina", "tei"])

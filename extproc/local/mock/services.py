@@ -92,7 +92,7 @@ VOYAGE_EMBED: Final = Obj(
         "input_type": nullable(enum("query", "document")),
         "truncation": Bool(),
         "output_dimension": nullable(Int(256, 2048)),
-        "output_dtype": enum("float", "int8", "uint8", "binary", "ubinary"),
+        "output_dtype": nullable(enum("float", "int8", "uint8", "binary", "ubinary")),
         "encoding_format": nullable(enum("base64")),
     }
 )
