@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from extproc.formats.openai_realtime import WRITTEN
 from extproc.usage import Usage
 from tests.harness import KEY, NARROW_KEY, Gateway, temporary_folder
 from tests.records import Records
@@ -49,6 +50,12 @@ class Talker:
     @staticmethod
     def answer(socket: ServerConnection, event: dict[str, Any]) -> None:
         """Speak as OpenAI does, with an answer that is long enough to be cut up."""
+        if event["type"] == "session.update":
+            usage = {"type": "tokens", "input_tokens": 8, "output_tokens": 3}
+            updated = {"type": "session.updated", "session": event["session"]}
+            for one in (updated, {"type": WRITTEN, "transcript": "hi", "usage": usage}):
+                socket.send(json.dumps({"event_id": "event_1", **one}))
+            return
         assert event["type"] == "response.create"
         response = {"id": "resp_1", "object": "realtime.response", "output": []}
         usage = {"total_tokens": 12, "input_tokens": 5, "output_tokens": 7}
@@ -220,6 +227,33 @@ def test_openais_client_talks_and_every_answer_is_metered(session):
     assert record.usage == Usage(input_tokens=10, output_tokens=14)
     assert (record.status, record.outcome, record.estimated) == (101, "ok", False)
     assert record.request_model == "gpt-realtime-2"
+
+
+def test_what_is_written_down_is_metered_and_by_one_model_alone(session):
+    url, talker, records, _ = session
+    talker.seen.clear()
+    asked = f"{url}/v1/realtime?intent=transcription&model=gpt-4o"
+
+    def update(model: str) -> str:
+        heard = {"input": {"transcription": {"model": model}}}
+        wanted = {"type": "transcription", "audio": heard}
+        return json.dumps({"type": "session.update", "session": wanted})
+
+    with connect(asked, additional_headers=AUTHORIZED) as ws:
+        ws.send(update("gpt-4o"))
+        assert [json.loads(ws.recv(timeout=10))["type"] for _ in range(2)] == [
+            "session.updated", WRITTEN,
+        ]  # fmt: skip
+        ws.send(update("dearer"))
+        error = json.loads(ws.recv(timeout=10))["error"]
+        assert error["code"] == "model_not_found"
+        with pytest.raises(ConnectionClosed):
+            ws.recv(timeout=10)
+    ((path, _),) = talker.seen
+    assert path == "/v1/realtime?intent=transcription"
+    record = records.latest("realtime")
+    assert record.usage == Usage(input_tokens=8, output_tokens=3)
+    assert (record.request_model, record.error) == ("gpt-4o", "model_not_found")
 
 
 def test_azures_sessions_are_those_of_a_deployment(talk):

@@ -24,8 +24,17 @@ SHARED_KEYS = {
 """Keys that open two APIs of one service."""
 
 
-def test_there_are_at_least_forty():
+KNOWN = """
+    groq deepseek xai together fireworks openrouter perplexity cerebras sambanova nvidia nim
+    huggingface cohere_openai gemini_openai vllm sglang llama_cpp ollama lm_studio tgi databricks
+    cloudflare github_models dashscope dashscope_cn moonshot moonshot_cn zai zhipu minimax
+    minimax_cn volcengine
+"""
+
+
+def test_there_are_at_least_forty_and_the_best_known_are_among_them():
     assert len(PRESETS) >= 40
+    assert set(KNOWN.split()) <= PRESETS.keys()
 
 
 def test_none_hides_another():
