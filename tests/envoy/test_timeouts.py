@@ -104,6 +104,11 @@ def config(mock: Mock, deaf_port: int, full_port: int) -> dict[str, Any]:
             "base_url": f"https://127.0.0.1:{deaf_port}/v1",
             "timeouts": {"connect": 0.5},
         },
+        "mute": {
+            **base,
+            "base_url": f"http://127.0.0.1:{deaf_port}/v1",
+            "timeouts": {"first_byte": 0.5},
+        },
         "full": {
             **base,
             "base_url": f"http://127.0.0.1:{full_port}/v1",
@@ -180,6 +185,15 @@ def test_a_provider_that_never_answers_is_the_next_ones_turn(rig):
     assert (record.outcome, record.attempts, record.cluster) == ("ok", 2, "healthy")
     (failed,) = record.failed_attempts
     assert (failed.cluster, failed.status) == ("hasty", 0)
+
+
+def test_what_passes_unread_has_its_providers_time(rig):
+    began = time.monotonic()
+    answer = rig.http.get("/v1/files", headers={"x-extproc-provider": "mute"})
+    assert time.monotonic() - began < PROMPT
+    assert (answer.status_code, said(answer)["code"]) == (504, "upstream_timeout")
+    record = rig.record(answer)
+    assert (record.status, record.error) == (504, "upstream_timeout")
 
 
 @pytest.mark.parametrize("model", ["deaf", "full"])
