@@ -7,6 +7,7 @@ of the file on everybody together.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import zoneinfo
@@ -42,8 +43,14 @@ def _dollars(value: object) -> object:
     return value
 
 
+@functools.cache
+def _zones() -> frozenset[str]:
+    """Return the names of all zones: to find them, the whole folder is read."""
+    return frozenset(zoneinfo.available_timezones())
+
+
 def _zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
+    if value not in _zones():
         raise ValueError("is not a time zone such as Europe/Berlin")
     return value
 
