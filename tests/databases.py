@@ -43,26 +43,26 @@ class Postgres:
     """A server that listens on a unix socket only; it may be stopped and started."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-        self._folder.chmod(0o755)
-        self._data = self._folder / "data"
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self._data = self.folder / "data"
         self._data.mkdir(mode=0o700)
-        _as_nobody_special(self._folder)
+        _as_nobody_special(self.folder)
         self._user = _as_nobody_special(self._data)
         subprocess.run(
             [*self._user, _binary("initdb"), "-D", self._data, "-U", "extproc",
              "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
             check=True, capture_output=True, cwd="/",
         )  # fmt: skip
-        self.url = f"postgresql+psycopg://extproc@/postgres?host={self._folder}"
+        self.url = f"postgresql+psycopg://extproc@/postgres?host={self.folder}"
         self.start()
 
     def start(self) -> None:
         self._server = Process(
             *self._user, _binary("postgres"), "-D", str(self._data),
-            "-k", str(self._folder), "-c", "listen_addresses=", "-c", "fsync=off",
+            "-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off",
             "-c", "shared_buffers=16MB",
-            log=self._folder.parent / f"{self._folder.name}.log",
+            log=self.folder.parent / f"{self.folder.name}.log",
         )  # fmt: skip
         wait_for(self._answers, self._server.output)
 
@@ -77,10 +77,15 @@ class Postgres:
         self._server.send(signal.SIGQUIT)
         self._server.wait()
 
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self._server.log
+
     def close(self) -> None:
         self._server.stop()
         self._server.log.unlink()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
 
 @pytest.fixture(scope="session")

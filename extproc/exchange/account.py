@@ -99,14 +99,8 @@ class Account:
         """Find the limits that `asked` is under; return it bounded if they need that."""
         self._asked, self._grant, self._model = asked, grant, model.name
         end_user = read_end_user(asked)
-        tally = self._tally
-        if grant.organization or grant.team or grant.user:
-            tally.organization, tally.team = grant.organization, grant.team
-            tally.user = grant.user
         if end_user:
-            tally.end_user = end_user
-        if grant.tags:
-            tally.tags = grant.tags
+            self._tally.end_user = end_user
         self._meters = find_meters(
             self._runtime, grant, end_user=end_user, model=model.name
         )

@@ -129,7 +129,7 @@ class RequestHalf:
             headers = with_key(headers)
         self._headers = headers
         self._grant = grant = authenticate(runtime, headers, at=self._tally.started)
-        self._tally.key = grant.id
+        self._tally.belong(grant)
         match operation.kind:
             case Kind.MODELS | Kind.MODEL:
                 return [self._tell_models(operation)]

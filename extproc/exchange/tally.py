@@ -10,6 +10,7 @@ from extproc.exchange.completion import (
     FailedAttempt,
     Outcome,
 )
+from extproc.identity import Grant
 from extproc.usage import Usage
 
 ENVOY_SPAN = "x-gw-span"
@@ -72,6 +73,15 @@ class Tally:
             self.tracestate = _ascii(headers.get("tracestate"))
         if ENVOY_SPAN in headers:
             self.envoy_span = headers[ENVOY_SPAN]
+
+    def belong(self, grant: Grant) -> None:
+        """Note whose request it is, whatever becomes of it."""
+        self.key = grant.id
+        if grant.organization or grant.team or grant.user:
+            self.organization, self.team = grant.organization, grant.team
+            self.user = grant.user
+        if grant.tags:
+            self.tags = grant.tags
 
     def complete(
         self, *, duration: float, outcome: Outcome, error: str | None

@@ -1,0 +1,128 @@
+"""`extproc run` with two workers, a Postgres and an identity provider, all of them real."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from extproc.server.compiled import ADDRESS_FILE
+from tests.budgets.ledger import Running
+from tests.databases import Postgres
+from tests.envoy.test_jwt import ISSUER, Idp, provider
+from tests.harness import (
+    FORGIVING,
+    KEY,
+    Mock,
+    Process,
+    mock_config,
+    temporary_folder,
+    wait_for,
+)
+
+PASSWORD = "canary-of-the-database-4711"
+WEBHOOK = "canary-of-the-webhook-4712"
+PROMPT = "The canary sings 4713-prompt-canary"
+FILE_KEY = "sk-file-canary-0123456789abcdef0123456789"
+CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]}
+AT_ONCE = 16
+"""So many that no worker is left out."""
+
+
+class Live(Running):
+    """The gateway, and what there is to read of it."""
+
+    def __init__(self, folder: Path, idp: Idp) -> None:
+        self.folder, self.state, self.idp = folder, folder / "state", idp
+        self._http = httpx.Client(timeout=30, verify=False)
+        self.postgres = Postgres()
+        self.mock = Mock(folder)
+        config = mock_config(
+            self.mock.url,
+            keys=[{"id": "fixed", "key": FILE_KEY}],
+            jwt={
+                "corp": {
+                    "issuer": ISSUER,
+                    "audiences": ["extproc"],
+                    "jwks_uri": idp.url,
+                    "refresh": 1,
+                    "claims": {"team": "groups", "role": "roles"},
+                    "teams": {"eng": "core"},
+                    "roles": {"ops": "admin", "support": "viewer"},
+                    "grant": {"models": ["gpt-*"]},
+                }
+            },
+            teams={"core": {}},
+            accounting={"webhook": f"http://127.0.0.1:1/{WEBHOOK}"},
+            **FORGIVING,
+        )
+        file = folder / "gateway.yaml"
+        file.write_text(yaml.safe_dump(config))
+        url = self.postgres.url.replace("extproc@", f"extproc:{PASSWORD}@")
+        self.environ = {"EXTPROC_MASTER_KEY": KEY, "EXTPROC_DATABASE_URL": url}
+        self.process = Process(
+            Path(sys.executable).parent / "extproc", "run", "--config", file,
+            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--workers", "2",
+            "--state", self.state, log=folder / "run.log", env=self.environ,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        self._http.close()
+        self.process.stop()
+        self.mock.stop()
+        self.postgres.close()
+
+    def admin(self, method: str, path: str, key: str = KEY, **more: Any) -> Any:
+        """Ask control, wherever it is now."""
+        address = (self.state / ADDRESS_FILE).read_text()
+        headers = {"authorization": f"Bearer {key}"}
+        url = f"http://{address}{path}"
+        return self._http.request(method, url, headers=headers, **more)
+
+    def chat(self, key: str, **more: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"}
+        url = f"{self.url}/v1/chat/completions"
+        return self._http.post(url, json=CHAT | more, headers=headers)
+
+    def wave(self, key: str) -> set[int]:
+        """Ask so often at once that every worker is asked; return the statuses."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(self.chat, [key] * AT_ONCE))
+        return {answer.status_code for answer in answers}
+
+    def seconds_until(self, key: str, status: int) -> float:
+        """Return how long it takes until each of the workers answers `key` so."""
+        began = time.monotonic()
+        while True:
+            asked = time.monotonic() - began
+            if self.wave(key) == {status}:
+                return asked
+            assert asked < 30, "never"
+
+    def asked(self) -> dict[str, int]:
+        """Return how often each worker was asked, by Envoy's own count."""
+        lines = self.envoy("/clusters").decode().splitlines()
+        found = (line.split("::") for line in lines if "::rq_total::" in line)
+        return {
+            parts[1].rpartition("/")[2]: int(parts[3])
+            for parts in found
+            if parts[1].endswith(".sock") and parts[1].rpartition("/")[2][0] == "w"
+        }
+
+
+@contextlib.contextmanager
+def live() -> Iterator[Live]:
+    with temporary_folder() as folder, provider() as idp:
+        run = Live(folder, idp)
+        try:
+            run.url = str(wait_for(run._address, run.process.output, 120))
+            yield run
+        finally:
+            run.stop()
