@@ -51,7 +51,9 @@ class Postgres:
         self._user = _as_nobody_special(self._data)
         subprocess.run(
             [*self._user, _binary("initdb"), "-D", self._data, "-U", "extproc",
-             "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+             "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8",
+             # As most have it: `b` comes before `C`.
+             "--locale-provider=icu", "--icu-locale=en"],
             check=True, capture_output=True, cwd="/",
         )  # fmt: skip
         self.url = f"postgresql+psycopg://extproc@/postgres?host={self.folder}"

@@ -6,8 +6,10 @@ each kind, one place that checks it, and one way from there to the workers.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -219,8 +221,8 @@ def read_entries(session: Session) -> Entries:
     # Before the rest: what changes meanwhile is read again, and not missed.
     at = version(session)
     for kind in KINDS.values():
-        rows = session.scalars(sa.select(kind.table).order_by(kind.table.id))
-        found[kind.section] = tuple(_stored(kind, row) for row in rows)
+        stored = (_stored(kind, row) for row in session.scalars(sa.select(kind.table)))
+        found[kind.section] = tuple(sorted(stored, key=_id_of))
     return Entries(at, found)
 
 
@@ -241,12 +243,25 @@ def read_changes(session: Session, entries: Entries) -> Entries:
         ids = {id_ for of, id_ in changed if of == section}
         if not ids:
             continue
-        known = {one.id: one for one in found.get(section, ()) if one.id not in ids}
         rows = session.scalars(sa.select(kind.table).where(kind.table.id.in_(ids)))
-        known |= {row.id: _stored(kind, row) for row in rows}
-        found[section] = tuple(known[id_] for id_ in sorted(known))
+        known = {row.id: _stored(kind, row) for row in rows}
+        found[section] = _changed(found.get(section, ()), ids, known)
     return Entries(at, found)
 
+
+def _changed(
+    before: Sequence[Stored], ids: Iterable[str], now: Mapping[str, Stored]
+) -> tuple[Stored, ...]:
+    """Return `before` with what `now` has of `ids`, by id as it was."""
+    out = list(before)
+    for id_ in ids:
+        place = bisect.bisect_left(out, id_, key=_id_of)
+        there = slice(place, place + (place < len(out) and out[place].id == id_))
+        out[there] = [now[id_]] if id_ in now else []
+    return tuple(out)
+
+
+_id_of: Final = operator.attrgetter("id")
 
 MOST_CHANGES: Final = 200
 """Of which each is looked up; more are read with all the rest."""
@@ -263,7 +278,7 @@ class Readings:
         """Return what `stored` says, the same as before where it has not changed."""
         place = (kind.section, stored.id)
         known = self._known.get(place)
-        if known is None or known[0] != stored:
+        if known is None or (known[0] is not stored and known[0] != stored):
             known = (stored, _read(kind, stored))
         self._next[place] = known
         return known[1]

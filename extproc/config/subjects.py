@@ -27,18 +27,14 @@ def grant(config: Config, key: KeyConfig) -> Grant:
         prefix = secret[:PREFIX_LENGTH] if len(secret) >= 4 * PREFIX_LENGTH else ""
     else:
         digest = (key.key_sha256 or "").lower()
-    user = config.users.get(key.user or "")
-    team_name = key.team or (user.team if user else None)
-    team = config.teams.get(team_name or "")
+    organization, team = _owners(config, key)
     return Grant(
         id=key.id,
         sha256=digest,
         models=key.models,
         prefix=prefix,
-        organization=key.organization
-        or (user.organization if user else None)
-        or (team.organization if team else None),
-        team=team_name,
+        organization=organization,
+        team=team,
         user=key.user,
         role=key.role,
         not_before=key.not_before,
@@ -56,30 +52,42 @@ def grant(config: Config, key: KeyConfig) -> Grant:
     )
 
 
+def _owners(config: Config, key: KeyConfig) -> tuple[str | None, str | None]:
+    """Return the key's organization and team; what it does not say, its owners say."""
+    user = config.users.get(key.user) if key.user else None
+    name = key.team or (user.team if user else None)
+    team = config.teams.get(name) if name else None
+    organization = (
+        key.organization
+        or (user.organization if user else None)
+        or (team.organization if team else None)
+    )
+    return organization, name
+
+
+_Compiled = tuple[KeyConfig, tuple[str | None, str | None], Grant]
+
+
 class Granted:
     """What keys were compiled to, so that a change of one compiles no other again.
 
-    All that a grant depends on is frozen: the same objects make the same grant.
+    Keys are frozen: the same one with the same owners makes the same grant.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[KeyConfig, object, object, Grant]] = {}
-        self._next: dict[str, tuple[KeyConfig, object, object, Grant]] = {}
+        self._known: dict[str, _Compiled] = {}
+        self._next: dict[str, _Compiled] = {}
 
     def grant(self, config: Config, key: KeyConfig) -> Grant:
         """Return `grant(config, key)`."""
         if key.key_sha256 is None:
             return grant(config, key)
-        user = config.users.get(key.user or "")
-        team = config.teams.get(key.team or (user.team if user else None) or "")
+        owners = _owners(config, key)
         known = self._known.get(key.key_sha256)
-        same = known is not None and (
-            known[0] is key and known[1] is user and known[2] is team
-        )
-        if known is None or not same:
-            known = (key, user, team, grant(config, key))
+        if known is None or known[0] is not key or known[1] != owners:
+            known = (key, owners, grant(config, key))
         self._next[key.key_sha256] = known
-        return known[3]
+        return known[2]
 
     def turn(self) -> None:
         """Forget what has not been asked for since the last turn."""

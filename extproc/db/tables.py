@@ -30,6 +30,9 @@ NAMING: Final = {
 
 _ID = String(64)
 _NAME = String(256)
+_NAMED = _NAME.with_variant(String(256, collation="C"), "postgresql")
+"""By which pages are cut: in the order of the characters' numbers, as Python and SQLite
+have it, and not as a language's."""
 
 
 class Base(DeclarativeBase):
@@ -54,7 +57,7 @@ class Entry(Base):
 
     __abstract__ = True
 
-    id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    id: Mapped[str] = mapped_column(_NAMED, primary_key=True)
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """What ``gateway.yaml`` would say of it, in the same words; what has a column of its
     own is not in it."""

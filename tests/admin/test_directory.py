@@ -11,7 +11,13 @@ import pytest
 
 from extproc.admin.access import Actor
 from extproc.admin.directory import Directory
-from extproc.admin.entries import KINDS, Section, read_entries, with_entries
+from extproc.admin.entries import (
+    KINDS,
+    Section,
+    read_changes,
+    read_entries,
+    with_entries,
+)
 from extproc.admin.errors import AdminError, InTheWay, Invalid, Missing, NotAllowed
 from extproc.config.build import build
 from extproc.config.load import loads
@@ -317,6 +323,29 @@ def test_pages_hold_every_entry_once_those_of_the_file_too(office):
         seen += [entry["id"] for entry in page.data]
         after = page.next
     assert seen == sorted(["fixed", *(f"k{n:02}" for n in range(23))])
+
+
+NAMES = ["B", "a", "a-b", "a.b", "a_b", "ab", "b", "Z9", "fixed0", "Fixed"]
+
+
+def test_pages_and_changes_have_one_order_whatever_language_the_database_speaks(office):
+    directory, seen = office.directory, []
+    for name in NAMES:
+        directory.create("keys", {}, OWNER, id_=name)
+    after: str | None = ""
+    while after is not None:
+        page = directory.page("keys", after=after, limit=2)
+        seen += [entry["id"] for entry in page.data]
+        after = page.next
+    assert seen == sorted([*NAMES, "fixed"])
+    with office.database.read() as session:
+        known = read_entries(session)
+    for name in ("a_b", "Z9", "B", "b"):
+        directory.delete("keys", name, OWNER)
+        directory.update("keys", "ab", {"tags": [name]}, OWNER)
+        with office.database.read() as session:
+            known = read_changes(session, known)
+            assert known == read_entries(session)
 
 
 def test_pages_can_be_narrowed_down(office):
