@@ -35,6 +35,9 @@ from extproc.redact import SECRETS, Redactor
 
 _SECRETS: Final = Redactor(SECRETS)
 
+ACCOUNT_REFUSED: Final = "upstream_auth_error"
+"""The code of an error where a provider refused the gateway's own account."""
+
 
 class GatewayError(Exception):
     """An error that a client is told of.

@@ -149,6 +149,7 @@ class ResponseHalf:
                 error.retry_after,
                 self._headers.get("retry-after"),
                 wall=self._tally.started,
+                code=error.code,
             )
             headers: Headers = (*JSON, *self._report(), *retry)
             if isinstance(error, UpstreamError):

@@ -10,15 +10,11 @@ import re
 
 from extproc import canonical
 from extproc.errors import BadRequest
+from extproc.formats.base64_text import looks_like_base64
 
 _DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 _HEAD = 512
 """A data URI's media type and parameters stand within its first characters."""
-
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-_LOOK = 8192
-"""Characters of base64 that are looked at."""
 
 
 def read_url(url: str, where: str) -> canonical.Inline | canonical.Remote:
@@ -52,18 +48,7 @@ def check_base64(text: str, where: str) -> str:
     Raises:
         BadRequest: its length or one of the characters looked at is not base64's.
     """
-    # All of 32 MiB would hold the worker's loop for 0.2 s. What is no base64 at all (a
-    # path, an URL, plain text, base64url) shows at its ends; the rest the provider finds.
-    ends = text if len(text) <= _LOOK else text[: _LOOK // 2] + text[-_LOOK // 2 :]
-    bare = ends.rstrip("=")
-    padding = len(ends) - len(bare)
-    if (
-        not bare
-        or padding > 2
-        or (len(text) - padding) % 4 == 1
-        or not bare.isascii()
-        or bare.encode().translate(None, _BASE64)
-    ):
+    if not looks_like_base64(text):
         raise _bad_url(where)
     return text
 

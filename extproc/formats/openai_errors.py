@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from extproc.errors import GatewayError, UpstreamError
+from extproc.errors import ACCOUNT_REFUSED, GatewayError, UpstreamError
 
 _MOST_BYTES = 256 * 1024
 """More than any error says: FastAPI servers echo the refused input, which may be long,
@@ -62,7 +62,7 @@ def error_of(status: int, said: object) -> UpstreamError:
             "The gateway's credential for this provider was refused.",
             status=502,
             type="upstream_auth_error",
-            code="upstream_auth_error",
+            code=ACCOUNT_REFUSED,
         )
     kept = status if 400 <= status <= 599 else 502
     inner = _inner(said)

@@ -17,7 +17,7 @@ QUIRKS = (
     "max_tokens", "usage_unasked", "random_seed", "tool_ids", "prefix",
     "document_url", "audio_string", "thinking_chunks", "argument_objects",
     "no_developer_role", "no_names", "no_answer_members", "no_logit_bias", "no_user",
-    "no_store", "service_tier_standard", "no_verbosity", "no_prompt_cache_options",
+    "no_store", "no_web_search", "failed_finish", "service_tier_standard", "no_verbosity", "no_prompt_cache_options",
     "no_cache_breakpoints", "no_proofs_back",
 )  # fmt: skip
 

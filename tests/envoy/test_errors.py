@@ -258,6 +258,8 @@ def test_a_providers_fault(peers, model, case):
     check(answer, answer.status_code)
     assert len(answer.headers.get_list("x-extproc-provider")) == 1
     assert "sk-mock" not in answer.text
+    hopeless = answer.headers.get("x-should-retry") == "false"
+    assert hopeless == (answer.json()["error"]["code"] == "upstream_auth_error")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -25,3 +25,9 @@ NO = ("x-should-retry", "false")
 )
 def test_who_would_wait_too_long_is_told_not_to(ours, providers, told):
     assert advice(ours, providers) == told
+
+
+def test_an_account_that_was_refused_is_not_asked_again():
+    """Clients see a 502, which their SDKs would try twice more."""
+    assert advice(None, code="upstream_auth_error") == (NO,)
+    assert advice(None, code="bad_upstream_answer") == ()

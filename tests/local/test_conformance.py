@@ -111,6 +111,7 @@ def test_a_field_is_named_as_the_clients_api_spells_it():
         ("bedrock", "include"),
         ("azure", ""),
         ("vertex", ""),
+        ("mistral", ""),
         ("bedrock-anthropic", "include"),
         ("vertex-anthropic", "include"),
         ("cohere", "include"),

@@ -47,6 +47,7 @@ NOT_TAKEN = {
     "no_prompt_cache_options": ("prompt_cache_options", "prompt_cache_retention"),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
+    "no_web_search": ("web_search_options",),
     "no_prediction": ("prediction",),
     "no_tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "no_tool_choice": ("tool_choice",),

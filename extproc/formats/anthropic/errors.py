@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from extproc.errors import BadRequest, GatewayError, UpstreamError
+from extproc.errors import ACCOUNT_REFUSED, BadRequest, GatewayError, UpstreamError
 from extproc.formats.anthropic import wire
 from extproc.framing.sse import encode_frame
 
@@ -81,7 +81,7 @@ def _failure(status: int, kind: str, message: str) -> UpstreamError:
         return UpstreamError(
             "The provider does not accept the gateway's account.",
             status=502,
-            code="upstream_auth_error",
+            code=ACCOUNT_REFUSED,
         )
     if kind == "overloaded_error" or status == 529:
         kept = status if status >= 500 else 529

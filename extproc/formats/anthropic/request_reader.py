@@ -23,6 +23,7 @@ from extproc.formats.anthropic.citations import (
 from extproc.formats.anthropic.validation import decode, invalid, spelling
 from extproc.formats.anthropic.wire import Named, present
 from extproc.formats.base import Members, Unsupported
+from extproc.formats.base64_text import looks_like_base64
 from extproc.formats.web_tools import is_web_tool, read_web_tool
 
 _REQUEST = msgspec.json.Decoder(wire.Request)
@@ -156,10 +157,12 @@ def _read_block(raw: msgspec.Raw, where: str) -> canonical.Part:
         case wire.TextBlock(text, cache, citations):
             return canonical.Text(text, _cache(cache), _read_cited(citations, where))
         case wire.ImageBlock(source, cache):
-            return canonical.Image(_read_source(source), cache=_cache(cache))
+            return canonical.Image(
+                _read_source(source, f"{where}.source"), cache=_cache(cache)
+            )
         case wire.DocumentBlock(source, title, context, citing, cache):
             return canonical.Document(
-                _read_source(source),
+                _read_source(source, f"{where}.source"),
                 title,
                 _cache(cache),
                 citing is not None and citing.enabled,
@@ -229,9 +232,13 @@ def _read_result(
 
 def _read_source(
     said: wire.Base64Source | wire.PlainTextSource | wire.UrlSource | wire.FileSource,
+    where: str,
 ) -> canonical.Source:
     match said:
         case wire.Base64Source(media_type, encoded):
+            if not looks_like_base64(encoded):
+                place = f"{where}.base64.data"
+                raise BadRequest(f"{place}: Invalid base64 data", param=place)
             return canonical.Inline(media_type, encoded)
         case wire.PlainTextSource(words):
             encoded = base64.b64encode(words.encode()).decode()

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from extproc.errors import UpstreamError
+from extproc.errors import ACCOUNT_REFUSED, UpstreamError
 from extproc.formats.converse import wire
 
 STATUSES: Mapping[str, int] = {
@@ -108,7 +108,7 @@ def _failure(status: int, kind: str, words: str) -> UpstreamError:
         return UpstreamError(
             "The provider does not accept the gateway's account.",
             status=502,
-            code="upstream_auth_error",
+            code=ACCOUNT_REFUSED,
         )
     told = words.strip()[:MAX_WORDS]
     message = _ACCOUNT_NUMBER.sub("…", told) or (

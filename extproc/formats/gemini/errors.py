@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from extproc.errors import UpstreamError
+from extproc.errors import ACCOUNT_REFUSED, UpstreamError
 from extproc.formats.gemini import wire
 
 STATUSES: Mapping[str, int] = {
@@ -98,7 +98,7 @@ def error_of(status: int, said: object) -> UpstreamError:
             "The provider does not accept the gateway's account.",
             status=502,
             type="upstream_auth_error",
-            code="upstream_auth_error",
+            code=ACCOUNT_REFUSED,
         )
     if detail.status == "FAILED_PRECONDITION" or not 400 <= status <= 599:
         status = 502

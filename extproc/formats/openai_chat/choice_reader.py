@@ -48,8 +48,8 @@ class ChoiceReader:
     """See the module's docstring."""
 
     __slots__ = (
-        "_answer_id", "_block", "_calls", "_index", "_kind", "_parts", "_refused",
-        "finished",
+        "_answer_id", "_block", "_calls", "_heard", "_index", "_kind", "_parts",
+        "_refused", "finished",
     )  # fmt: skip
 
     def __init__(self, index: int, answer_id: str) -> None:
@@ -63,6 +63,8 @@ class ChoiceReader:
         """The index of the open thinking block, where its server gives one."""
         self._calls: list[_Call] = []
         self._refused = False
+        self._heard = False
+        """It speaks, which no event can say."""
         self.finished = False
 
     def read(
@@ -90,6 +92,8 @@ class ChoiceReader:
             yield from self._text("text", delta.content or "", scored.content)
         if self._kind == "text":
             yield from self._read_citations(delta)
+        if delta.audio is not None:
+            yield from self._read_sound(delta.audio)
         if delta.refusal or scored.refusal not in _NONE:
             self._refused = True
             yield from self._text("refusal", delta.refusal or "", scored.refusal)
@@ -99,6 +103,13 @@ class ChoiceReader:
             yield from self._read_call(
                 answer_wire.AnsweredToolCall(index=-1, function=delta.function_call)
             )
+
+    def _read_sound(self, said: answer_wire.AnsweredAudio) -> Iterator[canonical.Event]:
+        if not self._heard:
+            self._heard = True
+            yield canonical.Unsaid("audio")
+        if said.transcript:
+            yield from self._text("text", said.transcript)
 
     def _read_citations(
         self, delta: answer_wire.AnsweredMessage

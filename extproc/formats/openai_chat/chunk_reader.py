@@ -4,7 +4,7 @@ OpenAI's own chunks are regular; others leave out the index of tool calls, repea
 ids, give usage in a chunk with choices, finish twice, or end without ``[DONE]``. All that
 has one meaning only is read.
 
-Dropped, having no canonical event: the ``audio`` of chunks.
+Of the ``audio`` of chunks the transcript is text; that there was sound is told once.
 """
 
 from __future__ import annotations

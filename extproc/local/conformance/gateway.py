@@ -43,6 +43,7 @@ from extproc.local.mock.cohere.api import Cohere
 from extproc.local.mock.connection import event_bytes
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.gemini.embeddings import Counts
+from extproc.local.mock.mistral.api import Mistral
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.reply import Provider as Mock, Reply, Request
@@ -57,7 +58,7 @@ _KEY: Final = "sk-conformance"
 GRANT: Final = Grant("conformance", hashlib.sha256(_KEY.encode()).hexdigest())
 """What every `Runtime` of a run lets in."""
 SMALLER: Final = ("mistral", "voyage", "jina", "tei")
-"""Providers of whom only the vectors and rankings are mocked."""
+"""Providers that are asked for vectors and rankings first; Mistral for chats, too."""
 _MOCK_KEYS: Final = ("sk-mock*",)
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 """What Envoy takes from the client's headers."""
@@ -115,6 +116,7 @@ class Gateway:
             "vertex-anthropic": Vertex(memory, _MOCK_KEYS),
             "cohere": Cohere(memory, _MOCK_KEYS),
             **dict.fromkeys(SMALLER, Services(memory, _MOCK_KEYS)),
+            "mistral": Mistral(memory, _MOCK_KEYS),
         }
         self._parts: Mapping[str, tuple[Mock, ...]] = {}
         if mocks is None:
@@ -125,6 +127,7 @@ class Gateway:
                 "bedrock": (Invoke(memory, _MOCK_KEYS),),
                 "bedrock-anthropic": (Invoke(memory, _MOCK_KEYS),),
                 "cohere": (services,),
+                "mistral": (services,),
             }
         # Control would fetch it.
         token = memory.issue(AUDIENCE, math.inf)

@@ -41,10 +41,14 @@ MODELS: Final = {
     ),
     "vertex-anthropic": ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
     "cohere": ("command-a-03-2025", "command-a-reasoning-08-2025"),
+    "mistral": ("mistral-large-latest", "magistral-medium-latest"),
 }
 """The model of each provider, and the one that is asked to think, or to cache."""
 
-EARS: Final = {"openai": "gpt-4o-audio-preview", "azure": "gpt-4o-audio-preview"}
+EARS: Final = {
+    "openai": "gpt-4o-audio-preview", "azure": "gpt-4o-audio-preview",
+    "mistral": "voxtral-small-latest",
+}  # fmt: skip
 """The model that hears, of providers whose usual one does not."""
 
 Outcome = Literal["pass", "fail", "unsupported"]

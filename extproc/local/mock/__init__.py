@@ -24,7 +24,8 @@ Claude, also under `/vertex` (Vertex AI). `/entra/…` (Microsoft Entra ID), `/g
 public key of a service account by `PUT /_mock/service-accounts/ADDRESS`. A key that begins with `sk-mock` is accepted,
 unless it names another provider (`sk-mock-openai…` at Anthropic). Bedrock's requests may
 be signed instead (AWS signature version 4), by an account in `bedrock.signing`. Smaller
-services are under their names (`/cohere/v2/rerank`); `services.py` lists them.
+services are under their names (`/cohere/v2/rerank`); `services.py` lists them, and
+`/cohere/v2/chat` and `/mistral/v1/chat/completions` are chats.
 
 What the model says
     It repeats the last user text. Naming a tool in that text calls it (two names: two

@@ -19,7 +19,7 @@ CREDENTIAL_HEADERS: Final = frozenset(
 
 
 OWNERS: Final = (
-    "openai", "anthropic", "gemini", "bedrock", "azure", "vertex", "cohere",
+    "openai", "anthropic", "gemini", "bedrock", "azure", "vertex", "cohere", "mistral",
 )  # fmt: skip
 
 

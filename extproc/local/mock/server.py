@@ -30,6 +30,7 @@ from extproc.local.mock.connection import Connection
 from extproc.local.mock.gemini.api import Gemini
 from extproc.local.mock.gemini.embeddings import Counts
 from extproc.local.mock.identity.api import LIFE, Identity
+from extproc.local.mock.mistral.api import Mistral
 from extproc.local.mock.openai.api import OpenAI
 from extproc.local.mock.openai.embeddings import Embeddings
 from extproc.local.mock.openai.labs import Labs
@@ -55,6 +56,7 @@ PROVIDERS: Final = (
     "azure",
     "vertex",
     "cohere",
+    "mistral",
 )
 RECORDS_PATH: Final = "/_mock/requests"
 ACCOUNTS_PATH: Final = "/_mock/service-accounts/"
@@ -222,6 +224,7 @@ async def serve(
         "azure": lambda: Azure(memory, keys),
         "vertex": lambda: Vertex(memory, keys),
         "cohere": lambda: Cohere(memory, keys),
+        "mistral": lambda: Mistral(memory, keys),
     }
     # The narrower claims first. They answer only what they own.
     parts: dict[str, tuple[Provider, ...]] = {

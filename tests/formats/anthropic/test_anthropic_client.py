@@ -340,6 +340,14 @@ def test_errors_will_name_the_clients_own_fields():
         (content({"type": "tool_result", "tool_use_id": "t",
                   "content": [{"type": "text"}]}),
          "messages[0].content[0].content[0].text"),
+        *((content({"type": "image", "source": {
+            "type": "base64", "media_type": "image/png", "data": data}}),
+           "messages[0].content[0].source.base64.data")
+          for data in ("", "/tmp/cat.png", "A", "AA_-", "ü" * 4, "A" * 9001)),
+        (content({"type": "tool_result", "tool_use_id": "t", "content": [
+            {"type": "document", "source": {
+                "type": "base64", "media_type": "application/pdf", "data": "a b"}}]}),
+         "messages[0].content[0].content[0].source.base64.data"),
     ],
     ids=str,
 )  # fmt: skip

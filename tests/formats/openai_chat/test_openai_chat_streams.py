@@ -25,6 +25,7 @@ from extproc.canonical import (
     Reported,
     SignatureDelta,
     Started,
+    Unsaid,
 )
 from extproc.errors import Overloaded, ProtocolViolation, TruncatedStream, UpstreamError
 from extproc.formats.base import State, WriterContext
@@ -510,6 +511,18 @@ READ: dict[str, tuple[list[Frame], list[canonical.Event]]] = {
         [
             PartStarted(0, "tool_call", "call_a_0", "f"), Delta(0, "{"), Delta(0, "}"),
             PartEnded(0), Finished("tool_calls"),
+        ],
+    ),
+    "sound": (
+        [
+            delta(audio={"id": "a", "transcript": "so "}),
+            delta(audio={"data": "AAAA"}),
+            delta(audio={"transcript": "it is"}),
+            delta("stop", audio={"expires_at": 1}),
+        ],
+        [
+            Unsaid("audio"), PartStarted(0, "text"), Delta(0, "so "), Delta(0, "it is"),
+            PartEnded(0), Finished("stop"),
         ],
     ),
     "usage beside choices, and again": (

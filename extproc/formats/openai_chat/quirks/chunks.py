@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from extproc.errors import UpstreamError
+from extproc.formats.openai_chat.finish import FAILED, failure
 from extproc.formats.openai_chat.quirks.draft import (
     Object,
     raw,
@@ -315,6 +316,27 @@ class BaseResp:
         if error is None:
             return (payload,)
         return (_encode({"error": {"message": error.message, "type": error.type}}),)
+
+    def close(self) -> Iterable[bytes]:
+        """See `ChunkKind.close`."""
+        return ()
+
+
+class FailedFinish:
+    """A choice that ended because the model failed: told as this format tells errors."""
+
+    marks = (b'"error"',)
+    usage: Usage | None = None
+
+    def change(self, payload: bytes) -> Iterable[bytes]:
+        """See `ChunkKind.change`."""
+        chunk = read_object(payload)
+        choices = read_objects(chunk.get("choices")) if chunk else None
+        reasons = [read_text(choice.get("finish_reason")) for choice in choices or ()]
+        if FAILED not in reasons:
+            return (payload,)
+        error = failure()
+        return (_encode({"error": {"message": error.message, "type": "server_error"}}),)
 
     def close(self) -> Iterable[bytes]:
         """See `ChunkKind.close`."""

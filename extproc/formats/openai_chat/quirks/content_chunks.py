@@ -33,9 +33,13 @@ class _Place:
     end: int = 0
     cited: int = 0
     """Up to where references have been given."""
+    blocks: int = 0
+    """How many signed thoughts have been told."""
+    thoughts: list[str] = dataclasses.field(default_factory=list)
+    """What has been thought since the last signature: it stands in a block with its own."""
 
 
-def content_chunks() -> Edit:
+def content_chunks(*, streamed: bool = False) -> Edit:
     """Return what takes the chunks of one answer apart, or of one stream."""
     places: dict[int, _Place] = {}
 
@@ -70,29 +74,42 @@ def content_chunks() -> Edit:
         if references:
             said["references"] = raw(references)
         _tell_thoughts(
-            said, [c for k, c in zip(kinds, chunks, strict=True) if k == "thinking"]
+            said,
+            [c for k, c in zip(kinds, chunks, strict=True) if k == "thinking"],
+            place,
+            streamed=streamed,
         )
         return True
 
     return edit
 
 
-def _tell_thoughts(said: Object, chunks: list[Object]) -> None:
-    thoughts = [_words_of(chunk) for chunk in chunks]
+def _tell_thoughts(
+    said: Object, chunks: list[Object], place: _Place, *, streamed: bool
+) -> None:
+    """Tell words at once, and a signed thought as a block, whole, at its signature.
+
+    The SDKs merge the entries of a stream's lists by their ``index``.
+    """
+    thoughts: list[str] = []
+    blocks: list[dict[str, object]] = []
+    for chunk in chunks:
+        thoughts.append(_words_of(chunk))
+        place.thoughts.append(thoughts[-1])
+        if signature := read_text(chunk.get("signature")):
+            block: dict[str, object] = {"index": place.blocks} if streamed else {}
+            block |= {
+                "type": "thinking",
+                "thinking": "".join(place.thoughts),
+                "signature": f"{MISTRAL}{signature}",
+            }
+            blocks.append(block)
+            place.blocks += 1
+            place.thoughts.clear()
     if any(thoughts):
         said["reasoning_content"] = raw("".join(thoughts))
-    signatures = [read_text(chunk.get("signature")) for chunk in chunks]
-    if any(signatures):
-        said["thinking_blocks"] = raw(
-            [
-                {
-                    "type": "thinking",
-                    "thinking": words,
-                    "signature": f"{MISTRAL}{signature}" if signature else "",
-                }
-                for words, signature in zip(thoughts, signatures, strict=True)
-            ]
-        )
+    if blocks:
+        said["thinking_blocks"] = raw(blocks)
 
 
 def _words_of(chunk: Object) -> str:
@@ -107,4 +124,4 @@ def one_answer(choice: int, said: Object) -> bool:
 
 def streamed() -> ChunkKind:
     """Take the chunks of a stream's deltas apart."""
-    return Edited((b'"content"',), content_chunks())
+    return Edited((b'"content"',), content_chunks(streamed=True))

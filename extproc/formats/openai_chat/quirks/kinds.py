@@ -62,6 +62,7 @@ _WITHOUT = {
     "no_prompt_cache_options": ("prompt_cache_options", "prompt_cache_retention"),
     "no_reasoning_effort": ("reasoning_effort",),
     "no_verbosity": ("verbosity",),
+    "no_web_search": ("web_search_options",),
     "no_prediction": ("prediction",),
     "no_tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "no_tool_choice": ("tool_choice",),
@@ -156,6 +157,10 @@ KINDS: Mapping[str, Kind] = {
         stream=_edited(b'"reasoning"', chunks.name_reasoning),
         answer=chunks.name_reasoning,
         thoughts=True,
+    ),
+    "failed_finish": Kind(
+        "says in `finish_reason` that its model failed: clients get an error",
+        stream=chunks.FailedFinish,
     ),
     "thinking_chunks": Kind(
         "gives thoughts and references as chunks of `content`: clients get "

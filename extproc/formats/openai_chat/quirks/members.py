@@ -85,6 +85,7 @@ REFUSED: Mapping[str, str] = {
     "tools": "has no tools.",
     "top_logprobs": "gives no log probabilities.",
     "top_p": "takes no `top_p`.",
+    "web_search_options": "searches no web in chat completions.",
 }
 """Members without which the answer would be another; the rest are hints, whose loss is
 reported: the formats of Anthropic and Bedrock draw the same line."""

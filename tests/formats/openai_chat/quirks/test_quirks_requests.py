@@ -422,6 +422,7 @@ KEPT: list[tuple[str, Json, Json, tuple[str, ...]]] = [
 # kind, what the client says, the field that the refusal names
 REFUSED: list[tuple[str, Json, str]] = [
     ("no_parallel_tool_calls", {"parallel_tool_calls": False}, "parallel_tool_calls"),
+    ("no_web_search", {"web_search_options": {}}, "web_search_options"),
     ("no_n", {"n": 2}, "n"),
     ("no_logprobs", {"logprobs": True}, "logprobs"),
     ("no_logprobs", {"top_logprobs": 2}, "top_logprobs"),

@@ -158,11 +158,39 @@ STREAMS: list[tuple[str, Stream, Stream]] = [
         [chunk({"content": [signed("w", "proof")]}), chunk({"content": "a"}, "stop"), DONE],
         [
             chunk({"content": "", "reasoning_content": "w", "thinking_blocks": [
-                {"type": "thinking", "thinking": "w", "signature": "mistral:proof"}
+                {"index": 0, "type": "thinking", "thinking": "w", "signature": "mistral:proof"}
             ]}),
             chunk({"content": "a"}, "stop"),
             DONE,
         ],
+    ),
+    (
+        "thinking_chunks",
+        [
+            chunk({"content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "one "}]}
+            ]}),
+            chunk({"content": [signed("two", "p")]}),
+            chunk({"content": [signed("three", "q")]}),
+            chunk({"content": "a"}, "stop"),
+            DONE,
+        ],
+        [
+            chunk({"content": "", "reasoning_content": "one "}),
+            chunk({"content": "", "reasoning_content": "two", "thinking_blocks": [
+                {"index": 0, "type": "thinking", "thinking": "one two", "signature": "mistral:p"}
+            ]}),
+            chunk({"content": "", "reasoning_content": "three", "thinking_blocks": [
+                {"index": 1, "type": "thinking", "thinking": "three", "signature": "mistral:q"}
+            ]}),
+            chunk({"content": "a"}, "stop"),
+            DONE,
+        ],
+    ),
+    (
+        "failed_finish",
+        [chunk({"content": 'an "error"'}), chunk({}, "stop"), DONE],
+        [chunk({"content": 'an "error"'}), chunk({}, "stop"), DONE],
     ),
     (
         "argument_objects",
@@ -452,6 +480,20 @@ def test_references_of_another_kind_are_nobodys_citations(said):
     body = {"choices": [{"index": 0, "message": {"content": "a", "references": said}}]}
     (answered,) = server("reasoning").read_answer(json.dumps(body).encode()).choices
     assert answered.parts == (canonical.Text("a"),)
+
+
+def test_a_finish_that_is_a_failure_is_an_error_of_the_stream():
+    said: Stream = [chunk({"content": "so"}), chunk({"content": ""}, "error"), DONE]
+    passage = server("failed_finish").passage(True)
+    *_, error, done = spoken(passed(passage, [wire(said)]))
+    assert isinstance(error, dict)
+    assert "failed in the middle" in error["error"]["message"]
+    assert done == DONE
+    assert passage.error is not None
+    reader = server("failed_finish").stream_reader()
+    frames = SSEDecoder().feed(wire(said))
+    read = [event for frame in frames for event in reader.feed(frame)]
+    assert isinstance(read[-1], canonical.Failed)
 
 
 def test_an_event_without_end_is_refused():
