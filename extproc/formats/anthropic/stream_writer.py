@@ -2,7 +2,8 @@
 
 https://platform.claude.com/docs/en/build-with-claude/streaming. Blocks never interleave
 there: while a part is open, what comes of later parts waits. The stop reason is written
-with the usage, when the stream ends.
+with the usage, when the stream ends. A piece of the open part, which is what nearly all
+events are, is a constant head, the text and a constant tail.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from extproc.usage import Usage
 
 _ENCODE = msgspec.json.Encoder().encode
 
+_TAIL = b"}}\n\n"
+"""What stands behind the text of a piece."""
+
 PartEvent = (
     canonical.PartStarted
     | canonical.Delta
@@ -40,6 +44,8 @@ class MessageWriter:
         self._finished = canonical.Finished("stop")
         self._blocks = 0
         self._open: int | None = None  # the part that is being written
+        self._head = b""
+        """What stands before the text of its pieces."""
         self._kinds: dict[int, canonical.PartKind] = {}
         self._waiting: dict[int, list[PartEvent]] = {}
         self._searches: list[canonical.Search] = []
@@ -48,7 +54,17 @@ class MessageWriter:
 
     def write(self, events: Iterable[canonical.Event]) -> bytes:
         """See `StreamWriter.write`."""
-        return b"".join(frame for event in events for frame in self._write(event))
+        out: list[bytes] = []
+        for event in events:
+            if (
+                type(event) is canonical.Delta
+                and event.index == self._open
+                and not event.choice
+            ):
+                out += (self._head, _ENCODE(event.text), _TAIL)
+            else:
+                out += self._write(event)
+        return b"".join(out)
 
     def _write(self, event: canonical.Event) -> Iterator[bytes]:
         match event:
@@ -147,6 +163,8 @@ class MessageWriter:
     def _open_block(self, event: canonical.PartStarted) -> bytes:
         self._open = event.index
         self._kinds[event.index] = event.kind
+        piece = _frame(wire.BlockDelta(self._blocks, _DELTAS[event.kind]("")))
+        self._head = piece.removesuffix(b'""' + _TAIL)
         block: wire.AnswerBlock
         if event.kind == "tool_call":
             block = wire.ToolUseBlock(event.id, event.name, msgspec.Raw(b"{}"))

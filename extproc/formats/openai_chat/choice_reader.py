@@ -67,6 +67,25 @@ class ChoiceReader:
         """It speaks, which no event can say."""
         self.finished = False
 
+    def more(self, delta: answer_wire.AnsweredMessage) -> canonical.Delta | None:
+        """Return the words of a delta that goes on with an open text and says no more."""
+        if (
+            self._kind != "text"
+            or self.finished
+            or not delta.content
+            or delta.refusal
+            or delta.tool_calls
+            or delta.function_call is not None
+            or delta.reasoning_content
+            or delta.reasoning
+            or delta.thinking_blocks
+            or delta.audio is not None
+            or delta.annotations is not wire.ABSENT
+            or delta.references is not wire.ABSENT
+        ):
+            return None
+        return canonical.Delta(self._parts - 1, delta.content, self._index)
+
     def read(
         self,
         delta: answer_wire.AnsweredMessage,

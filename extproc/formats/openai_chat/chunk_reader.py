@@ -65,12 +65,28 @@ class ChunkReader(TableStream[answer_wire.Event]):
         chunk = _CHUNK.decode(frame.data)
         if wire.present(chunk.error) is not None:
             return answer_wire.Failure(chunk.error)
-        if chunk.choices and any(choice.finish_reason for choice in chunk.choices):
-            return answer_wire.LastChunk(chunk)
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                return answer_wire.LastChunk(chunk)
         return chunk
 
     def translate(self, event: answer_wire.Event) -> Iterable[canonical.Event]:
-        """Yield what a legal event amounts to; see `TableStream.translate`."""
+        """Return what a legal event amounts to; see `TableStream.translate`."""
+        more = self._more(event) if type(event) is answer_wire.Chunk else None
+        return self._translate(event) if more is None else (more,)
+
+    def _more(self, chunk: answer_wire.Chunk) -> canonical.Delta | None:
+        """Return what most chunks are: more text of a part that is open; else None."""
+        choices = chunk.choices
+        if chunk.usage is not None or choices is None or len(choices) != 1:
+            return None
+        said = choices[0]
+        choice = self._choices.get(said.index)
+        if choice is None or said.delta is None or said.logprobs is not None:
+            return None
+        return choice.more(said.delta)
+
+    def _translate(self, event: answer_wire.Event) -> Iterator[canonical.Event]:
         match event:
             case answer_wire.Chunk():
                 yield from self._read_chunk(event)
