@@ -28,17 +28,24 @@ WORLDS = {"memory-1": (1, False), "redis-3": (3, True)}
 if FULL:
     WORLDS["redis-1"] = (1, True)
 
+CELLS = ("json", "stream", "json-leaving", "stream-leaving", "mixed")
+CUT = ("chat-completions", "completions", "responses", "messages")
 KEYS = {
-    **{f"hard-{n}": {"budgets": [{"usd": 1, "period": "total"}]} for n in ("json", "stream", "mixed")},
+    **{f"dollar-{n}": {"budgets": [{"usd": 1, "period": "total"}]} for n in CELLS},
+    **{f"rpm-{n}": {"rate_limits": {"requests_per_hour": 30}} for n in CELLS},
+    **{f"tpm-{n}": {"rate_limits": {"tokens_per_hour": 3000}} for n in CELLS},
+    **{
+        f"cut-{n}": {"budgets": [{"usd": 0.3, "period": "total"}], "cut_off": True}
+        for n in CUT
+    },
     "soft": {"budgets": [{"usd": 1, "period": "total", "mode": "soft"}]},
-    "rpm": {"rate_limits": {"requests_per_hour": 30}},
-    "tpm": {"rate_limits": {"tokens_per_hour": 1500}},
+    "fair": {"budgets": [{"usd": 1, "period": "total", "mode": "soft"}]},
     "parallel": {"concurrency": 7},
     "ledger": {"budgets": [{"usd": 1000, "period": "total"}]},
-    "cut": {"budgets": [{"usd": 0.3, "period": "total"}], "cut_off": True},
     "restarted": {"budgets": [{"usd": 1, "period": "total"}]},
+    "named": {"rate_limits": {"requests_per_hour": 5}},
     "told": {"rate_limits": {"requests_per_hour": 1000, "tokens_per_hour": 100000}},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=WORLDS)

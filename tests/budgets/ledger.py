@@ -16,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ KEYS: dict[str, dict[str, Any]] = {
 TEAMS = {"core": {"budgets": [{"usd": 2000, **TOTAL}]}}
 WORST_NANOS = 2_000_000_000
 """No request of ours may cost more."""
+MOST_NANOS = 130_000_000
+"""What 400 tokens and a prompt cost at the dearest."""
 PROMPT = "The canary sings 4711-prompt-canary"
 WRONG_KEY = "sk-wrong-canary-0123456789abcdef0123456789"
 LONG = " ".join(f"w{n}" for n in range(300))
@@ -223,8 +226,10 @@ async def traffic(run: Running, seconds: float, *, control: bool) -> dict[str, A
             await asyncio.sleep(0.3 if seen[mark].status == 503 else 0.05)
 
     async def disturb() -> None:
-        for number in range(max(1, round(seconds / 20))):
-            pause = min(seconds, 20) / 4
+        pause = min(seconds, 20) / 4
+        for number in count_from(0):
+            if time.monotonic() + 3 * pause > until:
+                return
             await asyncio.sleep(pause)
             run.kill(f"w{number % 2}.sock")
             await asyncio.sleep(pause)
@@ -234,6 +239,11 @@ async def traffic(run: Running, seconds: float, *, control: bool) -> dict[str, A
             await asyncio.sleep(pause)
             if control:
                 run.kill("extproc.local.control")
+                # Every fifth time the next worker dies with records that nobody has.
+                while number % 5 != 4 and time.monotonic() < until:
+                    if await asyncio.to_thread(run.health):
+                        break
+                    await asyncio.sleep(0.1)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(disturb())
@@ -314,6 +324,11 @@ def priced(line: dict[str, Any], model: str) -> int:
     """Return what a line of the mock's books costs, in nano-dollars."""
     given, made = PRICES[model]
     return int((line["input"] * given + line["output"] * made) * NANOS // 1_000_000)
+
+
+def is_whole(line: dict[str, Any]) -> bool:
+    """Say whether a line of the mock's books is of an answer that came to its end."""
+    return line["status"] == 200 and line["whole"] and line["input"] is not None
 
 
 def by_meter(rows: list[UsageRecord]) -> Counter[str]:

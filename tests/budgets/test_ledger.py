@@ -18,11 +18,13 @@ from extproc.server.ledger import LEDGER_FILE, read_balances
 from tests.budgets.conftest import FULL
 from tests.budgets.ledger import (
     KEYS,
+    MOST_NANOS,
     PROMPT,
     TEAMS,
     WORST_NANOS,
     WRONG_KEY,
     by_meter,
+    is_whole,
     priced,
     read_rows,
     read_served,
@@ -115,7 +117,7 @@ def test_the_database_has_what_the_provider_served(books, rows):
 
 def test_the_store_has_what_the_database_has(books, rows):
     """And what died with a worker: charged as reserved, and listed."""
-    _, store, records, balances, _, _ = books
+    seen, store, records, balances, served, _ = books
     assert not any(store.held.values()), "something is reserved for nobody"
     assert {m: b.nanos for m, b in balances.items()} == +by_meter(records)
     # What died with a worker has a record too, where Envoy's own log tells of it: at what
@@ -123,20 +125,31 @@ def test_the_store_has_what_the_database_has(books, rows):
     told = [row for row in records if row.error != "worker_lost"]
     sums = by_meter(told)
     known = {row.id for row in told}
-    # Settled in the same moment in which their worker was killed, its record unsent.
+    # Settled before their worker was killed, their records unsent: control was away too.
     untold = store.settled - known
-    charged = sum(sum(e.values()) for e in store.expired.values())
+    charged = settled = 0
     for meter, spent in store.spent.items():
         expired = sum(amounts.get(meter, 0) for amounts in store.expired.values())
         rest = spent - sums[meter] - expired
-        assert 0 <= rest <= len(untold) * WORST_NANOS, meter
-        if not untold:
-            assert rest == 0, meter
+        assert rest == 0 if not untold else rest >= 0, meter
+        if meter.startswith("key/"):
+            charged, settled = charged + expired, settled + rest
+    # What nobody lived to tell of is in the provider's books.
+    marks = {row.end_user for row in records}
+    lost = [mark for mark in seen if mark not in marks and served[mark]]
+    whole = [line for mark in lost for line in served[mark] if is_whole(line)]
+    theirs = sum(priced(line, line["model"] or "gemini-2.5-flash") for line in whole)
+    broken = len(lost) - len(whole)
+    assert settled <= theirs + max(0, broken) * MOST_NANOS
+    assert theirs <= settled + charged + len(store.expired) * MOST_NANOS
     assert {r.id for r in records if r.cost} <= store.settled | store.expired.keys()
     rows(
-        "redis-1", f"{SECONDS:g} s of chaos: died with a worker",
-        len(store.expired) + len(untold), len(store.expired), f"${show(charged)}", "-",
-        "$0",
+        "redis-1", f"{SECONDS:g} s of chaos: charged as reserved", len(seen),
+        len(store.expired), f"${show(charged)}", "-", "$0",
+    )  # fmt: skip
+    rows(
+        "redis-1", f"{SECONDS:g} s of chaos: its record died", len(seen), len(untold),
+        f"${show(settled)}", f"${show(theirs)}", "$0",
     )  # fmt: skip
 
 

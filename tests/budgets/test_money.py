@@ -5,6 +5,9 @@ Every answer costs 2 cents (20 tokens of a tenth of a cent) and may cost 4.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from extproc.exchange.completion import Completion
@@ -23,52 +26,81 @@ pytestmark = pytest.mark.envoy
 
 DOLLAR = 1_000_000_000
 AT_ONCE = 200
+CELLS = {
+    "json": ((False,), 0),
+    "stream": ((True,), 0),
+    "json-leaving": ((False,), 4),
+    "stream-leaving": ((True,), 4),
+    "mixed": ((True, False), 4),
+}
+"""Streamed or not in turn, and every how many clients one goes away."""
+SHORT = {"dollar": ("json", "mixed"), "rpm": ("mixed",), "tpm": ("mixed",)}
+"""What of it is played in `make test`."""
+
+
+def cells(what):
+    return list(CELLS) if FULL else SHORT[what]
 
 
 def wave(name, number=AT_ONCE, *, streamed=(False,), leaving=0):
-    """`number` requests, streamed or not in turn; every `leaving`-th client goes away."""
-    return [
-        {
-            "key": key_of(name),
-            "body": chat(stream=streamed[i % len(streamed)]),
-            "leave_after": 200 if leaving and i % leaving == 0 else None,
-        }
-        for i in range(number)
-    ]
+    """`number` requests, streamed or not in turn; every `leaving`-th client goes away.
+
+    In the middle of a stream, or before an answer that would never come.
+    """
+    asking = []
+    for i in range(number):
+        stream, goes = streamed[i % len(streamed)], leaving and i % leaving == 0
+        one = {"key": key_of(name), "body": chat(stream=stream)}
+        if goes and stream:
+            one["leave_after"] = 200
+        elif goes:
+            one["leaves_as"] = f"leaves-{i}-"
+            mute = f"[[mock: mark=leaves-{i}-]][[mock: silence seconds=60]]"
+            one["body"] = chat(directive=mute)
+        asking.append(one)
+    return asking
 
 
-DOLLARS = [("hard-json", (False,), 0), ("hard-mixed", (True, False), 4)]
-if FULL:
-    DOLLARS.append(("hard-stream", (True,), 0))
+def play(here, key, cell):
+    """Ask once more; return what came of it, and all records of the key so far."""
+    streamed, leaving = CELLS[cell]
+    here.mock.forget()
+    seen = here.ask(wave(key, streamed=streamed, leaving=leaving))
+    here.asked[key] = here.asked.get(key, 0) + len(seen)
+    if leaving:
+        stayed = [one for one in seen if not one.left]
+        assert len(stayed) < len(seen) or not any(one.status == 200 for one in seen)
+    return seen, here.records(key, here.asked[key])
 
 
-@pytest.mark.parametrize(("name", "streamed", "leaving"), DOLLARS)
-def test_a_dollar_is_a_dollar(here, table, name, streamed, leaving):
-    asked = answers = 0
-    admitted = 0
+def admitted_of(records):
+    return sum(record.admission == "admitted" for record in records)
+
+
+@pytest.mark.parametrize("cell", cells("dollar"))
+def test_a_dollar_is_a_dollar(here, table, cell):
+    key = f"dollar-{cell}"
+    records: list[Completion] = []
     codes: set[str] = set()
     while "insufficient_quota" not in codes:
-        seen = here.ask(wave(name, streamed=streamed, leaving=leaving))
-        answers += 1
-        asked += len(seen)
-        fine = [one for one in seen if one.status == 200]
-        admitted += len(fine)
-        refused = [one for one in seen if one.status != 200]
+        seen, records = play(here, key, cell)
+        refused = [one for one in seen if one.status not in (0, 200)]
         assert all(one.status in (402, 429) for one in refused)
         codes = {one.code for one in refused}
         assert codes <= {"insufficient_quota", "budget_reserved"}
-        here.records(name, asked)
-        assert answers < 30, "the dollar is never spent"
-    records = here.records(name, asked)
+        assert here.asked[key] < 30 * AT_ONCE, "the dollar is never spent"
     spent = sum(record.cost or 0 for record in records)
     over = max(0, spent - DOLLAR)
-    table(f"$1 {name}", asked, admitted, f"${show(spent)}", "$1", f"${show(over)}")
+    table(
+        f"$1, {cell}", len(records), admitted_of(records), f"${show(spent)}", "$1",
+        f"${show(over)}",
+    )  # fmt: skip
     assert over == 0
     # Nothing is left that would have been enough for one more.
     assert spent > DOLLAR - WORST_TOKENS * 1_000_000
     whole = [r for r in records if r.outcome == "ok"]
     assert all(record.cost == ANSWER_NANOS for record in whole)
-    if leaving:
+    if CELLS[cell][1]:
         assert any(record.estimated for record in records)
 
 
@@ -85,46 +117,47 @@ def test_a_soft_dollar_is_overspent_by_no_more_than_what_was_under_way(here, tab
     assert over <= ANSWER_NANOS
 
 
-def test_a_limit_on_requests_is_exact(here, table):
-    seen = here.ask(wave("rpm", streamed=(True, False), leaving=9))
-    admitted = [one for one in seen if one.status == 200]
+@pytest.mark.parametrize("cell", cells("rpm"))
+def test_a_limit_on_requests_is_exact(here, table, cell):
+    seen, records = play(here, f"rpm-{cell}", cell)
+    admitted = admitted_of(records)
     table(
-        "30 requests/h",
-        len(seen),
-        len(admitted),
-        len(admitted),
-        30,
-        max(0, len(admitted) - 30),
-    )
-    assert len(admitted) == 30
-    for one in seen:
+        f"30 requests/h, {cell}", len(records), admitted, admitted, 30,
+        max(0, admitted - 30),
+    )  # fmt: skip
+    assert admitted == 30
+    answered = [one for one in seen if one.status]
+    for one in answered:
         assert one.headers["x-ratelimit-limit-requests"] == "30"
         if one.status == 429:
             assert one.code == "rate_limit_exceeded"
             assert 0 < int(one.headers["retry-after"]) <= 3660
             assert one.headers["x-ratelimit-remaining-requests"] == "0"
-    left = sorted(
-        int(one.headers["x-ratelimit-remaining-requests"]) for one in admitted
-    )
-    assert left == list(range(30))
+    left = [
+        int(one.headers["x-ratelimit-remaining-requests"])
+        for one in answered
+        if one.status == 200
+    ]
+    assert len(left) == len(set(left)) > 0
+    assert set(left) <= set(range(30))
 
 
-def test_a_limit_on_tokens_reserves_and_settles(here, table):
-    asked, tokens, admitted = 0, 0, 0
-    while True:
-        seen = here.ask(wave("tpm", 100, streamed=(True, False)))
-        asked += len(seen)
-        fine = [one for one in seen if one.status == 200]
-        admitted += len(fine)
-        tokens += sum(one.usage()["total_tokens"] for one in fine)
-        here.records("tpm", asked)
-        if not fine:
-            break
-    one_request = tokens // admitted
-    table("1500 tokens/h", asked, admitted, tokens, 1500, max(0, tokens - 1500))
-    assert tokens <= 1500 + one_request
-    assert tokens >= 1500 - 3 * WORST_TOKENS - 3 * one_request
+@pytest.mark.parametrize("cell", cells("tpm"))
+def test_a_limit_on_tokens_reserves_and_settles(here, table, cell):
+    key = f"tpm-{cell}"
+    records: list[Completion] = []
+    admitted = -1
+    while admitted < admitted_of(records):
+        admitted = max(0, admitted_of(records))
+        _, records = play(here, key, cell)
+    used = [record.usage for record in records if record.usage is not None]
+    tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
+    over = max(0, tokens - 3000)
+    table(f"3000 tokens/h, {cell}", len(records), admitted, tokens, 3000, over)
+    one_request = max(usage.input_tokens + usage.output_tokens for usage in used)
     assert one_request > ANSWER_TOKENS
+    assert over <= one_request
+    assert tokens >= 3000 - 3 * WORST_TOKENS - 3 * one_request
 
 
 def test_concurrency_is_a_ceiling_and_frees_itself(here, table):
@@ -168,22 +201,65 @@ def test_the_books_agree_with_the_provider(here, table):
     )
 
 
-def test_a_stream_is_cut_off_when_the_money_is_gone_and_ends_well(here, table):
-    long = " ".join(f"w{n}" for n in range(2_000))
-    (one,) = here.ask(
-        [{"key": key_of("cut"), "body": chat(stream=True, text=long, max_tokens=5_000)}]
-    )
+LONG = " ".join(f"w{n}" for n in range(2_000))
+SAY = f'Hi [[mock: answer="{LONG}"]]'
+TOLD_AS: dict[str, tuple[dict[str, Any], list[bytes], bytes]] = {
+    "chat/completions": (
+        {"messages": [{"role": "user", "content": SAY}], "max_tokens": 5_000,
+         "stream_options": {"include_usage": True}},
+        [b'"finish_reason":"length"', b'"usage":{', b"data: [DONE]"],
+        b'"completion_tokens":',
+    ),
+    "completions": (
+        {"prompt": SAY, "max_tokens": 5_000, "stream_options": {"include_usage": True}},
+        [b'"finish_reason":"length"', b'"usage":{', b"data: [DONE]"],
+        b'"completion_tokens":',
+    ),
+    "responses": (
+        {"input": SAY, "max_output_tokens": 5_000},
+        [b"event: response.output_text.done", b"event: response.content_part.done",
+         b"event: response.output_item.done", b"event: response.incomplete"],
+        b'"output_tokens":',
+    ),
+    "messages": (
+        {"messages": [{"role": "user", "content": SAY}], "max_tokens": 5_000},
+        [b"event: content_block_stop", b'"stop_reason":"max_tokens"',
+         b"event: message_stop"],
+        b'"output_tokens":',
+    ),
+}  # fmt: skip
+"""How each client format asks, the last frames of a cut stream, and what counts them."""
+
+
+@pytest.mark.parametrize("path", TOLD_AS)
+def test_a_stream_is_cut_off_when_the_money_is_gone_and_ends_well(here, table, path):
+    """Read raw, to the last byte: the format's own finish, and HTTP's own end."""
+    said, ends, counts = TOLD_AS[path]
+    key = f"cut-{path.replace('/', '-')}"
+    body = json.dumps({"model": "gpt-4o", "stream": True, **said}).encode()
+    (one,) = here.ask([{"key": key_of(key), "body": body, "path": f"/v1/{path}"}])
     assert one.status == 200
-    frames = one.body.split(b"\n\n")
-    assert frames[-2:] == [b"data: [DONE]", b""]
+    *frames, rest = one.body.split(b"\n\n")
+    assert rest == b""
     assert one.ended
-    assert b'"finish_reason":"length"' in one.body
-    (record,) = here.records("cut", 1)
+    for frame, end in zip(frames[-len(ends) :], ends, strict=True):
+        assert end in frame
+    (record,) = here.records(key, 1)
     assert (record.outcome, record.estimated) == ("ok", True)
     assert record.usage is not None
-    assert one.usage()["completion_tokens"] == record.usage.output_tokens
+    assert record.cost is not None
+    told = [int(frame.rpartition(counts)[2].partition(b",")[0].rstrip(b"}"))
+            for frame in frames[-3:] if counts in frame]  # fmt: skip
+    assert told == [record.usage.output_tokens]
     over = max(0, record.cost - 300_000_000)
-    table("$0.3, cut off", 1, 1, f"${show(record.cost)}", "$0.3", f"${show(over)}")
+    table(
+        f"$0.3, cut off: {path}",
+        1,
+        1,
+        f"${show(record.cost)}",
+        "$0.3",
+        f"${show(over)}",
+    )
     assert 100_000_000 < record.cost <= 300_000_000
 
 
@@ -195,16 +271,79 @@ def test_a_restart_resets_nothing(here, table):
     table("$1, restarted", 1, 0, "$0.99", "$1", "$0")
 
 
-def test_whatever_is_answered_says_where_the_limits_are(here):
-    fine, refused = here.ask(
-        [
-            {"key": key_of("told"), "body": chat()},
-            {"key": key_of("told"), "body": chat(max_tokens=-1)},
-        ]
-    )
-    for one in (fine, refused):
-        assert one.headers["x-ratelimit-limit-tokens"] == "100000"
-        assert int(one.headers["x-ratelimit-remaining-requests"]) >= 998
-        assert one.headers["x-ratelimit-reset-requests"].endswith("s")
-    assert fine.headers["x-extproc-cost"] == "0.02"
-    assert "x-extproc-cost" not in refused.headers
+ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
+    "an answer": (200, {}),
+    "a stream": (200, {"stream": True}),
+    "a stream that breaks": (
+        200, {"stream": True, "directive": "[[mock: error-mid-stream after=3]]"},
+    ),
+    "what the provider refuses": (400, {"temperature": 99}),
+    "what the provider has no room for": (
+        429, {"directive": "[[mock: status=429 retry-after=2]]"},
+    ),
+    "a provider that is broken": (500, {"directive": "[[mock: status=500]]"}),
+    "no answer": (503, {"directive": "[[mock: reset]]"}),
+    "what we refuse": (400, {"max_tokens": "many"}),
+    "a model that is not there": (404, {"model": "none"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_whatever_is_answered_says_where_the_limits_are(here, path):
+    """Ours, in the client's dialect: the provider says of 10,000 requests and 2,000,000 tokens."""
+    ours, others = "x-ratelimit-", "anthropic-ratelimit-"
+    if path == "/v1/messages":
+        ours, others = others, ours
+    asking = [
+        {"key": key_of("told"), "body": chat(**said), "path": path}
+        for _, said in ANSWERS.values()
+    ]
+    for (name, (status, _)), one in zip(ANSWERS.items(), here.ask(asking), strict=True):
+        assert one.status == status, (name, one.body)
+        told = {
+            tuple(sorted(n.removeprefix(ours).split("-"))): value
+            for n, value in one.headers.items()
+            if n.startswith(ours)
+        }
+        assert told["limit", "requests"] == "1000", name
+        assert told["limit", "tokens"] == "100000", name
+        assert 900 < int(told["remaining", "requests"]) <= 1000, name
+        assert 50_000 < int(told["remaining", "tokens"]) <= 100_000, name
+        assert told["requests", "reset"][-1] in "sZ", name
+        assert not any(n.startswith(others) for n in one.headers), name
+        costs = status == 200 and "stream" not in name
+        assert ("x-extproc-cost" in one.headers) is costs, name
+
+
+def test_an_answer_without_a_limit_says_nothing_of_the_providers(here):
+    (one,) = here.ask([{"key": key_of("ledger"), "body": chat()}])
+    assert not any("ratelimit" in name for name in one.headers)
+
+
+def test_what_a_client_calls_its_request_is_no_reason_to_charge_it_once(here):
+    """Exactly once is by an id of ours: a client may repeat its own as it likes."""
+    names = {
+        name: "the-same" for name in ("x-request-id", "idempotency-key", "traceparent")
+    }
+    one = {"key": key_of("named"), "body": chat(), "headers": names}
+    assert [seen.status for seen in here.ask([one] * 5)] == [200] * 5
+    records = here.records("named", 5)
+    assert sum(record.cost or 0 for record in records) == 5 * ANSWER_NANOS
+    assert len({record.id for record in records}) == 5
+    # The sixth is over the limit of five, whatever it is called.
+    (sixth,) = here.ask([one])
+    assert sixth.code == "rate_limit_exceeded"
+
+
+def test_many_small_requests_are_not_kept_out_by_what_they_might_cost(here, table):
+    """Each may cost a dollar, which is all there is, and costs two cents as ever."""
+    one = {"key": key_of("fair"), "body": chat(max_tokens=1_000)}
+    for _ in range(5):
+        (first,) = here.ask([one])
+        assert first.status == 200
+        here.records("fair", 1)
+    seen = here.ask([one] * 40)
+    assert [one.status for one in seen] == [200] * 40
+    spent = sum(record.cost or 0 for record in here.records("fair", 45))
+    assert spent == 45 * ANSWER_NANOS
+    table("$1, 40 small at once", 45, 45, f"${show(spent)}", "$1", "$0")

@@ -7,8 +7,10 @@ import contextlib
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,8 +60,10 @@ def key_of(name: str) -> str:
     return f"sk-{name}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
-def chat(*, stream: bool = False, text: str = WORDS, **more: Any) -> bytes:
-    say = f'Hi [[mock: answer="{text}"]]'
+def chat(
+    *, stream: bool = False, text: str = WORDS, directive: str = "", **more: Any
+) -> bytes:
+    say = f'Hi [[mock: answer="{text}"]]{directive}'
     body = {
         "model": "gpt-4o",
         "messages": [{"role": "user", "content": say}],
@@ -77,9 +81,14 @@ async def ask(
     body: bytes,
     *,
     leave_after: int | None = None,
+    leave_when: asyncio.Event | None = None,
     path: str = "/v1/chat/completions",
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Asked:
-    """Ask once on a connection of its own; `leave_after` bytes of the answer go away."""
+    """Ask once on a connection of its own.
+
+    Go away after `leave_after` bytes of the answer, or when `leave_when` says so.
+    """
     there = urlsplit(url)
     reader, writer = await asyncio.open_connection(there.hostname, there.port)
     try:
@@ -87,12 +96,23 @@ async def ask(
             (
                 f"POST {path} HTTP/1.1\r\nhost: gw\r\n"
                 f"authorization: Bearer {key}\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n"
+                + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                + "\r\n"
             ).encode()
             + body
         )
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {
+        answers = asyncio.ensure_future(reader.readuntil(b"\r\n\r\n"))
+        if leave_when is not None:
+            leaves = asyncio.ensure_future(leave_when.wait())
+            await asyncio.wait((answers, leaves), return_when=asyncio.FIRST_COMPLETED)
+            leaves.cancel()
+            if not answers.done():
+                answers.cancel()
+                writer.transport.abort()
+                return Asked(0, {}, b"", left=True)
+        head = (await answers).decode().split("\r\n")
+        told = {
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
@@ -100,12 +120,12 @@ async def ask(
         if leave_after is not None and status == 200:
             seen = await reader.readexactly(leave_after)
             writer.transport.abort()
-            return Asked(status, headers, seen, left=True)
+            return Asked(status, told, seen, left=True)
         raw = await reader.read()
         return Asked(
             status,
-            headers,
-            _dechunked(raw, headers),
+            told,
+            _dechunked(raw, told),
             ended=raw.endswith(b"\r\n0\r\n\r\n"),
         )
     finally:
@@ -165,24 +185,47 @@ class World:
     gateways: list[Gateway]
     collectors: list[Collector]
     redis: RedisServer | None
-    seen: int = 0
-    table: list[str] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+    """How many requests of a key there were, where somebody counts them."""
 
     def ask(self, asking: list[dict[str, Any]]) -> list[Asked]:
-        """Ask all at once, the gateways in turn."""
+        """Ask all at once, the gateways in turn.
+
+        Who has `leaves_as` goes away, unless it is answered, as soon as its request is at
+        the provider, which finds that word in it.
+        """
+        leaving = {
+            one["leaves_as"]: asyncio.Event() for one in asking if "leaves_as" in one
+        }
+        told = [
+            {
+                **{name: value for name, value in one.items() if name != "leaves_as"},
+                "leave_when": leaving.get(one.get("leaves_as", "")),
+            }
+            for one in asking
+        ]
 
         async def all_at_once() -> list[Asked]:
-            return await asyncio.wait_for(
-                asyncio.gather(
+            looking = asyncio.ensure_future(self._look(leaving))
+            try:
+                return await asyncio.gather(
                     *(
                         ask(self.gateways[i % len(self.gateways)].url, **one)
-                        for i, one in enumerate(asking)
+                        for i, one in enumerate(told)
                     )
-                ),
-                SECONDS,
-            )
+                )
+            finally:
+                looking.cancel()
 
-        return asyncio.run(all_at_once())
+        return asyncio.run(asyncio.wait_for(all_at_once(), SECONDS))
+
+    async def _look(self, leaving: dict[str, asyncio.Event]) -> None:
+        """Tell who waits for its request to be at the provider that it is."""
+        while leaving:
+            for seen in await asyncio.to_thread(self.mock.requests):
+                for word in [w for w in leaving if w.encode() in seen["body"]]:
+                    leaving.pop(word).set()
+            await asyncio.sleep(0.05)
 
     def records(self, key: str, number: int) -> list[Completion]:
         """Return the records of `key`, once all `number` of them are here."""
