@@ -67,6 +67,8 @@ WORST_NANOS = 2_000_000_000
 """No request of ours may cost more."""
 MOST_NANOS = 130_000_000
 """What 400 tokens and a prompt cost at the dearest."""
+MOST_PROMPT_NANOS = 4_000_000
+"""What a prompt alone costs then."""
 PROMPT = "The canary sings 4711-prompt-canary"
 WRONG_KEY = "sk-wrong-canary-0123456789abcdef0123456789"
 LONG = " ".join(f"w{n}" for n in range(300))

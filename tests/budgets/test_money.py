@@ -322,9 +322,9 @@ def test_an_answer_without_a_limit_says_nothing_of_the_providers(here):
 
 def test_what_a_client_calls_its_request_is_no_reason_to_charge_it_once(here):
     """Exactly once is by an id of ours: a client may repeat its own as it likes."""
-    names = {
-        name: "the-same" for name in ("x-request-id", "idempotency-key", "traceparent")
-    }
+    names = dict.fromkeys(
+        ("x-request-id", "idempotency-key", "traceparent"), "the-same"
+    )
     one = {"key": key_of("named"), "body": chat(), "headers": names}
     assert [seen.status for seen in here.ask([one] * 5)] == [200] * 5
     records = here.records("named", 5)
