@@ -13,15 +13,27 @@ import pytest
 from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.commands import Route, Settlement
 from extproc.exchange.completion import Completion
-from extproc.identity import Accounting, Allowance, RateLimit, Subject, Subjects
+from extproc.identity import (
+    NANOS,
+    Accounting,
+    Allowance,
+    Budget,
+    RateLimit,
+    Subject,
+    Subjects,
+)
 from extproc.policy.books import Books
 from extproc.policy.claims import NOTHING, Admitted, Left, Verdict
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
+from extproc.server.network_till import NetworkTill
 from extproc.server.till import make_till
+from extproc.state.pipeline import Pipeline
+from extproc.state.redis import RedisError, RedisStore, connect
 from tests.exchange.test_exchange import KEY, RUNTIME
+from tests.redis_server import RedisServer
 
 
 def office(records):
@@ -192,6 +204,96 @@ def test_the_network_is_waited_for(monkeypatch, heavy):
         assert [settlement.spent.requests for settlement in till.settled] == [1]
 
     asyncio.run(play())
+
+
+EVERY = Allowance(
+    (RateLimit("requests", 9, 60), RateLimit("total_tokens", 90_000, 60)),
+    budgets=(Budget(NANOS, "month"),),
+)
+STREAM = b"".join(
+    b"data: %s\n\n"
+    % json.dumps(
+        {
+            "id": "c", "object": "chat.completion.chunk", "model": "gpt", "created": 1,
+            "choices": [{"index": 0, "delta": {"content": "w"}, "finish_reason": finish}],
+        }
+    ).encode()
+    for finish in (None, None, "stop")
+) + b"data: [DONE]\n\n"  # fmt: skip
+
+
+def response_headers():
+    request = ProcessingRequest()
+    sent = {":status": "200", "content-type": "text/event-stream"}
+    for name, value in sent.items():
+        request.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    fields = request.attributes["envoy.filters.http.ext_proc"].fields
+    fields["response.code_details"].string_value = "via_upstream"
+    return request.SerializeToString()
+
+
+def response_body(data, *, end):
+    request = ProcessingRequest()
+    request.response_body.body = data
+    request.response_body.end_of_stream = end
+    return request.SerializeToString()
+
+
+def test_the_store_is_asked_once_and_no_answer_waits_for_it(monkeypatch):
+    """Six claims in one round trip to a real Redis, which the answer finds gone."""
+    trips = []
+    send = Pipeline._send
+
+    async def counted(pipeline, batch):
+        trips.append(len(batch))
+        return await send(pipeline, batch)
+
+    monkeypatch.setattr(Pipeline, "_send", counted)
+    server = RedisServer()
+
+    async def play():
+        client = connect(server.url, timeout=5)
+        till = NetworkTill(
+            RedisStore(client), clock=lambda: 1_800_000_000.0,
+            accounting=Accounting(deadline_seconds=5.0), error=RedisError,
+        )  # fmt: skip
+        records: list[Completion] = []
+        shared = office(records)
+        shared.till = till
+        shared.runtime = msgspec.structs.replace(
+            RUNTIME,
+            _subjects=Subjects.of(
+                (Subject("global", "", EVERY), Subject("model", "gpt", EVERY))
+            ),
+        )
+        call = Call(shared)
+        call.receive(request_headers(), 1.0)
+        assert call.receive(request_body(), 1.0) == []
+        assert isinstance(call.work, asyncio.Future)
+        verdict = await asyncio.wait_for(call.work, 5)
+        assert isinstance(verdict, Admitted)
+        assert len(verdict.left) == 6
+        assert not verdict.leased
+        assert kinds(call.resume(verdict, 2.0)) == ["request_headers", "request_body"]
+        assert trips == [1]
+        server.kill()
+        half = len(STREAM) // 2
+        for message, kind in (
+            (response_headers(), "response_headers"),
+            (response_body(STREAM[:half], end=False), "response_body"),
+            (response_body(STREAM[half:], end=True), "response_body"),
+        ):
+            assert kinds(call.receive(message, 3.0)) == [kind]
+            assert call.work is None
+        assert [record.outcome for record in records] == ["ok"]
+        assert till.levels()["extproc_worker_unsettled"] == 1
+        assert trips == [1]
+        await client.aclose()
+
+    try:
+        asyncio.run(play())
+    finally:
+        server.stop()
 
 
 def test_who_leaves_before_the_verdict_owes_nothing():
