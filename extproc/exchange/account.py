@@ -14,6 +14,7 @@ import msgspec
 from extproc.errors import GatewayError, GatewayFault, UpstreamUnreachable
 from extproc.exchange.claiming import (
     claim_money,
+    claim_nothing,
     claim_rates,
     find_meters,
     meters_on,
@@ -38,6 +39,7 @@ from extproc.policy.claims import (
     Denied,
     Left,
     Spent,
+    Verdict,
 )
 from extproc.policy.headers import limit_headers
 from extproc.policy.meters import Meters
@@ -146,6 +148,25 @@ class Account:
             self._tally.reserved = max(claim.amount for claim in money)
         return self.admission
 
+    def look(self, grant: Grant) -> Admission | None:
+        """Return what to ask so that an answer of ours can say where the limits stand.
+
+        None: no limit is told of, or a claim has been decided and says it.
+        """
+        if self.admission is not None or self._tally.admission != "free":
+            return None
+        meters = self._meters or find_meters(
+            self._runtime, grant, end_user="", model=""
+        )
+        if claims := claim_nothing(meters):
+            self.admission = Admission(self._tally.id, claims)
+        return self.admission
+
+    def looked(self, verdict: Verdict, *, anthropic: bool) -> None:
+        """Note where the limits stand; nothing is reserved."""
+        if isinstance(verdict, Admitted):
+            self._tell(verdict.left, anthropic=anthropic)
+
     def claim_next(
         self, legs: tuple[Leg, ...], likely: Callable[[tuple[Leg, ...]], int]
     ) -> Admission | None:
@@ -179,7 +200,7 @@ class Account:
             self._standby.admitted()
             return
         self._tally.admission = "leased" if verdict.leased else "admitted"
-        self._tell(verdict.left)
+        self._tell(verdict.left, anthropic=self._anthropic)
 
     def spared(self, verdict: Denied, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         """Return the attempts that are left where only a deployment has no room."""
@@ -211,9 +232,8 @@ class Account:
             return unchecked()
         claim = admission.claims[verdict.claim]
         tally.admission, tally.limit = "denied", claim.name
-        self.headers = limit_headers(
-            ((claim, verdict.left),), anthropic=self._anthropic, at=self._tally.started
-        )
+        told = ((claim, verdict.left),)
+        self.headers = limit_headers(told, anthropic=self._anthropic, at=tally.started)
         return refusal(claim, verdict)
 
     @property
@@ -305,9 +325,8 @@ class Account:
         """
         spent = self._spent(leg, error, produced)
         self.rest = tuple(self._standby.close(leg, spent))
-        admission = self.admission
         # Of a verdict that is still awaited too: releasing first wins.
-        return Settlement(admission, spent) if admission is not None else None
+        return Settlement(self.admission, spent) if self.admission is not None else None
 
     def _spent(
         self, leg: Leg | None, error: GatewayError | None, produced: int
@@ -369,13 +388,12 @@ class Account:
             and any(purse.budget.hard for m in self._meters for purse in m.purses)
         )
 
-    def _tell(self, left: tuple[Left, ...]) -> None:
-        if self.admission is not None:
-            self.headers = limit_headers(
-                zip(self.admission.claims, left, strict=True),
-                anthropic=self._anthropic,
-                at=self._tally.started,
-            )
+    def _tell(self, left: tuple[Left, ...], *, anthropic: bool) -> None:
+        # Of what is let in without a store nothing is known.
+        if self.admission is not None and left:
+            standings = zip(self.admission.claims, left, strict=True)
+            at = self._tally.started
+            self.headers = limit_headers(standings, anthropic=anthropic, at=at)
 
 
 def _hard(meters: Meters) -> bool:

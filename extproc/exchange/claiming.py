@@ -68,6 +68,16 @@ def claim_rates(
     return claims
 
 
+def claim_nothing(meters: Iterable[Meters]) -> tuple[Claim, ...]:
+    """Return claims that reserve nothing of rate limits: their verdict says what is left."""
+    return tuple(
+        Claim(limit.meter, limit.counts, limit.limit, 0, seconds=limit.seconds)
+        for subject in meters
+        for limit in subject.limits
+        if limit.seconds
+    )
+
+
 def claim_money(
     meters: Iterable[Meters],
     forecast: Forecast,

@@ -26,6 +26,7 @@ from extproc.exchange.commands import (
     Command,
     Complete,
     Leave,
+    Reserve,
     Respond,
     Route,
     Settlement,
@@ -44,15 +45,15 @@ from extproc.policy.admit import authenticate
 from extproc.policy.books import Books
 from extproc.routing.plan import Plan
 from extproc.routing.state import RoutingState, Still
-from extproc.runtime import Runtime
+from extproc.runtime import NOBODY, Runtime
 
 
 class Exchange:
     """Drives the two halves and closes the books."""
 
     __slots__ = (
-        "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_request", "_response",
-        "_tally", "completed", "deadline", "runtime",
+        "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
+        "_response", "_tally", "completed", "deadline", "runtime",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,7 @@ class Exchange:
         self._account = Account(runtime, self._tally, books or Books())
         self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)
         self._response: ResponseHalf | LocalReply | None = None
+        self._refused: GatewayError | None = None
         self._began = now
         self._idle = runtime.limits.idle_seconds
         self._end = math.inf
@@ -125,10 +127,32 @@ class Exchange:
         try:
             return self._step(event, now)
         except GatewayError as error:
-            return self._fail(error, now)
+            return self._look(error) or self._fail(error, now)
         except RecursionError:
             # Of msgspec and of ours: a thousand lists in lists, for which no API has a use.
             return self._fail(self._too_deep(), now)
+
+    def _look(self, error: GatewayError) -> list[Command]:
+        """Ask where the limits stand, if `error` is ours and they are not known yet."""
+        grant = self._request.grant
+        if self._response is not None or grant is NOBODY:
+            return []
+        admission = self._account.look(grant)
+        if admission is None:
+            return []
+        self._refused = error
+        return [Reserve(admission)]
+
+    def _refuse(
+        self, error: GatewayError, event: events.Event, now: float
+    ) -> list[Command]:
+        """Tell `error` when it is known where the limits stand, or will not be."""
+        if isinstance(event, (events.Admitted, events.Denied)):
+            form = self._request.operation.format
+            self._account.looked(event, anthropic=form.name == "anthropic")
+        elif type(event) is not events.Expired:
+            return []
+        return self._fail(error, now)
 
     def _too_deep(self) -> GatewayError:
         if self._response is not None:
@@ -217,6 +241,8 @@ class Exchange:
 
     def _ask(self, event: events.Event, now: float) -> list[Command]:
         """Go on with the request half."""
+        if self._refused is not None:
+            return self._refuse(self._refused, event, now)
         commands = self._request.receive(event)
         match commands:
             case [Route(), *_]:

@@ -51,7 +51,7 @@ from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, read_members
 from extproc.policy.admit import authenticate
 from extproc.routing.pick import pick
-from extproc.runtime import NOBODY, Runtime
+from extproc.runtime import NOBODY, Grant, Runtime
 
 Step = Callable[[Any, Any], list[Command]]
 """A method of a half, and the event that its key in the table names."""
@@ -91,6 +91,11 @@ class RequestHalf:
         self._form: Form | None = None
         self.capture: Capture | None = None
         """Hears what is said, where that is kept."""
+
+    @property
+    def grant(self) -> Grant:
+        """Who asks; `NOBODY` until that is known."""
+        return self._grant
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -50,7 +50,7 @@ def wave(name, number=AT_ONCE, *, streamed=(False,), leaving=0):
     asking = []
     for i in range(number):
         stream, goes = streamed[i % len(streamed)], leaving and i % leaving == 0
-        one = {"key": key_of(name), "body": chat(stream=stream)}
+        one: dict[str, Any] = {"key": key_of(name), "body": chat(stream=stream)}
         if goes and stream:
             one["leave_after"] = 200
         elif goes:
@@ -283,7 +283,7 @@ ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "a provider that is broken": (500, {"directive": "[[mock: status=500]]"}),
     "no answer": (503, {"directive": "[[mock: reset]]"}),
-    "what we refuse": (400, {"max_tokens": "many"}),
+    "what we refuse": (400, {"model": 7}),
     "a model that is not there": (404, {"model": "none"}),
 }  # fmt: skip
 

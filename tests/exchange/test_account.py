@@ -188,6 +188,47 @@ def test_limits_are_told_in_the_clients_dialect():
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [({"model": "none"}, 404), ({"model": 7}, 400), ({"stream": 5}, 400)],
+)
+def test_what_we_refuse_says_where_the_limits_are_and_takes_nothing(said, status):
+    rt = runtime(allow(requests=10, budgets=(MONTH,)))
+    ex, commands = ask(rt, **{"model": "claude", **said}, path="/v1/messages")
+    assert [(c.meter, c.amount) for c in claims(commands)] == [
+        ("key/app/requests/60", 0)
+    ]
+    assert ex.receive(events.RequestTrailers(), 0.15) == []
+    respond, _, complete = ex.receive(Admitted((Left(7, 12.5),)), 0.2)
+    assert isinstance(respond, Respond)
+    assert respond.status == status
+    assert dict(respond.headers)["anthropic-ratelimit-requests-remaining"] == "7"
+    settlement, record = settled([complete])
+    assert settlement is not None
+    assert settlement.spent == NOTHING
+    assert (record.admission, record.status) == ("free", status)
+
+
+def test_who_is_refused_and_gone_or_not_told_in_time_owes_nothing_either():
+    rt = runtime(allow(requests=10))
+    for event, outcome in (
+        (events.Closed(), "canceled"),
+        (events.Expired(), "client_error"),
+    ):
+        ex, _ = ask(rt, "none")
+        settlement, record = settled(ex.receive(event, 9.0))
+        assert settlement is not None
+        assert settlement.spent == NOTHING
+        assert record.outcome == outcome
+
+
+def test_what_is_let_in_without_a_store_is_told_of_no_limit():
+    ex, _ = ask(runtime(allow(requests=10)))
+    (route,) = ex.receive(Admitted((), leased=True), 0.2)
+    assert isinstance(route, Route)
+    assert route.limits == ()
+
+
 REFUSALS: dict[str, Any] = {
     "requests": (
         {"requests": 3}, {}, (429, "rate_limit_exceeded", "requests"),
