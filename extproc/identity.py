@@ -61,7 +61,7 @@ class Budget(msgspec.Struct, frozen=True):
     """Percentages at which control tells somebody."""
 
 
-class Allowance(msgspec.Struct, frozen=True):
+class Allowance(msgspec.Struct, frozen=True, cache_hash=True):
     """What one subject is held to; nothing of it is shared with another subject."""
 
     rates: tuple[RateLimit, ...] = ()

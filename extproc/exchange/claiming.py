@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
 
 from extproc.errors import Forbidden
 from extproc.exchange.forecast import Forecast
@@ -11,6 +14,9 @@ from extproc.identity import Grant, Kind
 from extproc.policy.claims import Claim
 from extproc.policy.meters import Calendar, Meters, meters_of
 from extproc.runtime import Runtime
+
+_ONE_EACH: Final = frozenset({"requests", "running"})
+"""What every request takes one of."""
 
 
 def find_meters(
@@ -52,16 +58,21 @@ def claim_rates(
     A token limit is never asked for more than it has while the prompt alone would fit.
     """
     claims = []
+    needs: dict[str, tuple[int, int]] = {}
     for subject in meters:
         for limit in subject.limits:
-            if limit.counts in {"requests", "running"}:
-                amount = 1
-            else:
-                amount = min(limit.limit, forecast.tokens(limit.counts))
-                amount = max(amount, forecast.prompt_of(limit.counts))
+            counts = limit.counts
+            if counts in _ONE_EACH:
+                claim = limit.one
+                claims.append(replace(claim, first=True) if first else claim)
+                continue
+            need = needs.get(counts)
+            if need is None:
+                need = forecast.tokens(counts), forecast.prompt_of(counts)
+                needs[counts] = need
             claims.append(
                 Claim(
-                    limit.meter, limit.counts, limit.limit, amount,
+                    limit.meter, counts, limit.limit, max(min(limit.limit, need[0]), need[1]),
                     seconds=limit.seconds, subject=limit.subject, first=first,
                 )
             )  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 
 from extproc.identity import Allowance, Budget, Kind, Zone
 from extproc.policy.budget import period_at
-from extproc.policy.claims import Counted
+from extproc.policy.claims import Claim, Counted
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
@@ -19,6 +19,8 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
     limit: int
     seconds: int
     subject: str
+    one: Claim
+    """What a request claims, where requests are counted: always the same."""
 
 
 class Purse(msgspec.Struct, frozen=True):
@@ -47,18 +49,12 @@ def meters_of(kind: Kind, name: str, allowance: Allowance) -> Meters:
     subject = f"{kind.replace('_', ' ')} {name!r}" if name else "everybody"
     begin = f"{kind}/{name}"
     limits = [
-        Limit(
-            f"{begin}/{rate.unit}/{rate.seconds}",
-            rate.unit,
-            rate.limit,
-            rate.seconds,
-            subject,
-        )
+        _limit(f"{begin}/{rate.unit}/{rate.seconds}", rate.unit, rate.limit, rate.seconds, subject)
         for rate in allowance.rates
-    ]
+    ]  # fmt: skip
     if allowance.concurrency is not None:
         limits.append(
-            Limit(f"{begin}/running", "running", allowance.concurrency, 0, subject)
+            _limit(f"{begin}/running", "running", allowance.concurrency, 0, subject)
         )
     return Meters(
         tuple(limits),
@@ -67,6 +63,13 @@ def meters_of(kind: Kind, name: str, allowance: Allowance) -> Meters:
             for budget in allowance.budgets
         ),
     )
+
+
+def _limit(
+    meter: str, counts: Counted, limit: int, seconds: int, subject: str
+) -> Limit:
+    one = Claim(meter, counts, limit, 1, seconds=seconds, subject=subject)
+    return Limit(meter, counts, limit, seconds, subject, one)
 
 
 class Calendar:

@@ -51,6 +51,12 @@ class Window:
         for old in [old for old in slots if old < oldest]:
             self.total -= slots.pop(old)
 
+    def used(self, slot: int) -> int:
+        """Return what counts in `slot`."""
+        if slot - SLOTS > self._oldest:
+            self.advance(slot)
+        return self.total
+
     def take(self, slot: int, amount: int) -> None:
         """Count `amount` in `slot`."""
         self._slots[slot] = self._slots.get(slot, 0) + amount

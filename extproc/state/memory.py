@@ -60,6 +60,10 @@ class _Account:
         self.ends = ends
 
 
+_Place = Window | _Account | None
+"""Where a claim is counted; None: among what is under way."""
+
+
 class MemoryStore:
     """See `Store`; of one process and one thread."""
 
@@ -80,36 +84,50 @@ class MemoryStore:
             or admission.id in self._settled
             or admission.id in self._expired
         )
-        left, slots = [], []
+        left: list[Left] = []
+        slots: list[int] = []
+        places: list[_Place] = []
+        seconds = slot = 0
+        soonest = 0.0
         for index, claim in enumerate(admission.claims):
             amount = 0 if known else claim.amount
-            slot = spent = 0
+            spent = 0
+            place: _Place = None
             if claim.seconds:
-                slot = slot_at(claim.seconds, now)
-                window = self._window(claim)
-                window.advance(slot)
-                used = window.total
-                reset = seconds_until(claim.seconds, max(window.last, slot), now)
+                if claim.seconds != seconds:
+                    seconds = claim.seconds
+                    slot = slot_at(seconds, now)
+                    soonest = seconds_until(seconds, slot, now)
+                place = window = self._windows.get(claim.meter) or self._window(claim)
+                used = window.used(slot)
+                late = window.last > slot
+                reset = seconds_until(seconds, window.last, now) if late else soonest
             elif claim.counts == "nanos":
-                account = self._account(claim)
+                place = account = self._account(claim)
                 spent = account.spent
                 used = spent + account.held
                 reset = claim.ends - now
             else:
                 used, reset = self._running.get(claim.meter, 0), 0.0
             remaining = claim.limit - used - amount
-            if remaining < 0 and amount:
-                standing = Left(max(0, claim.limit - used), reset)
-                waiting = claim.counts == "nanos" and (
-                    self._account(claim).spent + amount <= claim.limit
-                )
-                wait = 1.0 if waiting else self._wait(claim, now)
-                return Denied(index, standing, wait, waiting=waiting)
-            left.append(Left(max(0, remaining), reset, spent))
+            if remaining < 0:
+                if amount:
+                    standing = Left(max(0, claim.limit - used), reset)
+                    return self._denied(index, claim, standing, now)
+                remaining = 0
+            left.append(Left(remaining, reset, spent))
             slots.append(slot)
+            places.append(place)
         if not known:
-            self._reserve(admission, slots, expires)
+            self._reserve(admission, slots, places, expires)
         return Admitted(tuple(left))
+
+    def _denied(self, index: int, claim: Claim, left: Left, now: float) -> Denied:
+        waiting = claim.counts == "nanos" and (
+            self._account(claim).spent + claim.amount <= claim.limit
+        )
+        wait = 1.0 if waiting else self._wait(claim, now)
+        return Denied(index, left, wait, waiting=waiting)
 
     def settle(self, admission: Admission, spent: Spent, *, now: float) -> Charged:
         """See `Store.settle`."""
@@ -123,11 +141,10 @@ class MemoryStore:
             used = spent.on(claim)
             held = hold.amounts[index] if hold else 0
             if claim.seconds:
-                now_slot = slot_at(claim.seconds, now)
-                window = self._window(claim)
-                slot = hold.slots[index] if hold else now_slot
                 if used != held:
-                    window.correct(slot, used - held, now_slot)
+                    now_slot = slot_at(claim.seconds, now)
+                    slot = hold.slots[index] if hold else now_slot
+                    self._window(claim).correct(slot, used - held, now_slot)
             elif claim.counts == "nanos":
                 account = self._account(claim)
                 if active:
@@ -234,30 +251,40 @@ class MemoryStore:
             window = self._windows[claim.meter] = Window(claim.seconds)
         return window
 
-    def _reserve(self, admission: Admission, slots: list[int], expires: float) -> None:
-        amounts = []
-        for claim, slot in zip(admission.claims, slots, strict=True):
-            amount = claim.amount
-            amounts.append(amount)
-            if claim.seconds:
-                self._windows[claim.meter].take(slot, amount)
-            elif claim.counts == "nanos":
-                self._accounts[claim.meter].held += amount
+    def _reserve(
+        self,
+        admission: Admission,
+        slots: list[int],
+        places: list[_Place],
+        expires: float,
+    ) -> None:
+        claims = admission.claims
+        for claim, slot, place in zip(claims, slots, places, strict=True):
+            if type(place) is Window:
+                place.take(slot, claim.amount)
+            elif type(place) is _Account:
+                place.held += claim.amount
             else:
-                self._running[claim.meter] = self._running.get(claim.meter, 0) + amount
+                running = self._running.get(claim.meter, 0)
+                self._running[claim.meter] = running + claim.amount
+        amounts = [claim.amount for claim in claims]
         self._holds[admission.id] = _Hold(admission, amounts, slots, expires)
 
     def _hold_again(self, admission: Admission, expires: float, now: float) -> None:
-        slots = []
+        slots: list[int] = []
+        places: list[_Place] = []
         for claim in admission.claims:
             slot = 0
+            place: _Place = None
             if claim.seconds:
                 slot = slot_at(claim.seconds, now)
-                self._window(claim).advance(slot)
+                place = self._window(claim)
+                place.advance(slot)
             elif claim.counts == "nanos":
-                self._account(claim)
+                place = self._account(claim)
             slots.append(slot)
-        self._reserve(admission, slots, expires)
+            places.append(place)
+        self._reserve(admission, slots, places, expires)
 
     def _wait(self, claim: Claim, now: float) -> float | None:
         """Return when a claim that is refused could be met."""
