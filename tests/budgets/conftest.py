@@ -39,7 +39,7 @@ KEYS = {
         for n in CUT
     },
     "soft": {"budgets": [{"usd": 1, "period": "total", "mode": "soft"}]},
-    "fair": {"budgets": [{"usd": 1, "period": "total", "mode": "soft"}]},
+    "fair": {"budgets": [{"usd": 2, "period": "total", "mode": "soft"}]},
     "parallel": {"concurrency": 7},
     "ledger": {"budgets": [{"usd": 1000, "period": "total"}]},
     "restarted": {"budgets": [{"usd": 1, "period": "total"}]},

@@ -21,7 +21,7 @@ from extproc.local.mock.tokens import count
 from extproc.policy.budget import NEVER
 from extproc.server.ledger import LEDGER_FILE, Charge
 from extproc.server.link import ControlLink
-from tests.harness import Gateway, Mock, mock_config, temporary_folder
+from tests.harness import FORGIVING, Gateway, Mock, mock_config, temporary_folder
 from tests.redis_server import RedisServer
 
 WORDS = " ".join(f"w{n}" for n in range(20))
@@ -266,6 +266,7 @@ def world(
             keys=[{"id": n, "key": key_of(n), **said} for n, said in keys.items()],
             prices={"gpt-4o": {"output": DOLLARS_A_TOKEN * 1_000_000}},
             accounting=accounting,
+            **FORGIVING,
         )
         started, collectors = [], []
         for number in range(gateways):
