@@ -17,11 +17,12 @@ from extproc.exchange.claiming import (
     claim_nothing,
     claim_rates,
     find_meters,
+    is_hard,
     meters_on,
 )
 from extproc.exchange.commands import Headers, Settle, Settlement, TopUp
 from extproc.exchange.events import ToppedUp
-from extproc.exchange.forecast import Forecast
+from extproc.exchange.forecast import Forecast, longest
 from extproc.exchange.priced import COST_HEADER
 from extproc.exchange.refusal import refusal, unchecked
 from extproc.exchange.render import Asked, Leg
@@ -111,7 +112,7 @@ class Account:
         self._forecast = forecast
         if not self._must_be_bounded():
             return asked
-        most = _longest(model)
+        most = longest(model)
         name = MOST_OUTPUT[asked.operation.format.name][0]
         changed = {name: msgspec.json.encode(most)}
         forecast.bound(most)
@@ -135,7 +136,7 @@ class Account:
             *self._money(self._meters, legs),
             *self._money(of_first, legs[:1], first=True),
         ]
-        if money and (forecast.cuts or not all(_hard(subject) for subject in meters)):
+        if money and (forecast.cuts or not all(is_hard(subject) for subject in meters)):
             self._covered = forecast.output
             self.watches = self._covered > 0
         claims = (
@@ -394,15 +395,3 @@ class Account:
             standings = zip(self.admission.claims, left, strict=True)
             at = self._tally.started
             self.headers = limit_headers(standings, anthropic=anthropic, at=at)
-
-
-def _hard(meters: Meters) -> bool:
-    return all(purse.budget.hard for purse in meters.purses)
-
-
-def _longest(model: VirtualModel) -> int:
-    """Return what no target of `model` answers more than, or what we let them."""
-    return max(
-        target.spec.placement.abilities.output_tokens or target.spec.default_max_tokens
-        for target in model.targets
-    )

@@ -48,6 +48,11 @@ def meters_on(runtime: Runtime, kind: Kind, name: str) -> list[Meters]:
     return [meters_of(kind, name, subject.allowance)]
 
 
+def is_hard(meters: Meters) -> bool:
+    """Say whether all budgets of a subject are."""
+    return all(purse.budget.hard for purse in meters.purses)
+
+
 def claim_rates(
     meters: Iterable[Meters], forecast: Forecast, *, first: bool = False
 ) -> list[Claim]:

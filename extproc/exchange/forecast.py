@@ -11,7 +11,7 @@ from extproc.exchange.told import Told, read_told
 from extproc.formats.base import CHAT
 from extproc.policy.estimate import DEFAULT_OUTPUT, Tokens, prompt_tokens
 from extproc.pricing import Price, cost, dearest
-from extproc.runtime import Runtime
+from extproc.runtime import Runtime, VirtualModel
 from extproc.usage import Usage
 
 LEAST_STEP: Final = 200
@@ -114,3 +114,11 @@ class Forecast:
                 most = spec.placement.abilities.output_tokens or spec.default_max_tokens
             output = most * self.told.choices
         return dearest(price, input_tokens=self.prompt.most, output_tokens=output)
+
+
+def longest(model: VirtualModel) -> int:
+    """Return what no target of `model` answers more than, or what we let them."""
+    return max(
+        target.spec.placement.abilities.output_tokens or target.spec.default_max_tokens
+        for target in model.targets
+    )
