@@ -13,7 +13,7 @@ from tests.harness import wait_for
 
 TABLES: list[str] = []
 """What everybody's account came to."""
-NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "300"))
+NUMBER = int(os.environ.get("EXTPROC_AGREEMENT", "150"))
 
 
 @pytest.fixture(scope="session")
