@@ -57,7 +57,7 @@ class Operation(msgspec.Struct, frozen=True):
         """What the completion's record calls it."""
         match self.kind:
             case Kind.RENDERED | Kind.FORM | Kind.REALTIME:
-                return self.format.operation
+                return self.format.recorded or self.format.operation
             case Kind.FORWARDED:
                 return self.argument
             case _:

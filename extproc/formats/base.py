@@ -227,6 +227,8 @@ class ClientFormat(Generic[Q, A]):
     name: str
     operation: str = CHAT
     """``gen_ai.operation.name`` of the OpenTelemetry GenAI conventions, where it has one."""
+    recorded: str = ""
+    """The same, where it is done as another: what records call it."""
     default_model: str = ""
     """Who is asked where a request names no model; empty: it must name one."""
     read_request: Callable[[bytes, Members], Q]

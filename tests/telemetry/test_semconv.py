@@ -11,6 +11,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes
 
+from extproc.exchange.operations import find_operation
 from extproc.providers import JUDGED, PROVIDERS
 from extproc.telemetry import semconv
 
@@ -50,6 +51,16 @@ def test_a_shorter_constant_has_the_packages_name_too(ours: str, theirs: str) ->
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_an_attribute_has_the_packages_name(name: str) -> None:
     assert getattr(semconv, name) == getattr(gen_ai_attributes, f"GEN_AI_{name}")
+
+
+def test_operations_have_the_packages_words() -> None:
+    theirs = {one.value for one in gen_ai_attributes.GenAiOperationNameValues}
+    ours = {
+        path: find_operation("POST", path, {}).name
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+    }
+    assert list(ours.values()) == ["chat", "text_completion", "embeddings"]
+    assert set(ours.values()) <= theirs
 
 
 def test_errors_and_tokens_have_the_packages_words() -> None:

@@ -27,6 +27,7 @@ def _refuse(*_: object) -> Never:
 
 CLIENT = ClientFormat(
     name="openai_completions",
+    recorded="text_completion",
     read_request=read_request,
     write_answer=write_answer,
     stream_writer=CompletionWriter,
