@@ -16,6 +16,9 @@ from extproc.routing.state import RoutingState
 from extproc.routing.strategies import Candidate, Turn
 from extproc.runtime import MAX_ATTEMPTS, Runtime, VirtualModel
 
+KEY_REFUSED = "last resort: key refused"
+"""Of all of a chain's attempts, where it is of one."""
+
 TOO_LONG = "x"
 FORBIDDEN = "p"
 """Why a prompt was refused, as `Pick.conditional` says it."""
@@ -166,7 +169,7 @@ def _chain(
         everything = [first, *others]
         chain.add(everything, "cooling", "last resort: cooling down", limit=limit)
         if not chain.picks:
-            chain.add(everything, "benched", "last resort: key refused", limit=limit)
+            chain.add(everything, "benched", KEY_REFUSED, limit=limit)
     for letter, choices in refused.items() if chain.picks else ():
         why = "where a prompt is refused"
         room = min(most, len(chain.picks) + 1)
@@ -182,7 +185,7 @@ def _trials_last(
     But for the first, if this request may be its trial: only there it is known to be one.
     """
     phases = [pick.candidate.health.phase(now) for pick in picks]
-    if Phase.TRIAL not in phases:
+    if Phase.TRIAL not in phases or picks[0].why == KEY_REFUSED:
         return picks
     begins = 0
     if phases[0] is Phase.TRIAL:
