@@ -20,10 +20,13 @@ from extproc.cli import app
 from extproc.config.load import loads
 from extproc.db import usage
 from extproc.db.database import Database
+from extproc.identity import Allowance, Budget, Subject
 from extproc.operators import CannotDo, settings
 from extproc.runtime import Grant, Runtime, Snapshot
 from extproc.server.control_http import HttpServer, listening
 from extproc.server.keys import hash_key
+from extproc.server.purses import budgets_router
+from extproc.state.base import Balance
 from tests.db.test_usage import DAY, row
 
 FILE = """
@@ -32,6 +35,7 @@ models: {gpt-4o: {targets: [{provider: openai}]}}
 keys: [{id: fixed, key: sk-file-0123456789abcdef0123456789}]
 """
 OWNER = "sk-owner-0123456789abcdef0123456789"
+SPENDS = Allowance(budgets=(Budget(1_000_000_000, "total"),))
 
 Run = Callable[..., Any]
 
@@ -51,11 +55,16 @@ def url(state: Path) -> Iterator[str]:
     directory = Directory(
         database, config=lambda: config, clock=lambda: 1_000.0, changed=lambda: None
     )
-    runtime = Runtime.of(
-        Snapshot(1, grants=(Grant("me", hash_key(OWNER), role="owner"),))
-    )
+    snapshot = Snapshot(1, grants=(Grant("me", hash_key(OWNER), role="owner"),))
+    runtime = Runtime.of(snapshot)
     admin = Admin(directory, database, runtime=lambda: runtime, clock=lambda: 1_000.0)
-    server = HttpServer(make_app(admin))
+    serving = msgspec.structs.replace(
+        snapshot, subjects=tuple(Subject("team", f"t{n}", SPENDS) for n in range(3))
+    )
+    # What a running gateway has charged, by meter.
+    charged = {"team/t1/total/UTC/0": Balance(750_000_000, ends=2**53)}
+    purses = budgets_router(admin, lambda: serving, lambda: charged, list)
+    server = HttpServer(make_app(admin, [purses]))
     sock = listening("127.0.0.1:0")
     thread = threading.Thread(target=lambda: asyncio.run(server.run(sock)))
     thread.start()
@@ -188,6 +197,29 @@ def test_settings_are_yaml_and_nested():
     }  # fmt: skip
     with pytest.raises(CannotDo):
         settings(["=1"])
+
+
+def test_budgets_are_shown_as_a_running_gateway_counts_them(url: str) -> None:
+    def said(*more: str) -> list[tuple[str, float, float]]:
+        result = CliRunner().invoke(
+            app, ["budgets", "--json", "--url", url, *more], env={"EXTPROC_KEY": OWNER}
+        )
+        assert result.exit_code == 0, result.output
+        lines = map(msgspec.json.decode, result.stdout.splitlines())
+        return [(one["id"], one["spent_usd"], one["left_usd"]) for one in lines]
+
+    assert said() == [("t0", 0, 1), ("t1", 0.75, 0.25), ("t2", 0, 1)]
+    assert said("--text", "T1") == [("t1", 0.75, 0.25)]
+    assert said("--kind", "key") == []
+
+
+def test_limits_and_prices_are_kept_like_entries(extproc):
+    extproc("limits", "create", "model/gpt-4o", "--set", "rate_limits.tokens_per_day=5")
+    extproc("prices", "create", "openai/gpt-4o", "--set", "input=0.25")
+    [limit] = extproc("limits", "list", "--json")
+    assert (limit["id"], limit["source"]) == ("model/gpt-4o", "database")
+    assert extproc("prices", "show", "openai/gpt-4o")[0]["input"] == 0.25
+    assert "id must be global" in extproc("limits", "create", "model/x", code=2)
 
 
 def test_budgets_are_shown_from_the_database(state: Path) -> None:
