@@ -92,6 +92,31 @@ class ChoiceReader:
         if recited is not None:
             self.recited += recited.citations or recited.citation_sources or ()
 
+    def more(self, said: wire.Candidate) -> canonical.Delta | None:
+        """Return the words of a piece that goes on with an open text and says no more."""
+        parts = said.content.parts if said.content is not None else None
+        if (
+            self._kind != "text"
+            or self.finished
+            or not parts
+            or len(parts) != 1
+            or said.logprobs_result is not None
+            or said.grounding_metadata is not None
+            or said.url_context_metadata is not None
+            or said.citation_metadata is not None
+        ):
+            return None
+        part = parts[0]
+        if (
+            not part.text
+            or part.thought
+            or part.thought_signature
+            or part.function_call is not None
+        ):
+            return None
+        self._ruler.feed(part.text)
+        return canonical.Delta(self._parts - 1, part.text, self._index)
+
     def read(
         self,
         parts: Iterable[wire.AnsweredPart],

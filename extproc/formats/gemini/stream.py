@@ -66,7 +66,8 @@ class ChunkStream(TableStream[wire.Event]):
             case wire.LastChunk(chunk):
                 return self._read(chunk)
             case wire.Chunk():
-                return self._read(event)
+                more = self._more(event)
+                return self._read(event) if more is None else (more,)
 
     def close(self) -> list[canonical.Event]:
         """See `StreamReader.close`; the upstream's end is the stream's."""
@@ -76,6 +77,17 @@ class ChunkStream(TableStream[wire.Event]):
             self.state = State.DONE
             return [*self._report(), canonical.Ended()]
         return super().close()
+
+    def _more(self, chunk: wire.Chunk) -> canonical.Delta | None:
+        """Return what most chunks are: more text of a part that is open; else None."""
+        candidates = chunk.candidates
+        if candidates is None or len(candidates) != 1:
+            return None
+        choice = self._choices.get(candidates[0].index or 0)
+        more = None if choice is None else choice.more(candidates[0])
+        if more is not None and chunk.usage_metadata is not None:
+            self._counts = chunk.usage_metadata
+        return more
 
     def _read(self, chunk: wire.Chunk) -> list[canonical.Event]:
         out: list[canonical.Event] = []

@@ -258,14 +258,17 @@ def read_chunk(data: bytes) -> Event:
     Raises:
         msgspec.MsgspecError: it is neither that nor an error.
     """
-    if data.lstrip()[:1] == b"[":
+    if data[:1] != b"{" and data.lstrip()[:1] == b"[":
         # Streams that are no server-sent events are arrays, and so are their errors.
         return Failure(decode(_ANYTHING, data))
     chunk = decode(_CHUNK, data)
     if present(chunk.error):
         return Failure(decode(_ANYTHING, data))
-    if blocked(chunk) or any(one.finish_reason for one in chunk.candidates or ()):
+    if blocked(chunk):
         return LastChunk(chunk)
+    for one in chunk.candidates or ():
+        if one.finish_reason:
+            return LastChunk(chunk)
     return chunk
 
 
