@@ -139,7 +139,8 @@ dist: $(RELEASE) ## Build sdist and wheel into dist/, twice; 1 if the two differ
 .PHONY: sbom
 sbom: dist ## List what the wheel brings with it, as CycloneDX (dist/extproc.cdx.json)
 	@$(BIN)/python -m venv --clear --without-pip $(VENV)/shipped
-	@$(PIP) --python $(VENV)/shipped/bin/python dist/*.whl
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(VENV)/shipped/bin/python \
+	  install -c constraints.txt dist/*.whl
 	@$(VENV)/release/bin/cyclonedx-py environment $(VENV)/shipped/bin/python \
 	  --pyproject pyproject.toml --validate --output-reproducible --of JSON \
 	  -o dist/extproc.cdx.json
