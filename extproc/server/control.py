@@ -95,6 +95,7 @@ class Control:
             metrics=self.metrics,
             books=self._registry.books,
             wall_clock=wall_clock,
+            monotonic=monotonic,
             stats=envoy.stats,
         )
         self.link = self.intake.link

@@ -69,6 +69,7 @@ class Intake:
         metrics: Metrics,
         books: Books,
         wall_clock: Callable[[], float],
+        monotonic: Callable[[], float],
         stats: Callable[[str], Awaitable[dict[str, int]]],
     ) -> None:
         """`state` is the folder of what lasts, `run` that of the sockets."""
@@ -101,6 +102,7 @@ class Intake:
             run / LOG_SOCKET,
             Confirmations(
                 clock=wall_clock,
+                steady=monotonic,
                 alive=self.link.alive,
                 answers=self.link.answers,
                 price=self._price,

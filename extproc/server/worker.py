@@ -261,7 +261,8 @@ class Worker:
     def _levels(self) -> dict[str, float]:
         """Return how things stand."""
         levels: dict[str, float] = {
-            "extproc_worker_unacknowledged_records": self._link.unacknowledged
+            "extproc_worker_unacknowledged_records": self._link.unacknowledged,
+            "extproc_worker_tasks": len(asyncio.all_tasks()),
         }
         if self._office is not None:
             routing = self._office.routing

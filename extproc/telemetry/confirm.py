@@ -84,17 +84,20 @@ class Confirmations:
         price: Price = lambda *_: None,
         alive: Callable[[str], bool] = lambda _: False,
         answers: Callable[[str], bool] | None = None,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         """Begin with nothing.
 
         Args:
             clock: see above.
+            steady: seconds that nobody sets, by which all that waits does; without it, as
+                `clock`.
             price: what settled exchanges cost that nothing was reserved for.
             alive: whether the worker is there whose ``gw.id`` this is.
             answers: whether it has been heard of lately; without it, as `alive`.
         """
         self.results: Counter[Result] = Counter()
-        self._clock = clock
+        self._steady = steady or clock
         self._began = clock()
         self._price = price
         self._alive = alive
@@ -138,7 +141,7 @@ class Confirmations:
 
     def recorded(self, completions: Iterable[Completion]) -> None:
         """Take records that are new."""
-        now = self._clock()
+        now = self._steady()
         for one in completions:
             found = self._entries.pop(one.id, None)
             if found is None and one.request_id is not None:
@@ -160,7 +163,7 @@ class Confirmations:
 
     def logged(self, entries: Iterable[Entry]) -> None:
         """Take what Envoy says."""
-        now = self._clock()
+        now = self._steady()
         for entry in entries:
             key = entry.id or self._by_request.get(entry.request_id, "")
             found = self._records.get(key)
@@ -177,7 +180,7 @@ class Confirmations:
 
     def sweep(self) -> list[Ended]:
         """Return what has to be counted and charged on Envoy's word; the rest is let go."""
-        now = self._clock()
+        now = self._steady()
         while self._untold:
             key, since = next(iter(self._untold.items()))
             if now - since < TOLD_SECONDS:

@@ -200,6 +200,7 @@ INSTRUMENTS: Final = (
     _gauge("extproc_worker_generation", "The configuration that a worker serves.", "worker"),
     _gauge("extproc_worker_open_exchanges", "Requests that a worker serves now.", "worker"),
     _gauge("extproc_worker_connections", "Envoy's connections to a worker.", "worker"),
+    _gauge("extproc_worker_tasks", "Tasks of a worker's event loop.", "worker"),
     _gauge(
         "extproc_worker_unacknowledged_records",
         "Records that a worker keeps because control has not confirmed them.",

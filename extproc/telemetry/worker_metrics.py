@@ -21,6 +21,7 @@ TIMES = ("extproc_event_loop_lag_seconds", "extproc_store_seconds")
 LEVELS = (
     "extproc_worker_open_exchanges",
     "extproc_worker_connections",
+    "extproc_worker_tasks",
     "extproc_worker_unacknowledged_records",
     "extproc_worker_unsettled",
     "extproc_worker_store_away",

@@ -3,7 +3,7 @@
 One gateway (`extproc run`, two workers) bears them one after the other, in short together.
 Judged is what must hold of each: what clients were told, that every request has its record
 and no limit was passed, and at the end that nothing is left: no stream, no connection, no
-file descriptor.
+file descriptor, no task.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-from tests.chaos import crowds, losses
+from tests.chaos import crowds, losses, straits
 from tests.chaos.client import ask
-from tests.chaos.stage import Stage
-from tests.chaos.world import Crowd, Fountain, Row, until
+from tests.chaos.stage import Stage, staged
+from tests.chaos.world import Crowd, Fountain, Row, config, until
 
 Play = Callable[[Crowd, int], Awaitable[tuple[str, list[str]]]]
 
@@ -31,16 +31,23 @@ CROWDS: dict[str, tuple[Play, int, int]] = {
 """Who comes, how many, and how many in short."""
 AFTER: dict[str, tuple[Play, int, int]] = {
     "slow-readers": (crowds.slow_readers, 50, 8),
+    "few-files": (straits.few_files, 200, 40),
     "redis-full": (losses.redis_full, 400, 150),
     "redis-slow": (losses.redis_slow, 100, 10),
     "control-killed": (losses.control_killed, 200, 20),
 }
 """What all others would feel, or would be felt in: memory is everybody's."""
-PLAYS = CROWDS | AFTER
+NARROW: dict[str, tuple[Play, int, int]] = {
+    "sql-gone": (straits.sql_gone, 200, 20),
+    "clock-jump": (straits.clock_jump, 60, 8),
+    "memory": (straits.memory, 3000, 1500),
+}
+"""Of a gateway of their own, with 64 MB for Envoy, a Postgres, and a clock that is set."""
+PLAYS = CROWDS | AFTER | NARROW
 SLOW = ("slow-headers", "slow-bodies")
 
 
-async def leavings(crowd: Crowd, descriptors: int) -> list[str]:
+async def leavings(crowd: Crowd, descriptors: int, tasks: int) -> list[str]:
     """Return what is left when all have gone."""
     wrong = []
 
@@ -54,6 +61,8 @@ async def leavings(crowd: Crowd, descriptors: int) -> list[str]:
         wrong.append(f"still open: {left}")
     if not await until(lambda: crowd.descriptors() <= descriptors + ROOM):
         wrong.append(f"{crowd.descriptors() - descriptors} more file descriptors")
+    if not await until(lambda: crowd.tasks() <= tasks):
+        wrong.append(f"{crowd.tasks() - tasks} more tasks of the workers")
     if crowd.fountain.open:
         wrong.append(f"{crowd.fountain.open} streams of the provider's are still open")
     return wrong
@@ -83,14 +92,34 @@ async def everybody(
     fountain = Fountain()
     await fountain.start(stage.spout)
     await asyncio.to_thread(stage.settle)
-    crowd = Crowd(stage, fountain, short)
+    async for row in _all(Crowd(stage, fountain, short), names):
+        yield row
+    await fountain.stop()
+
+
+async def in_straits(
+    stage: Stage, names: Sequence[str], *, short: bool
+) -> AsyncIterator[Row]:
+    """Yield the same of a gateway that has little."""
+    fountain = Fountain()
+    await fountain.start(stage.spout)
+    with straits.means(stage) as means:
+        little = config(stage) | {"limits": {"memory_bytes": straits.MEMORY}}
+        await asyncio.to_thread(lambda: stage.start(little, **means.environ))
+        crowd = straits.Straits(stage, fountain, short, means.books.url, means=means)
+        async for row in _all(crowd, names):
+            yield row
+    await fountain.stop()
+
+
+async def _all(crowd: Crowd, names: Sequence[str]) -> AsyncIterator[Row]:
     crowd.find_processes()
     # Whatever is opened once is open now.
     for _ in range(4):
         await ask(crowd.port, "stand-in", stream=True)
-    before = crowd.descriptors()
+    before, tasks = crowd.descriptors(), await crowd.resting_tasks()
     workers, envoy = crowd.processes["worker"], crowd.processes["envoy"]
-    together = [name for name in names if short and name in CROWDS]
+    together = [name for name in names if crowd.short and name in CROWDS]
     # They wait for times that are not ours to shorten, and are in nobody's way.
     slow = [
         asyncio.ensure_future(play(crowd, name)) for name in together if name in SLOW
@@ -105,11 +134,11 @@ async def everybody(
         yield row
     crowd.find_processes()
     failure = (await ask(crowd.port, "stand-in", stream=False))[0]
-    wrong = await leavings(crowd, before) + ([failure] if failure else [])
+    wrong = await leavings(crowd, before, tasks) + ([failure] if failure else [])
     if crowd.processes["worker"] != workers or crowd.processes["envoy"] != envoy:
         wrong.append("a worker or Envoy is another process")
-    yield Row("afterwards", 1, "no stream, connection, descriptor is left", wrong)
-    await fountain.stop()
+    left = "no stream, connection, descriptor, task is left"
+    yield Row("afterwards", 1, left, wrong)
 
 
 async def _next(rows: AsyncIterator[Row]) -> Row:
@@ -118,8 +147,19 @@ async def _next(rows: AsyncIterator[Row]) -> Row:
 
 def siege(stage: Stage, names: Sequence[str], *, short: bool) -> Iterator[Row]:
     """Let those of these names come; yield the table."""
+    if chosen := [name for name in names if name not in NARROW]:
+        yield from _run(everybody(stage, chosen, short=short))
+
+
+def narrow(names: Sequence[str], *, short: bool) -> Iterator[Row]:
+    """Yield the table of those that have a gateway of their own."""
+    if chosen := [name for name in names if name in NARROW]:
+        with staged() as stage:
+            yield from _run(in_straits(stage, chosen, short=short))
+
+
+def _run(rows: AsyncIterator[Row]) -> Iterator[Row]:
     with asyncio.Runner() as runner:
-        rows = everybody(stage, names, short=short)
         while True:
             try:
                 yield runner.run(_next(rows))

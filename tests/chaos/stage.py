@@ -47,7 +47,7 @@ class Stage:
         """How much of the gateway's log is older than `settle`."""
         self.counted: dict[str, int] = {}
         """What `connections` were then."""
-        self._folder = folder
+        self.folder = self._folder = folder
         self._file = folder / "gateway.yaml"
         self._config: dict[str, Any] = {}
         self._process: Process | None = None
@@ -55,15 +55,15 @@ class Stage:
         self._reloads = 0
         self._stopped = 0
 
-    def start(self, config: dict[str, Any]) -> None:
-        """Run the gateway with `config`."""
+    def start(self, config: dict[str, Any], **environ: str) -> None:
+        """Run the gateway with `config`, and more in its environment."""
         self._config = config
         self._save(config)
         self._process = Process(
             Path(sys.executable).parent / "extproc", "run", "--config", self._file,
             "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
             "--state", self._folder / "state",
-            log=self._folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
+            log=self._folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY, **environ},
         )  # fmt: skip
         url = str(wait_for(self._address, self._process.output, 60))
         self.port = int(url.rpartition(":")[2])

@@ -7,14 +7,15 @@ import contextlib
 import hashlib
 import json
 import socket
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
+import sqlalchemy as sa
 
 from extproc.db.database import FILE
 from tests.chaos.stage import Stage
@@ -26,7 +27,16 @@ REQUEST_SECONDS = 3
 PATIENCE = 30.0
 LIMITED_KEY = "sk-limited-0123456789abcdef0123456789abcd"
 LIMIT, LEASE_PERCENT = 100, 10.0
-STEADY = ("disk", "sql", "control", "redis-slow")
+STEADY = (
+    "disk",
+    "sql",
+    "control",
+    "redis-slow",
+    "files",
+    "memory",
+    "clock",
+    "sql-gone",
+)
 """Models that are asked while something of the gateway's own is gone."""
 
 
@@ -98,6 +108,8 @@ class Crowd:
     stage: Stage
     fountain: Fountain
     short: bool
+    books: str = ""
+    """The database's URL; empty: the file that the gateway makes."""
     processes: dict[str, list[psutil.Process]] = field(default_factory=dict)
 
     @property
@@ -111,6 +123,32 @@ class Crowd:
     @property
     def database(self) -> Path:
         return self.state / FILE
+
+    def tasks(self) -> int:
+        """Return how many tasks the workers have, as they say once a second."""
+        return sum(
+            int(float(line.rpartition(" ")[2]))
+            for line in self._metrics().splitlines()
+            if line.startswith("extproc_worker_tasks{")
+        )
+
+    async def resting_tasks(self) -> int:
+        """Return the same when both have said it."""
+
+        def said() -> bool:
+            return self._metrics().count("extproc_worker_tasks{") == 2
+
+        assert await until(said), "the workers do not say how many tasks they have"
+        return await asyncio.to_thread(self.tasks)
+
+    def _metrics(self) -> str:
+        (control,) = self.processes["control"]
+        (port,) = {
+            one.laddr.port
+            for one in control.net_connections("tcp4")
+            if one.status == psutil.CONN_LISTEN
+        }
+        return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
 
     def _running(self) -> Process:
         assert self.stage._process is not None
@@ -154,9 +192,12 @@ class Crowd:
 
     def records(self, model: str) -> int:
         """Return how many requests for `model` are in the books."""
-        with contextlib.closing(sqlite3.connect(self.database)) as books:
-            query = "select count(*) from usage where model = ?"
-            return int(books.execute(query, (model,)).fetchone()[0])
+        engine = sa.create_engine(
+            self.books or f"sqlite:///{self.database}", poolclass=sa.NullPool
+        )
+        query = sa.text("select count(*) from usage where model = :model")
+        with contextlib.closing(engine.connect()) as books:
+            return int(books.execute(query, {"model": model}).scalar_one())
 
     async def request(self, model: str, more: bytes = b"", size: int = 0) -> Any:
         """Begin a streamed request; return reader and writer."""

@@ -55,6 +55,7 @@ def intake(tmp_path: Path, books: Books, monkeypatch) -> Intake:
         metrics=Metrics(),
         books=books,  # type: ignore[arg-type]
         wall_clock=lambda: 1_000.0,
+        monotonic=lambda: 1_000.0,
         stats=no_stats,
     )
     snapshot = Snapshot(generation=1, models=())
