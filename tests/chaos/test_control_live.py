@@ -57,14 +57,20 @@ def test_a_refused_key_is_reported_while_it_is_left_alone(chaos_stage):
 def test_a_provider_that_breaks_answers_off_is_left_alone_for_a_while(chaos_stage):
     """Only Envoy sees that it was the provider: the worker hears of it from control."""
     stage = chaos_stage
+    stage.settle()
     stage.bad.conduct["breaking"] = Conduct(cut=True)
     before = stage.bad.asked["breaking"]
     seen = []
 
+    def cooldowns() -> float:
+        labels = {"provider": "bad", "reason": "broken stream"}
+        return gauge(stage, "extproc_cooldowns_total", **labels)
+
+    at_first = cooldowns()
+
     def cooled() -> bool | None:
         seen.append(play(stage, "breaking", stream=True))
-        name, why = "extproc_cooldowns_total", "broken stream"
-        return gauge(stage, name, provider="bad", reason=why) > 0 or None
+        return cooldowns() > at_first or None
 
     try:
         wait_for(cooled, stage.output)
@@ -78,6 +84,7 @@ def test_a_provider_that_breaks_answers_off_is_left_alone_for_a_while(chaos_stag
 
 def test_what_routing_has_learned_outlives_a_reload(chaos_stage):
     stage = chaos_stage
+    stage.settle()
     stage.bad.conduct["remembered"] = Conduct(429, retry_after="60")
     labels = {"provider": "bad", "model": "remembered", "key": "", "state": "limited"}
     assert play(stage, "remembered") == ""
