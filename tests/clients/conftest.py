@@ -117,6 +117,27 @@ def callers(request, world, tmp_path_factory):
         yield found
 
 
+def needs_framework(item: pytest.Item) -> bool:
+    """Say whether a test calls a framework that is in a process of its own."""
+    names = {name for frameworks in FRAMEWORKS.values() for name in frameworks}
+    return bool(names.intersection(getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported(request):
+    """Have frameworks imported, on another core, while the first tests do without them."""
+    if any(needs_framework(item) for item in request.session.items):
+        request.getfixturevalue("callers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of frameworks wait until those of this folder that need none are through."""
+    mine = [place for place, item in enumerate(items) if HERE in item.path.parents]
+    order = sorted((items[place] for place in mine), key=needs_framework)
+    for place, item in zip(mine, order, strict=True):
+        items[place] = item
+
+
 @pytest.fixture(scope="session")
 def langchain(callers):
     return callers["langchain"]
