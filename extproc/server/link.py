@@ -232,6 +232,9 @@ class WorkerLink:
             writer, now = self._writer, self._live()
             if writer is None or (now == told and writer is to):
                 continue
+            if _is_gone(writer):
+                await asyncio.sleep(LIVE_SECONDS)
+                continue
             if writer.transport.get_write_buffer_size() == 0:
                 writer.write(frame(now))
                 told, to = now, writer
@@ -239,7 +242,7 @@ class WorkerLink:
     async def _beat(self, pulse: Pulse) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            if (writer := self._writer) is not None:
+            if (writer := self._writer) is not None and not _is_gone(writer):
                 writer.write(frame(pulse.beat()))
 
     async def _send_batches(self) -> None:
@@ -248,6 +251,9 @@ class WorkerLink:
             await self._connection.wait()
             writer = self._writer
             if writer is None:
+                continue
+            if _is_gone(writer):
+                await asyncio.sleep(BATCH_SECONDS)
                 continue
             batch = tuple(islice(self._kept, MAX_BATCH))
             up_to = self._first + len(batch)
@@ -267,6 +273,14 @@ class WorkerLink:
             log.warning("generation %d refused: %s", snapshot.generation, error)
             return Refused(snapshot.generation, f"{type(error).__name__}: {error}")
         return Applied(snapshot.generation)
+
+
+def _is_gone(writer: asyncio.StreamWriter) -> bool:
+    """Say whether control has died, which who reads from it hears of a moment later.
+
+    uvloop raises RuntimeError at whatever is done with such a transport but this.
+    """
+    return writer.transport.is_closing()
 
 
 @dataclass(slots=True)

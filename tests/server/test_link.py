@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from extproc.exchange.completion import Completion
 from extproc.routing.state import LiveDeployment
@@ -150,6 +151,37 @@ def test_control_killed_under_load_loses_nothing(control: Control) -> None:
         assert worker.lost == 0
 
     asyncio.run(main())
+
+
+def test_a_control_that_dies_between_two_words_does_not_fail_the_link(
+    control: Control,
+) -> None:
+    """uvloop's transports, which workers have, raise at a word to who is gone."""
+
+    class Late(WorkerLink):
+        async def _listen(
+            self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            try:
+                await super()._listen(reader, writer)
+            finally:
+                await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        worker = Late(control.path, ignore)
+        async with control.running(), working(worker), asyncio.timeout(5):
+            for n in range(3):
+                await until(lambda: worker.connected)
+                assert worker._writer is not None
+                worker._writer.transport.abort()
+                await asyncio.sleep(0.01)
+                worker.record(completion(f"r{n}"))
+                worker.tell()
+                await worker.flushed()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert set(control.records) == {"r0", "r1", "r2"}
 
 
 def test_an_unacknowledged_batch_is_sent_again_and_known_by_its_ids(
