@@ -123,6 +123,8 @@ def live() -> Iterator[Live]:
         run = Live(folder, idp)
         try:
             run.url = str(wait_for(run._address, run.process.output, 120))
+            # One worker is enough to serve; the other may still be on its way.
+            run.seconds_until(KEY, 200)
             yield run
         finally:
             run.stop()
