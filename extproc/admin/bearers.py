@@ -137,7 +137,10 @@ class Bearers:
             now = self._clock()
             known = self._known.get(place, _NONE)
             due = known.fetched + issuer.refresh <= now
-            if (due or not known.named(kid)) and known.asked + RETRY_SECONDS <= now:
+            # The last one came: RETRY_SECONDS are for an issuer that does not answer.
+            well = due and known.asked == known.fetched
+            wanted = due or not known.named(kid)
+            if well or (wanted and known.asked + RETRY_SECONDS <= now):
                 try:
                     keys = _read(self._fetch(issuer))
                 except (OSError, ValueError, httpx.HTTPError, msgspec.MsgspecError):
