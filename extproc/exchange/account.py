@@ -63,8 +63,7 @@ class Account:
     __slots__ = (
         "_aside", "_aside_nanos", "_asked", "_asking", "_books", "_charged", "_covered", "_ends", "_first", "_forecast",
         "_grant", "_meters", "_model", "_more", "_priced", "_runtime", "_standby", "_tally",
-        "admission", "cut", "headers", "rest",
-        "watches",
+        "admission", "cut", "headers", "rest", "watches",
     )  # fmt: skip
 
     _forecast: Forecast
@@ -156,9 +155,7 @@ class Account:
         """
         if self.admission is not None or self._tally.admission != "free":
             return None
-        meters = self._meters or find_meters(
-            self._runtime, grant, end_user="", model=""
-        )
+        meters = self._meters or find_meters(self._runtime, grant)
         if claims := claim_nothing(meters):
             self.admission = Admission(self._tally.id, claims)
         return self.admission

@@ -20,7 +20,7 @@ _ONE_EACH: Final = frozenset({"requests", "running"})
 
 
 def find_meters(
-    runtime: Runtime, grant: Grant, *, end_user: str, model: str
+    runtime: Runtime, grant: Grant, *, end_user: str = "", model: str = ""
 ) -> list[Meters]:
     """Return the limits that are known before a target is chosen, the widest first."""
     if not runtime.limited:
