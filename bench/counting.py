@@ -1,6 +1,6 @@
 """How far the worker's estimate of a prompt is from what OpenAI's tokenizer counts.
 
-    pip install bpe-openai && .venv/bin/python bench/counting.py
+    .venv/bin/python bench/counting.py
 
 The estimate reserves; what is charged is what the provider counted. Prints, for each kind of
 text, the tokens, the estimate's error, and whether the most that a hard budget reserves was
@@ -13,16 +13,10 @@ import json
 import sys
 from pathlib import Path
 
+from extproc.local.prompt_count import count
 from extproc.policy.estimate import prompt_tokens
 
-try:
-    import bpe_openai
-except ImportError:
-    sys.exit("bpe-openai is not installed: pip install bpe-openai")
-
 ROOT = Path(__file__).parents[1]
-AROUND = 3
-"""Tokens that a chat has around each message; 3 more begin the answer."""
 
 GERMAN = (
     "Die Grenzen des Haushalts gelten für alle Anfragen zugleich, und wer sie erreicht, "
@@ -59,14 +53,16 @@ def texts() -> dict[str, str]:
 
 def main() -> None:
     """Print the table."""
-    tokenizer = bpe_openai.get_encoding("o200k_base")
     print("| text | bytes | tokens | estimate | error | most | enough |")
     print("|---|--:|--:|--:|--:|--:|---|")
     for name, text in texts().items():
         said = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}
         # As the SDKs write it: UTF-8, no spaces.
         body = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
-        real = len(tokenizer.encode_ordinary(text)) + AROUND + 1 + AROUND
+        counted = count("openai", "/v1/chat/completions", body)
+        if counted.encoding is None:
+            sys.exit(counted.why)
+        real = counted.tokens
         found = prompt_tokens(body)
         error = (found.expected - real) / real
         print(

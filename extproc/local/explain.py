@@ -20,6 +20,7 @@ from extproc.exchange.commands import Attempt, Command, Reserve, Respond, Route
 from extproc.exchange.exchange import Exchange
 from extproc.exchange.render import Leg
 from extproc.identity import Grant
+from extproc.local.prompt_count import PromptCount, count, said
 from extproc.policy.claims import Admission, Admitted, Left
 from extproc.pricing import show
 from extproc.routing.candidates import Passed
@@ -54,6 +55,7 @@ class Try(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     headers: dict[str, str]
     body: msgspec.Raw
+    prompt: PromptCount
     dropped: tuple[str, ...] = ()
     key: str = ""
     likely_cost: str | None = None
@@ -77,7 +79,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     virtual_model: str | None = None
     strategy: str | None = None
     input_tokens: int | None = None
-    """Estimated."""
+    """Estimated: what is chosen and reserved by."""
     output_tokens: int | None = None
     """At most, where the request says."""
     attempts: tuple[Try, ...] = ()
@@ -165,6 +167,7 @@ def lines(found: Explanation) -> Iterator[str]:
         for name, value in one.headers.items():
             yield f"   {name}: {value}"
         yield f"   {bytes(one.body).decode()}"
+        yield f"   {said(one.prompt)}"
         if one.dropped:
             yield f"   left out: {', '.join(one.dropped)}"
 
@@ -231,6 +234,7 @@ def _try(
             "content-length": str(len(attempt.body)),
         },
         body=msgspec.Raw(attempt.body),
+        prompt=count(account.type, attempt.path, attempt.body),
         dropped=leg.dropped,
         key=spec.placement.key,
         likely_cost=None if nanos is None else f"${show(nanos)}",

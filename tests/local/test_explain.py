@@ -10,6 +10,7 @@ import pytest
 
 from extproc.config.load import loads
 from extproc.local.explain import Explanation, NoSuchKey, explain, lines
+from extproc.local.prompt_count import PromptCount
 from tests.test_cli import extproc
 
 TEXT = """
@@ -104,6 +105,20 @@ def test_another_model_and_another_api():
     assert found.attempts[0].url.endswith("/v1/chat/completions")
 
 
+def test_each_attempt_says_how_many_tokens_its_prompt_has():
+    exact, again, claude = (one.prompt for one in played(PLAIN).attempts[:3])
+    assert exact == again == PromptCount(8, "o200k_base")
+    assert claude.encoding is None
+    shown = list(lines(played(PLAIN)))
+    assert "   8 tokens in, exactly (o200k_base)" in shown
+    assert (
+        f"   about {claude.tokens} tokens in, an estimate: only OpenAI's tokenizers are"
+        " public"
+    ) in shown
+    picture = played(PICTURE).attempts[0].prompt
+    assert (picture.tokens > 1000, picture.encoding) == (True, None)
+
+
 def test_no_secret_is_shown():
     text = "\n".join([*lines(played(PICTURE, key="ci")), str(played(PICTURE))])
     assert "secret" not in text
@@ -124,6 +139,7 @@ def test_the_command_prints_it_for_people_and_for_programs(tmp_path: Path) -> No
     done = extproc("explain", "r.json", "--config", "g.yaml", "--json", cwd=tmp_path)
     shown = json.loads(done.stdout)
     assert shown["attempts"][0]["body"]["model"] == "gpt-4o-mini"
+    assert shown["attempts"][0]["prompt"]["why"] == "a message that is not one text"
 
 
 @pytest.mark.parametrize(
