@@ -87,6 +87,8 @@ class NetworkTill:
         self._open = Open()
         self.accounting = accounting
         self._lease = MemoryStore()
+        self._unanswered: dict[str, tuple[Admission, float]] = {}
+        """What the lease has admitted, and when it expires, while the store was asked."""
         self._remaining: dict[str, int] = {}
         self._seen: dict[str, Balance] = {}
         """What the store has last said is spent."""
@@ -193,9 +195,11 @@ class NetworkTill:
             )
         except self._error as error:
             self._lose(error)
+            self._unanswered.pop(admission.id, None)
             if not verdict.done():
                 verdict.set_result(self._by_lease(admission, now, expires))
             return
+        self._unanswered.pop(admission.id, None)
         if isinstance(said, Admitted):
             self._note(admission, said)
         else:
@@ -227,7 +231,10 @@ class NetworkTill:
         self, admission: Admission, verdict: asyncio.Future[Verdict], expires: float
     ) -> None:
         if not verdict.done():
-            verdict.set_result(self._by_lease(admission, self._clock(), expires))
+            said = self._by_lease(admission, self._clock(), expires)
+            if isinstance(said, Admitted):
+                self._unanswered[admission.id] = admission, expires
+            verdict.set_result(said)
 
     def _by_lease(self, admission: Admission, now: float, expires: float) -> Verdict:
         claims = tuple(map(self._leased, admission.claims))
@@ -274,9 +281,18 @@ class NetworkTill:
     def _lose(self, error: Exception) -> None:
         if not self.away:
             self.away = True
-            self._lease = MemoryStore()
+            self._renew_lease()
             # Its text can have the address with a password in it.
             log.warning("the store is away: %s", type(error).__name__)
+
+    def _renew_lease(self) -> None:
+        """Begin a lease, of which is used what this outage had admitted unnoticed."""
+        now = self._clock()
+        self._lease = MemoryStore()
+        self._lease.recover({}, self._unanswered.values(), now=now)
+        for one in self._unsent:
+            if one.admission.id in self._unanswered:
+                self._lease.settle(one.admission, one.spent, now=now)
 
     async def _look(self, now: float) -> None:
         """Bring a store up to date that has lost what it knew."""
