@@ -165,13 +165,11 @@ def _content(content: object) -> str:
 
 def _texts(given: object) -> list[str]:
     """Return a prompt's or an input's texts, of which each stands for itself."""
-    match given:
-        case str():
-            return [given]
-        case [str(), *_] if all(isinstance(one, str) for one in given):
-            return list(given)
-        case _:
-            raise _Unknown("what is asked is not text")
+    several = given if isinstance(given, list) else [given]
+    texts = [one for one in several if isinstance(one, str)]
+    if not texts or len(texts) < len(several):
+        raise _Unknown("what is asked is not text")
+    return texts
 
 
 def _plain_format(sent: dict[str, object]) -> set[str]:

@@ -98,9 +98,9 @@ def test_text_that_is_sent_as_it_is_has_nothing_around_it():
     assert counted(asked, "/v1/completions") == PromptCount(
         len(encode("Say this")), "cl100k_base"
     )
-    asked = {"model": "text-embedding-3-small", "input": ["tiktoken is great!", "a"]}
+    several = {"model": "text-embedding-3-small", "input": ["tiktoken is great!", "a"]}
     # The first has 6 in OpenAI's cookbook.
-    assert counted(asked, "/v1/embeddings") == PromptCount(7, "cl100k_base")
+    assert counted(several, "/v1/embeddings") == PromptCount(7, "cl100k_base")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
 from extproc.policy.claims import Admission, Admitted, Claim, Denied, Spent
-from extproc.server.pulse import Pulse
+from extproc.server.network_till import NetworkTill
 from extproc.server.till import STORE_SECONDS, make_till
 from tests.redis_server import RedisServer
 
@@ -79,21 +79,26 @@ async def answered(verdicts):
     ]
 
 
+def network_till(accounting):
+    till = make_till(accounting, clock=time.time)
+    assert isinstance(till, NetworkTill)
+    return till
+
+
 def play(server, scene):
     """Play `scene` with the tills of two workers before one store."""
 
     async def run():
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SteppedLoop)
         accounting = Accounting(store=server.url, lease_percent=PERCENT)
-        pulses = [Pulse() for _ in range(WORKERS)]
-        tills = [
-            make_till(accounting, clock=time.time, pulse=pulse) for pulse in pulses
-        ]
+        tills = [network_till(accounting) for _ in range(WORKERS)]
         running = [asyncio.ensure_future(till.run()) for till in tills]
         try:
             await until(lambda: all(till._epoch is not None for till in tills))
-            await scene(asyncio.get_running_loop(), tills)
+            await scene(loop, tills)
         finally:
-            asyncio.get_running_loop().stopped = None
+            loop.stopped = None
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
