@@ -314,8 +314,9 @@ def _refused(
     if field in {"", "None"}:
         # Where no target is able to, routing refuses before anything is rendered.
         field = body["error"].get("param") or ""
-    # A row names its provider already.
+    # A row names its provider and field already; Anthropic's message begins with one.
     reason = read(body).replace(f" (provider {provider})", "")
+    reason = reason.removeprefix(f"{field}: ")
     return Refused(respond.status, field, reason)
 
 
