@@ -4,7 +4,8 @@ Parts of one kind in a row, over any number of chunks, are one part; a call come
 What the model has signed is told as `signatures` says: as the signature of the thought
 that stands right before it, or of an empty one, and of a call also by itself.
 
-What the answer is grounded on is told when its text ends. Pictures and sound, code that the
+What the answer is grounded on is told when its text ends, at the end of the answer. So the
+signature of a text is kept back until something else follows. Pictures and sound, code that the
 provider ran, and its results are told by the one name ``parts``, and counted.
 """
 
@@ -63,8 +64,8 @@ class ChoiceReader:
     """See the module's docstring."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_index", "_kind", "_parts", "_ruler", "finished",
-        "grounding", "pages", "recited", "skipped",
+        "_answer_id", "_calls", "_index", "_kind", "_parts", "_proof", "_ruler",
+        "finished", "grounding", "pages", "recited", "skipped",
     )  # fmt: skip
 
     def __init__(self, index: int, answer_id: str) -> None:
@@ -74,6 +75,8 @@ class ChoiceReader:
         self._calls = 0
         self._kind: canonical.PartKind | None = None
         """The part that is open: the one that began last."""
+        self._proof: str | None = None
+        """The signature of the open text."""
         self._ruler = Ruler()
         """Measures the open text."""
         self.finished = False
@@ -97,6 +100,7 @@ class ChoiceReader:
         parts = said.content.parts if said.content is not None else None
         if (
             self._kind != "text"
+            or self._proof is not None
             or self.finished
             or not parts
             or len(parts) != 1
@@ -145,7 +149,8 @@ class ChoiceReader:
                 yield canonical.Unsaid("parts")
             if part.thought_signature:
                 yield from self._prove(part.thought_signature)
-        if logprobs is not None and self._kind == "text" and not self.finished:
+        open_ = self._kind == "text" and self._proof is None
+        if logprobs is not None and open_ and not self.finished:
             yield from self._text("text", "", logprobs)
 
     def refuse(self, words: str) -> Iterator[canonical.Event]:
@@ -190,7 +195,7 @@ class ChoiceReader:
         text: str,
         logprobs: msgspec.Raw | None = None,
     ) -> Iterator[canonical.Event]:
-        if self._kind != kind:
+        if self._kind != kind or self._proof is not None:
             yield from self._end()
             yield self._begin(kind)
             self._ruler = Ruler()
@@ -208,8 +213,14 @@ class ChoiceReader:
         if self._kind is not None:
             self._kind = None
             yield canonical.PartEnded(self._parts - 1, self._index)
+        if self._proof is not None:
+            proof, self._proof = self._proof, None
+            yield from self._prove(proof)
 
     def _prove(self, signature: str) -> Iterator[canonical.Event]:
+        if self._kind == "text" and self._proof is None:
+            self._proof = signature
+            return
         if self._kind != "reasoning":
             yield from self._end()
             yield self._begin("reasoning")
@@ -220,6 +231,8 @@ class ChoiceReader:
     def _call(
         self, call: wire.AnsweredCall, signature: str | None
     ) -> Iterator[canonical.Event]:
+        if self._kind == "text":
+            yield from self._end()
         if signature:
             yield from self._prove(signature)
         yield from self._end()

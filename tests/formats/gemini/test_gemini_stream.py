@@ -62,6 +62,20 @@ def call(name: str, args: Json | None = None, **more: Any) -> Json:
     return {"functionCall": function, **more}
 
 
+def grounded(said: Json, start: int, end: int) -> Json:
+    """Let bytes of the candidate's text rest on a page."""
+    segment = {"startIndex": start, "endIndex": end}
+    said["candidates"][0]["groundingMetadata"] = {
+        "groundingChunks": [{"web": {"uri": "https://a.test", "title": "A"}}],
+        "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0]}],
+    }
+    return said
+
+
+CITED = c.Citation("https://a.test", "A", start=3, end=7)
+FOUND = c.Search("search_r1_0", (), (c.Found("https://a.test", "A"),))
+
+
 def counts(prompt: int, output: int = 0, thoughts: int = 0, **more: int) -> Json:
     usage: Json = {"promptTokenCount": prompt, **more}
     if output:
@@ -166,6 +180,23 @@ CASES = [
             c.ToolCall("call_r1_0_1", "f", "{}"),
         ),
         "tool_calls",
+    ),
+    Case(
+        "what a text rests on comes behind its signature, and is told before it",
+        [
+            chunk(text("日本 says so")), chunk(text("", thoughtSignature=SIGNED)),
+            grounded(chunk(finish="STOP"), 7, 11),
+        ],
+        [
+            STARTED, c.PartStarted(0, "text"), c.Delta(0, "日本 says so"),
+            c.KeepAlive(), c.Cited(0, CITED), c.Searched(FOUND), c.PartEnded(0),
+            c.PartStarted(1, "reasoning"), c.SignatureDelta(1, tagged(SIGNED)),
+            c.PartEnded(1), c.Finished("stop"), c.Ended(),
+        ],
+        (
+            FOUND, c.Text("日本 says so", citations=(CITED,)),
+            c.Reasoning("", tagged(SIGNED)),
+        ),
     ),
     Case(
         "a signature on an empty text, on a text, and on a thought",
