@@ -9,24 +9,38 @@ import functools
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from extproc.cli import app
-from extproc.local.conformance import PLAYED, checks, document, play
+from extproc.exchange.events import ResponseBody
+from extproc.local.conformance import (
+    PLAYED,
+    anthropic,
+    checks,
+    document,
+    openai_chat,
+    openai_responses,
+    play,
+)
 from extproc.local.conformance.checks import NotCarried, Wrong
 from extproc.local.conformance.dialect import Event, cut
 from extproc.local.conformance.endpoints import ENDPOINTS
 from extproc.local.conformance.features import FEATURES
 from extproc.local.conformance.gateway import Gateway
-from extproc.local.conformance.heard import Call, Counts, Heard
+from extproc.local.conformance.heard import Call, Cited, Counts, Heard
 from extproc.local.conformance.prompts import WEATHER, Prompt
 from extproc.local.conformance.rows import DIALECTS, MODELS
 from extproc.providers import JUDGED
+from tests.oracles.providers import PROVIDERS as ANSWERS
 
 MATRIX = Path(__file__).parents[2] / "docs" / "support-matrix.md"
+BEDROCK = MODELS["bedrock"][0]
+SEARCH = Prompt("日本: search the web", web_search=True)
+PAPERS = Prompt("Hello", pdf=True, cited=True)
 CLIENTS = [pytest.param(one, id=one.name) for one in DIALECTS]
 
 rows = functools.cache(play)
@@ -128,6 +142,40 @@ def test_the_reasoning_that_comes_back_is_proven(dialect, provider, stream):
     assert heard.proofs
 
 
+class Overheard(Gateway):
+    """Keeps what the provider has answered."""
+
+    def _answer(self, *asked):
+        told = list(super()._answer(*asked))
+        self.raw = b"".join(one.data for one in told if isinstance(one, ResponseBody))
+        return iter(told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "provider", "model", "prompt"),
+    [
+        (openai_chat.DIALECT, "openai", "gpt-4o", SEARCH),
+        (openai_responses.DIALECT, "openai", "gpt-4o", SEARCH),
+        (anthropic.DIALECT, "anthropic", "claude-sonnet-4-5", SEARCH),
+        (anthropic.DIALECT, "anthropic", "claude-sonnet-4-5", PAPERS),
+        # One that signs nothing: the SDK writes a signature in another base64.
+        (openai_chat.DIALECT, "gemini", "gemini-2.5-flash", SEARCH),
+        (anthropic.DIALECT, "bedrock", BEDROCK, PAPERS),
+    ],
+)
+def test_the_mocks_cite_in_the_types_of_their_sdks(
+    dialect, provider, model, prompt, stream
+):
+    gateway = Overheard()
+    heard = gateway.ask(dialect, provider, model, replace(prompt, stream=stream))
+    judge = ANSWERS[gateway.provider_format(dialect.name, provider)]
+    judge(gateway.raw, streamed=stream)
+    assert heard.cited
+    unasked = replace(prompt, stream=stream, web_search=False, cited=False)
+    assert not gateway.ask(dialect, provider, model, unasked).cited
+
+
 @pytest.mark.parametrize("dialect", CLIENTS)
 def test_a_streamed_answer_adds_up_to_the_whole_one(dialect):
     gateway, (model, _) = Gateway(), MODELS["bedrock"]
@@ -166,6 +214,9 @@ def differs(heard: Heard, **fields) -> Heard:
     return changed
 
 
+CITING = differs(GOOD, cited=(Cited("page a", "You said"),))
+
+
 @pytest.mark.parametrize(
     ("check", "good", "bad"),
     [
@@ -185,6 +236,10 @@ def differs(heard: Heard, **fields) -> Heard:
         (checks.calls_nothing, GOOD, {"calls": CALLED.calls}),
         (checks.carries("b", checks.ok), GOOD, {"sent": {}}),
         (checks.carries(1, checks.ok), GOOD, {"sent": {"x": 2}}),
+        (checks.cites("a", "You", checks.ok), CITING, {"cited": ()}),
+        (checks.cites("a", "You", checks.ok), CITING, {"cited": (Cited("b", "You"),)}),
+        (checks.cites("a", "You", checks.ok), CITING, {"cited": (Cited("a", "ou"),)}),
+        (checks.cites("a", "", checks.ok), CITING, {"text": "It said"}),
         (checks.is_json("a"), differs(GOOD, text='{"a":1}'), {"text": "{}"}),
         (checks.is_json(), differs(GOOD, text="{}"), {"text": "[]"}),
         (checks.stops_before("STOP"), GOOD, {"text": "a STOP"}),

@@ -110,7 +110,7 @@ def test_features_fare_as_the_support_matrix_says():
     played = list(rows_of(Gateway(), {"mistral": MODELS["mistral"]}))
     assert {(row.feature, row.outcome) for row in played if row.outcome != "pass"} == {
         ("web search", "unsupported"), ("prompt caching", "unsupported"),
-        ("cited documents", "unsupported"),
+        ("cited documents", "unsupported"), ("citations of a web search", "unsupported"),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from extproc.local.conformance.dialect import Dialect, Event, decode
-from extproc.local.conformance.heard import Call, Counts, Finish, Heard
+from extproc.local.conformance.heard import Call, Cited, Counts, Finish, Heard
 from extproc.local.conformance.prompts import (
     ANSWER_SCHEMA,
     MODEL_LIMIT,
@@ -111,6 +111,12 @@ def read(body: Json) -> Heard:
             for b in blocks
             if b["type"] == "tool_use"
         ),
+        cited=tuple(
+            Cited(one.get("url") or f"document {one['document_index']}", b["text"])
+            for b in blocks
+            if b["type"] == "text"
+            for one in b.get("citations") or ()
+        ),
         finish=_FINISH.get(body["stop_reason"], ""),
         counts=_counts(body["usage"]),
         echo=blocks,
@@ -140,7 +146,7 @@ def read_stream(events: list[Event]) -> Heard:
                 _add(message["content"][index], told["delta"], inputs, index)
             case "content_block_stop":
                 block = message["content"][told["index"]]
-                if block["type"] == "tool_use":
+                if block["type"] in {"tool_use", "server_tool_use"}:
                     text = inputs.get(told["index"]) or "{}"
                     block["input"] = msgspec.json.decode(text)
             case "message_delta":
@@ -169,8 +175,10 @@ def _add(block: Json, delta: Json, inputs: dict[int, str], index: int) -> None:
             block["signature"] = delta["signature"]
         case "input_json_delta":
             inputs[index] = inputs.get(index, "") + delta["partial_json"]
+        case "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
         case _:
-            pass  # citations
+            raise LookupError(delta["type"])
 
 
 DIALECT: Final = Dialect(

@@ -128,6 +128,20 @@ def asks_to_cite(then: Check) -> Check:
     return check
 
 
+def cites(source: str, words: str, then: Check) -> Check:
+    """Expect that the words rest on this source; empty: on any."""
+
+    def check(heard: Heard) -> None:
+        then(heard)
+        if not any(
+            source in one.source and words in one.words and one.words in heard.text
+            for one in heard.cited
+        ):
+            raise Wrong(f"it cites {heard.cited!r}")
+
+    return check
+
+
 def is_json(*keys: str) -> Check:
     """Expect a JSON object with these keys for an answer."""
 

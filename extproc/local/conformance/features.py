@@ -17,6 +17,7 @@ from extproc.local.conformance.prompts import (
     WEATHER,
     Prompt,
 )
+from extproc.local.mock.sources import PAGE
 
 WHOLE: Final = (False,)
 STREAMED: Final = (True,)
@@ -116,7 +117,7 @@ FEATURES: Final = (
     Feature(
         "cited documents",
         Prompt("What does it say?", pdf=True, cited=True),
-        checks.asks_to_cite(_SAID),
+        checks.cites("document 0", "You said", checks.asks_to_cite(_SAID)),
     ),
     Feature(
         "audio in",
@@ -124,6 +125,12 @@ FEATURES: Final = (
         checks.carries(SOUND, _SAID),
     ),
     Feature("web search", Prompt("Hello", web_search=True), _SAID),
+    Feature(
+        "citations of a web search",
+        # Not ASCII, so that bytes are no characters.
+        Prompt("日本: search the web", web_search=True),
+        checks.cites(PAGE, "This is a mock answer.", _SAID),
+    ),
     Feature(
         "structured output",
         Prompt("The weather, please", json_schema=True),

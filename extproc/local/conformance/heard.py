@@ -27,6 +27,15 @@ class Counts:
     cached: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A citation: what it names, and the words of the answer that rest on it."""
+
+    source: str
+    """A URL, or ``document 0``, the first of the request's."""
+    words: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Heard:
     """One answer."""
@@ -34,6 +43,7 @@ class Heard:
     text: str = ""
     thinking: str = ""
     calls: tuple[Call, ...] = ()
+    cited: tuple[Cited, ...] = ()
     finish: Finish = ""
     counts: Counts | None = None
     choices: int = 1

@@ -85,6 +85,10 @@ _ASKED: Final[Mapping[str, _Live]] = {
     "PDF": _Live("What does it say?", checks.carries(PAPER, checks.speaks)),
     "cited documents": _Live("What does it say?", checks.asks_to_cite(checks.speaks)),
     "web search": _Live("What is the news of today?", checks.speaks),
+    "citations of a web search": _Live(
+        "Search the web: what is the news of today? Name where you have it from.",
+        checks.cites("https://", "", checks.speaks),
+    ),
     "structured output beside tools": _Live(
         "Paris has 18 degrees. As JSON, please; call no tool.",
         checks.is_json("city", "celsius"),

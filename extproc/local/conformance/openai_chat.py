@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from extproc.local.conformance.dialect import Dialect, Event, decode
-from extproc.local.conformance.heard import Call, Counts, Finish, Heard
+from extproc.local.conformance.heard import Call, Cited, Counts, Finish, Heard
 from extproc.local.conformance.prompts import (
     ANSWER_SCHEMA,
     PAPER,
@@ -132,6 +132,11 @@ def _heard(messages: list[Json], choices: list[Json], usage: Json | None) -> Hea
         calls=tuple(
             Call(call["id"], call["function"]["name"], call["function"]["arguments"])
             for call in first.get("tool_calls") or ()
+        ),
+        cited=tuple(
+            Cited(one["url"], first["content"][one["start_index"] : one["end_index"]])
+            for note in first.get("annotations") or ()
+            for one in (note["url_citation"],)
         ),
         finish=_FINISH.get(choices[0]["finish_reason"], ""),
         counts=_counts(usage) if usage else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.local.conformance.dialect import Dialect, Event, decode
-from extproc.local.conformance.heard import Call, Counts, Finish, Heard
+from extproc.local.conformance.heard import Call, Cited, Counts, Finish, Heard
 from extproc.local.conformance.prompts import (
     ANSWER_SCHEMA,
     PAPER,
@@ -137,6 +137,11 @@ def read(body: Json) -> Heard:
             for part in item["summary"]
         ),
         calls=calls,
+        cited=tuple(
+            Cited(one["url"], part["text"][one["start_index"] : one["end_index"]])
+            for part in parts
+            for one in part["annotations"]
+        ),
         finish=_finish(body, calls),
         counts=_counts(body["usage"]) if body.get("usage") else None,
         logprobs=sum(len(part.get("logprobs") or ()) for part in parts),
@@ -167,11 +172,13 @@ def _counts(usage: Json) -> Counts:
 
 def read_stream(events: list[Event]) -> Heard:
     """Read the last event's response, whose text the deltas must amount to."""
-    text, heard = "", Heard(ended=False)
+    text, notes, heard = "", 0, Heard(ended=False)
     for event in events:
         told = decode(event.payload)
         if told["type"] == "response.output_text.delta":
             text += told["delta"]
+        elif told["type"] == "response.output_text.annotation.added":
+            notes += 1
         elif told["type"] == "error":
             # At the top in the SDK's types, in an object from OpenAI's servers.
             heard = Heard(error=(told.get("error") or told)["message"])
@@ -179,6 +186,8 @@ def read_stream(events: list[Event]) -> Heard:
             heard = read(told["response"])
     if not heard.error and heard.ended and heard.text != text:
         heard.error = f"the deltas say {text!r}, the response {heard.text!r}"
+    if not heard.error and heard.ended and notes != len(heard.cited):
+        heard.error = f"{notes} annotations were told, {len(heard.cited)} are there"
     return heard
 
 

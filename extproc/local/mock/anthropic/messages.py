@@ -11,7 +11,7 @@ import msgspec
 
 from extproc.local.mock import directives, tokens
 from extproc.local.mock.answers import Answer, Ask, Call, Finish, Tool, answer
-from extproc.local.mock.anthropic import signing, turns
+from extproc.local.mock.anthropic import citing, signing, turns
 from extproc.local.mock.anthropic.check import thinks
 from extproc.local.mock.anthropic.models import Model
 from extproc.local.mock.directives import Conduct
@@ -186,8 +186,8 @@ class Message:
             "output_tokens": output,
             "service_tier": "standard",
         }
-        if said is not None and said.thinking_tokens:
-            usage["output_tokens_details"] = {"thinking_tokens": said.thinking_tokens}
+        if said is not None:
+            usage |= self._spent(said)
         return usage
 
     def _head(self) -> Json:
@@ -218,11 +218,19 @@ class Message:
             content.append(
                 {"type": "redacted_thinking", "data": signing.sealed(self._shown(said))}
             )
+        if self._searched:
+            content += citing.search(self.text, self.digest)
         if said.pieces:
-            content.append({"type": "text", "text": "".join(said.pieces)})
+            text: Json = {"type": "text", "text": "".join(said.pieces)}
+            cited = citing.citations(self.body, found=self._searched)
+            content.append({**text, "citations": cited} if cited else text)
         for nth, call in enumerate(said.calls):
             content.append({**self._tool_use(nth, call), "input": _decoded(call)})
         return content
+
+    @property
+    def _searched(self) -> bool:
+        return citing.searched(self.body, self.text)
 
     def _shown(self, said: Answer) -> str:
         """Return the thinking that the client sees: none, if it asked for none."""
@@ -266,9 +274,17 @@ class Message:
 
     def _last_usage(self, said: Answer) -> Json:
         usage = {**self.input_tokens.usage(), "output_tokens": said.output_tokens}
+        return {**usage, **self._spent(said)}
+
+    def _spent(self, said: Answer) -> Json:
+        """Return the counts that an answer need not have."""
+        spent: Json = {}
         if said.thinking_tokens:
-            usage["output_tokens_details"] = {"thinking_tokens": said.thinking_tokens}
-        return usage
+            spent["output_tokens_details"] = {"thinking_tokens": said.thinking_tokens}
+        if self._searched:
+            made = {"web_search_requests": 1, "web_fetch_requests": 0}
+            spent["server_tool_use"] = made
+        return spent
 
     def _streamed(self, said: Answer) -> Iterator[tuple[Json, list[Json]]]:
         """Yield each block as it starts, with the deltas that fill it."""
@@ -284,11 +300,16 @@ class Message:
                     empty = {**block, "thinking": "", "signature": ""}
                     yield empty, [*deltas, sign]
                 case "text":
-                    yield (
-                        {**block, "text": ""},
-                        [{"type": "text_delta", "text": p} for p in said.pieces],
-                    )
-                case "redacted_thinking":
+                    cited = block.get("citations", ())
+                    told = [{"type": "citations_delta", "citation": c} for c in cited]
+                    told += [{"type": "text_delta", "text": p} for p in said.pieces]
+                    none: Json = {"citations": []} if cited else {}
+                    yield {**block, "text": "", **none}, told
+                case "server_tool_use":
+                    given = msgspec.json.encode(block["input"]).decode()
+                    piece = {"type": "input_json_delta", "partial_json": given}
+                    yield {**block, "input": {}}, [piece]
+                case "redacted_thinking" | "web_search_tool_result":
                     yield block, []
                 case _:
                     pass  # tool_use: below

@@ -130,11 +130,32 @@ class Conversation:
             sealed = signing.sealed(said.thinking)
             content.append({"reasoningContent": {"redactedContent": sealed}})
         if said.pieces:
-            content.append({"text": "".join(said.pieces)})
+            text = {"text": "".join(said.pieces)}
+            cited = self._citations()
+            whole = {"citationsContent": {"content": [text], "citations": cited}}
+            content.append(whole if cited else text)
         for nth, call in enumerate(said.calls):
             use = {**self._tool_use(nth, call), "input": _decoded(call)}
             content.append({"toolUse": use})
         return content
+
+    def _citations(self) -> list[Json]:
+        """Return what the words cite: every document that may be."""
+        documents = [
+            block["document"]
+            for turn in self.body["messages"]
+            for block in turn["content"]
+            if "document" in block
+        ]
+        return [
+            {
+                "title": document["name"],
+                "sourceContent": [{"text": "The document's own words."}],
+                "location": _place(i, document.get("format")),
+            }
+            for i, document in enumerate(documents)
+            if (document.get("citations") or {}).get("enabled")
+        ]
 
     def _tool_use(self, nth: int, call: Call) -> Json:
         seed = f"{self.digest}/{nth}".encode()
@@ -167,11 +188,19 @@ class Conversation:
             sealed = {"redactedContent": signing.sealed(said.thinking)}
             yield None, [{"reasoningContent": sealed}]
         if said.pieces:
-            yield None, [{"text": piece} for piece in said.pieces]
+            told: list[Json] = [{"text": piece} for piece in said.pieces]
+            told += [{"citation": one} for one in self._citations()]
+            yield None, told
         for nth, call in enumerate(said.calls):
             empty = call.arguments == "{}" and not call.tool.schema.get("properties")
             given = [] if empty else [{"toolUse": {"input": p}} for p in call.pieces]
             yield {"toolUse": self._tool_use(nth, call)}, given
+
+
+def _place(index: int, form: str | None) -> Json:
+    """Return where a document is cited: a page of a PDF, characters of a text."""
+    unit, first = ("documentPage", 1) if form == "pdf" else ("documentChar", 0)
+    return {unit: {"documentIndex": index, "start": first, "end": first + 1}}
 
 
 def _choice(

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extproc.local.mock import directives, tokens
+from extproc.local.mock import directives, sources, tokens
 from extproc.local.mock.answers import Answer, Ask, Call, Finish, Tool, answer
 from extproc.local.mock.directives import Conduct
 from extproc.local.mock.gemini import signing
@@ -149,6 +149,32 @@ class Generation:
             "responseId": f"mock{self.digest[:18]}",
         }
 
+    def _grounding(self, said: Answer) -> Json:
+        """Return what was found on the web, and the bytes of UTF-8 that rest on it.
+
+        https://ai.google.dev/gemini-api/docs/google-search#understanding
+        """
+        offered = any("googleSearch" in tool for tool in self.body.get("tools") or ())
+        if not (offered and said.text and sources.searches(self.text)):
+            return {}
+        start, end = sources.rests(said.text)
+        segment = {
+            "startIndex": len(said.text[:start].encode()),
+            "endIndex": len(said.text[:end].encode()),
+            "text": said.text[start:end],
+        }
+        page = {"uri": sources.PAGE, "title": sources.TITLE}
+        return {
+            "groundingMetadata": {
+                "searchEntryPoint": {"renderedContent": "<div></div>"},
+                "groundingChunks": [{"web": page}],
+                "groundingSupports": [
+                    {"segment": segment, "groundingChunkIndices": [0]}
+                ],
+                "webSearchQueries": [self.text],
+            }
+        }
+
     def _usage(self, answers: list[Answer]) -> Json:
         if self.conduct.no_usage:
             return {}
@@ -183,6 +209,7 @@ class Generation:
             parts = _merged(self._parts(said, i))
             if parts:
                 candidate["content"] = {"parts": parts, "role": "model"}
+            candidate |= self._grounding(said)
             if self._config.get("responseLogprobs"):
                 candidate["logprobsResult"] = _logprobs(
                     said.pieces, self._config.get("logprobs", 0)
@@ -214,6 +241,7 @@ class Generation:
                     )
                 if last:
                     candidate["finishReason"] = self._reason(said)
+                    candidate |= self._grounding(said)
                 candidate["index"] = i
                 over = last and i == len(answers) - 1
                 yield msgspec.json.encode(

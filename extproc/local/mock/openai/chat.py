@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extproc.local.mock import directives, tokens
+from extproc.local.mock import directives, sources, tokens
 from extproc.local.mock.answers import Answer, Ask, Call, Finish, Tool, answer
 from extproc.local.mock.directives import Conduct
 from extproc.local.mock.openai.models import Model
@@ -163,7 +163,7 @@ class Completion:
             "role": "assistant",
             "content": said.text or (None if said.calls or said.refusal else ""),
             "refusal": said.refusal or None,
-            "annotations": [],
+            "annotations": self._annotations(said),
         }
         if said.calls and "functions" in self.body:
             call = said.calls[0]
@@ -177,6 +177,16 @@ class Completion:
                 for nth, call in enumerate(said.calls)
             ]
         return message
+
+    def _annotations(self, said: Answer) -> list[Json]:
+        """Return what the text cites: https://platform.openai.com/docs/guides/tools-web-search."""
+        offered = self.body.get("web_search_options") is not None
+        if not (offered and said.text and sources.searches(self.text)):
+            return []
+        start, end = sources.rests(said.text)
+        page = {"url": sources.PAGE, "title": sources.TITLE}
+        cited = {"start_index": start, "end_index": end, **page}
+        return [{"type": "url_citation", "url_citation": cited}]
 
     def _tool_call(self, choice: int, nth: int, call: Call) -> Json:
         head = {"id": self.call_id(choice, nth)}
@@ -249,6 +259,8 @@ class Completion:
         field = "refusal" if said.refusal else "content"
         for piece in said.pieces:
             yield step({field: piece}, piece=piece)
+        if cited := self._annotations(said):
+            yield step({"annotations": cited})
         for nth, call in enumerate(said.calls):
             for delta in self._call_deltas(choice, nth, call):
                 yield step(delta)

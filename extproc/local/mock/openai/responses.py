@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extproc.local.mock import directives, tokens
-from extproc.local.mock.answers import Answer, Ask, Call, Finish, Tool, answer
+from extproc.local.mock import directives, sources, tokens
+from extproc.local.mock.answers import Answer, Ask, Call, Finish, answer
 from extproc.local.mock.directives import Conduct
-from extproc.local.mock.openai import errors
+from extproc.local.mock.openai import errors, responses_tools
 from extproc.local.mock.openai.models import Model
 from extproc.local.mock.openai.responses_check import CALLS, ENCRYPTED, text_of
 from extproc.local.mock.openai.responses_memory import encrypt
@@ -55,7 +55,7 @@ class Reply:
     def _ask(self) -> Ask:
         body = self.body
         wanted = (body.get("text") or {}).get("format") or {"type": "text"}
-        tools, choice, forced = _tools(body)
+        tools, choice, forced = responses_tools.tools(body)
         limit = body.get("max_output_tokens") or self.model.max_output
         modes: dict[str, Literal["no", "any", "schema"]] = {
             "json_object": "any",
@@ -102,6 +102,8 @@ class Reply:
         made: list[Json] = []
         if self.said.thinking:
             made.append(self._thought(len(made)))
+        if self._searched:
+            made.append(self._search(len(made)))
         if self.said.text or self.said.refusal or not self.said.calls:
             made.append(self._message(len(made)))
         made += [self._call(len(made) + i, c) for i, c in enumerate(self.said.calls)]
@@ -115,13 +117,27 @@ class Reply:
             item["encrypted_content"] = encrypt(str(item["id"]), text)
         return item
 
+    @property
+    def _searched(self) -> bool:
+        return responses_tools.searched(self.body, self.text)
+
+    def _search(self, nth: int) -> Json:
+        made: Json = {"type": "search", "query": self.text, "queries": [self.text]}
+        if responses_tools.SOURCES in (self.body.get("include") or ()):
+            made["sources"] = [{"type": "url", "url": sources.PAGE}]
+        id_ = self._item_id("ws", nth)
+        call = {"id": id_, "type": "web_search_call", "status": "completed"}
+        return {**call, "action": made}
+
     def _message(self, nth: int) -> Json:
         said = self.said
         part: Json = {"type": "refusal", "refusal": said.refusal}
         if not said.refusal:
             part = {
                 "type": "output_text",
-                "annotations": [],
+                "annotations": responses_tools.cited(said.text)
+                if self._searched
+                else [],
                 "logprobs": [
                     entry for piece in said.pieces for entry in self._logprobs(piece)
                 ],
@@ -263,6 +279,12 @@ class Reply:
             case "message":
                 begun = {"content": [], "status": "in_progress"}
                 return begun, self._tell_message(item["content"][0])
+            case "web_search_call":
+                steps = ("in_progress", "searching", "completed")
+                looked: list[tuple[str, Json]] = [
+                    (f"web_search_call.{one}", {}) for one in steps
+                ]
+                return {"status": "in_progress"}, iter(looked)
             case "reasoning":
                 begun = {"summary": []}
                 return begun, self._tell_thought(item["summary"])
@@ -277,11 +299,15 @@ class Reply:
         refused = part["type"] == "refusal"
         name, word = ("refusal", "refusal") if refused else ("output_text", "text")
         at: Json = {"content_index": 0}
-        empty = {**part, word: "", **({} if refused else {"logprobs": []})}
+        none: Json = {} if refused else {"annotations": [], "logprobs": []}
+        empty = {**part, word: "", **none}
         yield "content_part.added", {**at, "part": empty}
         for piece in self.said.pieces:
             more = {} if refused else {"logprobs": self._logprobs(piece)}
             yield f"{name}.delta", {**at, "delta": piece, **more}
+        for i, one in enumerate(part.get("annotations", ())):
+            cited = {**at, "annotation_index": i, "annotation": one}
+            yield "output_text.annotation.added", cited
         more = {} if refused else {"logprobs": part["logprobs"]}
         yield f"{name}.done", {**at, word: part[word], **more}
         yield "content_part.done", {**at, "part": part}
@@ -306,36 +332,6 @@ def _tell_call(name: str, word: str, call: Call) -> Iterator[tuple[str, Json]]:
 def _event(kind: str, number: int, members: Json) -> SseEvent:
     said = {"type": kind, "sequence_number": number, **members}
     return SseEvent(msgspec.json.encode(said), kind)
-
-
-def _tools(
-    body: Body,
-) -> tuple[tuple[Tool, ...], Literal["auto", "any", "none"], str | None]:
-    tools = tuple(
-        Tool(
-            tool["name"],
-            tool.get("parameters") or {},
-            free_text=tool["type"] == "custom",
-        )
-        for tool in body.get("tools") or ()
-        if tool["type"] in ("function", "custom")
-    )
-    forced: str | None = None
-    choice: Literal["auto", "any", "none"] = "auto"
-    match wanted := body.get("tool_choice", "auto"):
-        case "none":
-            choice = "none"
-        case "required":
-            choice = "any"
-        case {"type": "allowed_tools", "tools": allowed}:
-            names = {tool.get("name") for tool in allowed}
-            tools = tuple(tool for tool in tools if tool.name in names)
-            choice = "any" if wanted["mode"] == "required" else "auto"
-        case {"type": "function" | "custom", "name": name}:
-            choice, forced = "any", name
-        case _:
-            pass  # auto, or a tool that the mock does not run
-    return tools, choice, forced
 
 
 def last_turn(items: list[Json]) -> tuple[str, bool]:
