@@ -295,6 +295,8 @@ class Peers:
             line = " ".join(process.cmdline())
             if "extproc.server.worker" in line:
                 found["worker"] = process.pid
+            elif "extproc.local.control" in line:
+                found["control"] = process.pid
             elif "/envoy" in line.split(" ")[0]:
                 found["envoy"] = process.pid
         return found
@@ -574,9 +576,10 @@ def table(results: dict[str, Any]) -> str:
     """Write the results as the README's table."""
     rounds, lines = results["rounds"], []
     lines.append(
-        "| | req/s | x bare | Envoy µs | worker µs | added p50 ms | added p99 ms |"
+        "| | req/s | x bare | Envoy µs | worker µs | control µs | added p50 ms | "
+        "added p99 ms |"
     )
-    lines.append("|---|---|---|---|---|---|---|")
+    lines.append("|---|---|---|---|---|---|---|---|")
     half = results["half load"]
     for name in SUBJECTS:
         seen = rounds[name]
@@ -584,13 +587,15 @@ def table(results: dict[str, Any]) -> str:
         lines.append(
             f"| {name} | {seen['rate']:.0f} | {seen['rate'] / rounds['bare']['rate']:.2f} | "
             f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
+            f"{seen.get('control µs', 0):.0f} | "
             f"{added[0]:.2f} | {added[1]:.2f} |"
         )
     for name in MOCKED:
         seen, against = rounds[name], rounds["bare, mock provider"]
         lines.append(
             f"| {name} | {seen['rate']:.0f} | {seen['rate'] / against['rate']:.2f} | "
-            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | | |"
+            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
+            f"{seen.get('control µs', 0):.0f} | | |"
         )
     lines += [
         "",
