@@ -11,7 +11,7 @@ import httpx
 import pytest
 import zstandard
 
-from tests.harness import BEDROCK, KEY, running
+from tests.harness import BEDROCK, KEY, NARROW_KEY, running
 
 pytestmark = pytest.mark.envoy
 
@@ -40,6 +40,13 @@ def test_the_clients_bytes_reach_the_provider_as_they_came(peers):
     assert request["body"] == BODY
     assert request["headers"]["content-length"] == str(len(BODY))
     assert request["path"] == CHAT
+
+
+def test_what_one_has_asked_is_asked_again_for_another(peers):
+    """No answer is kept, so nobody gets one that was made for somebody else."""
+    for key in (KEY, NARROW_KEY, KEY):
+        assert post(peers, authorization=f"Bearer {key}").status_code == 200
+    assert [request["body"] for request in peers.mock.requests()] == [BODY] * 3
 
 
 def test_only_the_model_changes_where_it_maps(peers):
