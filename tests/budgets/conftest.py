@@ -42,6 +42,7 @@ KEYS = {
     "fair": {"budgets": [{"usd": 2, "period": "total", "mode": "soft"}]},
     "parallel": {"concurrency": 7},
     "ledger": {"budgets": [{"usd": 1000, "period": "total"}]},
+    "unlimited": {},
     "restarted": {"budgets": [{"usd": 1, "period": "total"}]},
     "named": {"rate_limits": {"requests_per_hour": 5}},
     "told": {"rate_limits": {"requests_per_hour": 1000, "tokens_per_hour": 100000}},

@@ -136,7 +136,7 @@ def test_the_store_has_what_the_database_has(books, rows):
         if meter.startswith("key/"):
             charged, settled = charged + expired, settled + rest
     # What nobody lived to tell of is in the provider's books.
-    marks = {row.end_user for row in records}
+    marks = {row.end_user for row in told}
     lost = [mark for mark in seen if mark not in marks and served[mark]]
     whole = [line for mark in lost for line in served[mark] if is_whole(line)]
     theirs = sum(priced(line, line["model"] or "gemini-2.5-flash") for line in whole)

@@ -313,7 +313,7 @@ def test_whatever_is_answered_says_where_the_limits_are(here, path):
 
 
 def test_an_answer_without_a_limit_says_nothing_of_the_providers(here):
-    (one,) = here.ask([{"key": key_of("ledger"), "body": chat()}])
+    (one,) = here.ask([{"key": key_of("unlimited"), "body": chat()}])
     assert not any("ratelimit" in name for name in one.headers)
 
 
