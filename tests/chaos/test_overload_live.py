@@ -53,14 +53,20 @@ class Crowd:
         )
 
     def work(self, name: str, status: int) -> float:
-        """Ask 100 times; return the seconds of CPU that it cost the worker."""
+        """Ask 200 times; return the seconds of CPU that it cost the worker.
+
+        The least of four rounds: other work on the machine only ever adds.
+        """
         process = psutil.Process(self.gateway.workers[0].pid)
-        before = process.cpu_times()
+        rounds = []
         with self.client(name) as http:
-            for _ in range(100):
-                assert self.ask(name, http=http).status_code == status
-        after = process.cpu_times()
-        return sum(after[:2]) - sum(before[:2])
+            for _ in range(4):
+                before = process.cpu_times()
+                for _ in range(200):
+                    assert self.ask(name, http=http).status_code == status
+                after = process.cpu_times()
+                rounds.append(sum(after[:2]) - sum(before[:2]))
+        return min(rounds)
 
     def client(self, name: str) -> httpx.Client:
         return httpx.Client(
@@ -137,7 +143,7 @@ def test_a_refusal_waits_for_no_body(crowd):
 
 def test_a_refusal_costs_less_than_half_of_what_serving_does(crowd):
     crowd.hold(16)
-    crowd.work("normal", 200)
     served = crowd.work("normal", 200)
-    assert crowd.work("low", 503) < served / 2
+    refused = crowd.work("low", 503)
+    assert refused < served / 2
     assert crowd.ask("normal").status_code == 200
