@@ -10,7 +10,7 @@ from typing import Self
 
 from extproc.exchange.completion import Completion
 from extproc.runtime import Snapshot
-from extproc.server.link import ControlLink
+from extproc.server.control_link import ControlLink
 from tests.harness import wait_for
 
 

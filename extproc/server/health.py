@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from extproc.server.link import Peer
+from extproc.server.control_link import Peer
 from extproc.telemetry.deployments import Deployment
 
 BEHIND_SECONDS: Final = 10.0

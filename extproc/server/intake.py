@@ -19,10 +19,10 @@ from extproc.runtime import Runtime, Snapshot, TargetSpec
 from extproc.server.alert_book import ALERTS_FILE, KINDS, AlertBook
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
+from extproc.server.control_link import ControlLink
 from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
 from extproc.server.error_rate import ErrorRate
 from extproc.server.ledger import LEDGER_FILE, Ledger
-from extproc.server.link import ControlLink
 from extproc.server.traces import Traces
 from extproc.server.webhooks import Webhook, Webhooks
 from extproc.telemetry import logs

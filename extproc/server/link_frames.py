@@ -7,6 +7,7 @@ its tag.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final, TypeVar
 
 import msgspec
@@ -174,3 +175,10 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
     if length > MAX_FRAME_BYTES:
         raise msgspec.DecodeError(f"a frame of {length} bytes is too long")
     return await reader.readexactly(length)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close it, and wait until it is; that the peer is gone already is no error."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

@@ -16,7 +16,7 @@ from extproc.admin.budgets import Counted, Purses, budgets
 from extproc.admin.document import ref, tell
 from extproc.admin.http import Admin, Limit, allowed, json
 from extproc.runtime import Snapshot
-from extproc.server.link import Peer
+from extproc.server.control_link import Peer
 from extproc.state.base import Balance
 
 STORE_SECONDS = 2.0

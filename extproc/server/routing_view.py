@@ -11,7 +11,7 @@ from extproc.admin.access import Actor
 from extproc.admin.document import ref, tell
 from extproc.admin.http import Admin, allowed, json
 from extproc.runtime import Snapshot
-from extproc.server.link import Peer
+from extproc.server.control_link import Peer
 from extproc.telemetry.deployments import deployments, models, refused
 
 

@@ -19,8 +19,8 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.local.mock.tokens import count
 from extproc.policy.budget import NEVER
+from extproc.server.control_link import ControlLink
 from extproc.server.ledger import LEDGER_FILE, Charge
-from extproc.server.link import ControlLink
 from tests.harness import FORGIVING, Gateway, Mock, mock_config, temporary_folder
 from tests.redis_server import RedisServer
 

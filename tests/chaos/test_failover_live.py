@@ -20,7 +20,7 @@ import pytest
 from extproc.exchange import operations
 from extproc.exchange.completion import Completion
 from extproc.exchange.operations import KEPT, REALTIME_PATH
-from extproc.server.link import ControlLink
+from extproc.server.control_link import ControlLink
 from tests.chaos.provider import Conduct, Provider
 from tests.harness import KEY, Gateway, temporary_folder, wait_for
 

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.identity import Allowance, Budget, Grant, Subject
 from extproc.runtime import Snapshot
+from extproc.server.control_link import Peer
 from extproc.server.control_metrics import watch_control
-from extproc.server.link import Peer
 from extproc.state.base import Balance
 from extproc.telemetry.registry import Registry
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from extproc.server.control_link import SILENT_SECONDS, Peer
 from extproc.server.health import (
     BEHIND_SECONDS,
     serves,
     unwell,
     workers,
 )
-from extproc.server.link import SILENT_SECONDS, Peer
 from extproc.telemetry.deployments import Deployment
 
 WELL = Deployment(

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from extproc.exchange.content import Content
+from extproc.server.control_link import ControlLink
 from extproc.server.kept_contents import KeptContents
-from extproc.server.link import ControlLink, WorkerLink
+from extproc.server.link import WorkerLink
 from tests.server.test_link import completion, ignore, until, working
 
 

@@ -17,7 +17,8 @@ from extproc.exchange.completion import Completion
 from extproc.routing.state import LiveDeployment
 from extproc.runtime import Snapshot
 from extproc.server import link, link_frames
-from extproc.server.link import ControlLink, WorkerLink
+from extproc.server.control_link import ControlLink
+from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
 
 

@@ -12,7 +12,7 @@ from extproc.admin.api import make_app
 from extproc.admin.http import Admin
 from extproc.db.database import Database
 from extproc.routing.state import LiveBench, LiveDeployment
-from extproc.server.link import Peer
+from extproc.server.control_link import Peer
 from extproc.server.link_frames import Live
 from extproc.server.routing_view import routing_router, view
 from tests.admin.application import KEYS, ROLES, STAFF
