@@ -35,7 +35,7 @@ MARK = "EXTPROC_TEST_SESSION"
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Gives one process what shares its set-up, when several share the work.
 
-    Not xdist's own ``loadgroup``, which writes a test's group into its id: pytest 9.1 has
+    Not xdist's own ``loadgroup``, which writes a test's group into its id: pytest 9.2 has
     ids that cannot be written, and each process then sets up everything.
     """
 

@@ -88,7 +88,7 @@ def add(session: Session, rows: Sequence[dict[str, object]]) -> None:
         set_={"outcome": new.outcome, "error": new.error},
         where=new.error == CORRECTED,
     )
-    # Past the mapper, which would take ten times as long to do nothing to a row.
+    # Past the mapper, which takes a fifth longer to do nothing to a row.
     session.connection().execute(statement, list(rows))
 
 

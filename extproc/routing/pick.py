@@ -5,6 +5,9 @@ from __future__ import annotations
 from extproc.errors import NotFound
 from extproc.runtime import Grant, Runtime, VirtualModel
 
+MOST_NAME = 512
+"""Characters; Bedrock's names, the longest, have some 150. A glob would take any name, and
+much is remembered by it."""
 _NAMES_SHOWN = 20
 """An error message is no catalog: ``/v1/models`` has them all."""
 
@@ -20,15 +23,16 @@ def pick(runtime: Runtime, grant: Grant, name: str) -> VirtualModel:
     Raises:
         NotFound: there is none, or the key may not know of it.
     """
-    model = runtime.model(name) if grant.may_use(name) else None
+    known = len(name) <= MOST_NAME and grant.may_use(name)
+    model = runtime.model(name) if known else None
     if model is None:
         names = visible_models(runtime, grant)
         shown = ", ".join(names[:_NAMES_SHOWN])
         more = ", …" if len(names) > _NAMES_SHOWN else ""
-        known = f" This key may use: {shown}{more}." if names else ""
+        others = f" This key may use: {shown}{more}." if names else ""
         raise NotFound(
             f"The model {name[:200]!r} does not exist or you do not have access to it."
-            + known,
+            + others,
             code="model_not_found",
             param="model",
         )

@@ -89,7 +89,7 @@ class Registry:
 
 
 def _with_series_at_hand(metric: Labelled) -> Labelled:
-    """Let `metric` find a series by one look: nobody removes one, and a request asks 20.
+    """Let `metric` find a series by one look: nobody removes one; a request asks a dozen.
 
     By itself it checks the names, makes texts of the values and takes a lock: 2 µs.
     """

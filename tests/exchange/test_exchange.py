@@ -442,6 +442,8 @@ REFUSED = {
     "stream type": (
         headers(), b'{"model":"gpt","stream":"yes"}', 400, "invalid_type", "stream"),
     "unknown model": (headers(), chat("nobody"), 404, "model_not_found", "model"),
+    "a name without end": (
+        headers(), chat("glob-" + "x" * 508), 404, "model_not_found", "model"),
     "not for this key": (
         headers(key=FEW_KEY), chat("gpt"), 404, "model_not_found", "model"),
     "cannot translate": (headers(), chat("claude", n=2), 400, None, "n"),

@@ -14,7 +14,7 @@ from extproc.exchange.completion import Completion
 from extproc.exchange.local_reply import LOCAL
 from extproc.exchange.slip import Slip
 from extproc.runtime import Runtime, Snapshot
-from extproc.server import envoy_log, link
+from extproc.server import control_link, envoy_log
 from extproc.server.envoy_log import LOG_SOCKET
 from extproc.server.intake import Intake
 from extproc.server.link import WorkerLink
@@ -112,7 +112,7 @@ def test_a_worker_that_hangs_and_wakes_makes_no_second_record(
     intake: Intake, books: Books, tmp_path: Path, monkeypatch
 ) -> None:
     """It is connected all the time, and silent; what it says then is known by its id."""
-    monkeypatch.setattr(link, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(control_link, "SILENT_SECONDS", 0.0)
     monkeypatch.setattr(confirm, "PATIENCE_SECONDS", 0.0)
     worker = WorkerLink(tmp_path / "control.sock", lambda _: None, id="a")
     slip = Slip("chat", "app", (("p", "c", "m"),), reserved=70, budgets=((METER, 9),))

@@ -16,7 +16,7 @@ import uvloop
 from extproc.exchange.completion import Completion
 from extproc.routing.state import LiveDeployment
 from extproc.runtime import Snapshot
-from extproc.server import link, link_frames
+from extproc.server import control_link, link, link_frames
 from extproc.server.control_link import ControlLink
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
@@ -238,7 +238,7 @@ def test_a_record_that_comes_twice_counts_once(control: Control) -> None:
 def test_only_so_many_ids_are_remembered(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "REMEMBERED_IDS", 3)
+    monkeypatch.setattr(control_link, "REMEMBERED_IDS", 3)
     server = ControlLink(control.path, control.keep)
     new = [server.unseen([completion(name)]) for name in "abcda"]
     assert [len(records) for records in new] == [1, 1, 1, 1, 1]

@@ -2,7 +2,8 @@
 
 https://opentelemetry.io/docs/specs/otlp/. Not the gRPC access log of Envoy's own, which
 ships all dynamic metadata, rendered bodies with it. A record's body is one line of values,
-``-`` where there is none: an attribute each costs Envoy a message each, and control too. What control is not there to take is lost, and counted by Envoy
+``-`` where there is none: an attribute for each value costs Envoy and control a message for
+each. What control is not there to take is lost, and counted by Envoy
 (``access_logs.open_telemetry_access_log.logs_dropped``): the workers' own records are the
 source of money and usage, and these confirm them.
 """
@@ -40,8 +41,8 @@ FIELDS = {
 }
 """No path, no query, no header, no body, and of the metadata nothing of a prompt. Read by
 `extproc.telemetry.access`, in this order. When it began every log record says by itself.
-A time with a format of its own, or a whole namespace of metadata, which is written as JSON,
-costs Envoy 16,000 instructions of a request's 900,000."""
+As attributes these cost Envoy 83,000 more of a request's 971,000 instructions. A time with a
+format of its own, or a whole namespace of metadata, which is written as JSON, costs most."""
 
 LINE = "\t".join(FIELDS.values())
 """None of the values can have a tab: they are ours, Envoy's own, or a method."""
