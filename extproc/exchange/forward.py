@@ -23,7 +23,7 @@ from extproc.exchange.account import Account
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.operations import BATCHES, Operation
-from extproc.exchange.render import Asked, Leg
+from extproc.exchange.render import Asked, Leg, clients_words
 from extproc.exchange.tally import Tally
 from extproc.formats import anthropic, openai_endpoints
 from extproc.formats.base import AnyClientFormat, AnyProviderFormat
@@ -259,8 +259,7 @@ def own_headers(
         for name, value in target.set_headers
         if name not in _NOT_OURS or (read and name == "accept-encoding")
     }
-    mine = target.provider.format.headers
-    said = {name: headers[name] for name in sorted(mine) if name in headers}
+    said = clients_words(target.provider.format, headers)
     return tuple((ours | said).items())
 
 

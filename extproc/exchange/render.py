@@ -216,6 +216,13 @@ def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> L
     )
 
 
+def clients_words(
+    form: AnyProviderFormat, headers: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what the client says in headers of the format itself, in one order."""
+    return {name: headers[name] for name in sorted(form.headers) if name in headers}
+
+
 def _own_headers(
     asked: Asked, target: Target, dialect: Dialect, *, passes: bool
 ) -> Headers:
@@ -225,8 +232,8 @@ def _own_headers(
     word in their place, or taken them away. Where the client's bytes pass, its word counts
     before ours, such as its API version.
     """
-    own, set_headers = dialect.format.headers, target.set_headers
-    said = {name: asked.headers[name] for name in sorted(own) if name in asked.headers}
+    set_headers = target.set_headers
+    said = clients_words(dialect.format, asked.headers)
     if not said:
         return set_headers
     ours = dict(set_headers)
