@@ -4,6 +4,7 @@
 
 OpenAI under ``/v1/chat/completions``, Anthropic under ``/v1/messages``; a stream when the
 body says ``"stream":true``: 500 events, each in a write of its own. A model called
+``paced`` takes its time, as models do: an event every 20 ms, 25 of them. One called
 ``hold`` streams one event and then nothing for as long as the client stays. It judges
 nothing: the mock providers do that, and cost ten times as much.
 """
@@ -14,10 +15,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterator
 
 import uvloop
 
 CHUNKS = 500
+PACED_CHUNKS = 25
+PACE_SECONDS = 0.02
 ANSWER = "The quick brown fox jumps over the lazy dog, again and again and again."
 
 
@@ -58,7 +62,7 @@ SSE_HEAD = (
 )
 
 
-def openai_stream() -> list[bytes]:
+def openai_stream(count: int = CHUNKS) -> list[bytes]:
     def chunk(delta: object, finish: str | None = None) -> bytes:
         body = {
             "id": "chatcmpl-bench", "object": "chat.completion.chunk",
@@ -74,13 +78,13 @@ def openai_stream() -> list[bytes]:
     }  # fmt: skip
     return [
         chunk({"role": "assistant", "content": ""}),
-        *[chunk({"content": " word"}) for _ in range(CHUNKS)],
+        *[chunk({"content": " word"}) for _ in range(count)],
         chunk({}, "stop"),
         b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(usage).encode(),
     ]
 
 
-def anthropic_stream() -> list[bytes]:
+def anthropic_stream(count: int = CHUNKS) -> list[bytes]:
     def event(body: dict[str, object]) -> bytes:
         return b"event: %s\ndata: %s\n\n" % (
             str(body["type"]).encode(),
@@ -104,7 +108,7 @@ def anthropic_stream() -> list[bytes]:
         ),
         *[
             event({"type": "content_block_delta", "index": 0, "delta": delta})
-            for _ in range(CHUNKS)
+            for _ in range(count)
         ],
         event({"type": "content_block_stop", "index": 0}),
         event(
@@ -120,6 +124,8 @@ def anthropic_stream() -> list[bytes]:
 
 OPENAI_STREAM = [_chunked(event) for event in openai_stream()]
 ANTHROPIC_STREAM = [_chunked(event) for event in anthropic_stream()]
+OPENAI_PACED = [_chunked(event) for event in openai_stream(PACED_CHUNKS)]
+ANTHROPIC_PACED = [_chunked(event) for event in anthropic_stream(PACED_CHUNKS)]
 END = b"0\r\n\r\n"
 
 
@@ -163,9 +169,20 @@ class Provider(asyncio.Protocol):
         if b'"hold"' in body:
             write(events[0])
             return
+        if b'"paced"' in body:
+            self._pace(iter(ANTHROPIC_PACED if anthropic else OPENAI_PACED))
+            return
         for event in events:
             write(event)
         write(END)
+
+    def _pace(self, events: Iterator[bytes]) -> None:
+        if self._transport.is_closing():
+            return
+        event = next(events, END)
+        self._transport.write(event)
+        if event is not END:
+            asyncio.get_running_loop().call_later(PACE_SECONDS, self._pace, events)
 
 
 async def main() -> None:
