@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 from extproc.errors import (
     BadRequest,
@@ -53,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
-        "_response", "_tally", "completed", "deadline", "runtime",
+        "_response", "_tally", "completed", "deadline", "runtime", "streaming",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,8 @@ class Exchange:
         self._idle = runtime.limits.idle_seconds
         self._end = math.inf
         self.completed = False
+        self.streaming = False
+        """Whether a piece of the answer is for the stream alone; see `take`."""
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
 
@@ -126,11 +129,35 @@ class Exchange:
             return [self._complete(self._left(), None, now)]
         try:
             return self._step(event, now)
-        except GatewayError as error:
-            return self._look(error) or self._fail(error, now)
-        except RecursionError:
+        except (GatewayError, RecursionError) as error:
+            return self._stumbled(error, now)
+
+    def take(self, data: bytes, now: float) -> bytes | list[Command]:
+        """Return the client's bytes for a piece of the answer, while it is `streaming`.
+
+        It is `receive` of a body event, without what does not occur then. Where the piece
+        turns out to be the last, all that its end leads to is returned.
+        """
+        due = now + self._idle
+        self.deadline = due if due < self._end else self._end  # noqa: FURB136  no call
+        half = cast("ResponseHalf", self._response)
+        try:
+            said = half.take(data)
+        except (GatewayError, RecursionError) as error:
+            self._dispatch.now = now
+            return self._stumbled(error, now)
+        if isinstance(said, list):
+            self._dispatch.now = now
+            said += self._ended(now)
+        return said
+
+    def _stumbled(
+        self, error: GatewayError | RecursionError, now: float
+    ) -> list[Command]:
+        if isinstance(error, RecursionError):
             # Of msgspec and of ours: a thousand lists in lists, for which no API has a use.
             return self._fail(self._too_deep(), now)
+        return self._look(error) or self._fail(error, now)
 
     def _look(self, error: GatewayError) -> list[Command]:
         """Ask where the limits stand, if `error` is ours and they are not known yet."""
@@ -180,6 +207,7 @@ class Exchange:
                 tally.first_byte = now - self._began
                 if tally.streamed:
                     self._dispatch.first_byte()
+                self.streaming = self._idle > 0 and half.plain
         elif isinstance(event, events.ResponseHeaders):
             return self._begin(half, event, now)
         commands = half.receive(event)
@@ -284,7 +312,7 @@ class Exchange:
         now: float,
         cause: GatewayError | None = None,
     ) -> Complete:
-        self.completed = True
+        self.completed, self.streaming = True, False
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
         self._dispatch.end(

@@ -54,6 +54,9 @@ class LocalReply:
             case _:
                 raise OutOfTurn(f"{type(event).__name__} inside Envoy's own answer")
 
+    plain = False
+    """See `ResponseHalf.plain`."""
+
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:  # noqa: ARG002
         """Return that nothing has to be read."""
         return 0

@@ -124,6 +124,24 @@ class ResponseHalf:
             raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
         return step(self, event)
 
+    @property
+    def plain(self) -> bool:
+        """Whether a piece of the answer is for the stream alone, from now to its end."""
+        return (
+            self.state is State.STREAMING
+            and self._decoder is None
+            and self._capture is None
+            and not self._account.watches
+        )
+
+    def take(self, data: bytes) -> bytes | list[Command]:
+        """Return the client's bytes for a piece of a `plain` answer, or its whole end."""
+        tally, stream = self._tally, self._stream
+        tally.chunks += 1
+        tally.answer_bytes += len(data)
+        out = stream.feed(data)
+        return self._end_stream(out) if stream.over else out
+
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `event` makes us read: all of them at the end.
 

@@ -26,7 +26,7 @@ from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
-from extproc.server.codec import decode, encode
+from extproc.server.codec import decode, encode, read_piece, write_piece
 from extproc.server.till import Till
 
 
@@ -112,6 +112,14 @@ class Call:
                 books=office.till.books,
                 current=lambda: office.runtime,
             )
+        elif exchange.streaming and len(message) <= LIGHT_BYTES and self.work is None:
+            # Most messages of all: the bytes of a stream, which only it has to see.
+            piece = read_piece(message)
+            if piece is not None:
+                said = exchange.take(piece, now)
+                if isinstance(said, list):
+                    return self._carry_out(said, now)
+                return [write_piece(said)]
         return self._deliver(exchange, decode(message), now)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:

@@ -71,6 +71,44 @@ def decode(message: bytes) -> events.Event:
             raise ValueError("an ext_proc message without a request")
 
 
+def read_piece(message: bytes) -> bytes | None:
+    """Return the bytes of a ``response_body`` that is not the last, without protobuf.
+
+    None: it is something else, longer than 16 KiB, or not as Envoy writes it; `decode` it.
+    Envoy writes fields in the order of their numbers, so that at most the metadata follow.
+    """
+    size = len(message)
+    if size < 8 or message[0] != 0x2A:  # response_body, and in it 0x0A, body
+        return None
+    # Of a length under 128 one byte, of most others two.
+    if message[1] < 0x80:
+        end, start = 2 + message[1], 4
+        fits = message[2] == 0x0A and message[3] == end - 4 < 0x80
+    else:
+        end = 3 + message[1] - 0x80 + (message[2] << 7)
+        if message[4] < 0x80:
+            start = 5
+            fits = message[3] == 0x0A and message[4] == end - 5
+        else:
+            start = 6
+            fits = (
+                message[3] == 0x0A and message[4] - 0x80 + (message[5] << 7) == end - 6
+            )
+    if not fits or end > size:
+        return None
+    behind = size - end
+    if behind and not (
+        behind > 2
+        and message[end] == 0x42  # metadata_context, to the end
+        and (
+            message[end + 1] == behind - 2 < 0x80
+            or message[end + 1] - 0x80 + (message[end + 2] << 7) == behind - 3 > 0x7F
+        )
+    ):
+        return None
+    return message[start:end]
+
+
 def _headers(sent: HeaderMap) -> dict[str, str]:
     # Envoy sends every value in raw_value, for they may be any bytes.
     try:
@@ -208,6 +246,11 @@ def _header_reply(
 
 def _answer_body(answer: AnswerBody) -> tuple[bytes, ...]:
     return (_chunk(b"\x22", answer.data, end=answer.end),)  # response_body
+
+
+def write_piece(data: bytes) -> bytes:
+    """Write what `encode` makes of an `AnswerBody` that is not the last."""
+    return _chunk_head(b"\x22", len(data), 0) + data
 
 
 def _request_chunk(chunk: RequestChunk) -> tuple[bytes, ...]:

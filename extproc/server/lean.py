@@ -214,6 +214,8 @@ class LeanConnection(asyncio.Protocol):
         self._refused = False
         """Whether the peer takes no more of our answers."""
         self._transport: asyncio.Transport | None = None
+        self._leaving = False
+        """Whether no more calls are wanted."""
         self._over = False
         """Whether to close as soon as what there is to send is on its way."""
 
@@ -255,7 +257,11 @@ class LeanConnection(asyncio.Protocol):
         until = time.perf_counter() + SLICE_SECONDS
         try:
             while left:
-                self._take(left.popleft(), now)
+                event = left.popleft()
+                if type(event) is MessageReceived:
+                    self._deliver(event.stream_id, event.message, now)
+                else:
+                    self._take(event, now)
                 if time.perf_counter() > until:
                     break
         except BaseException:
@@ -296,6 +302,7 @@ class LeanConnection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Let the open calls end, and accept no others."""
+        self._leaving = True
         self._h2.shutdown()
         self._flush()
 
@@ -386,7 +393,10 @@ class LeanConnection(asyncio.Protocol):
     def _reply(self, stream_id: int, call: Call, replies: list[bytes]) -> None:
         finished = call.finished
         if replies or finished:
-            alive = self._h2.send_messages(stream_id, replies, end=finished)
+            if len(replies) == 1 and not finished:
+                alive = self._h2.send_message(stream_id, replies[0])
+            else:
+                alive = self._h2.send_messages(stream_id, replies, end=finished)
             if finished or not alive:
                 self._drop(stream_id, clean=alive)
         if call.work is not None and stream_id not in self._working:
@@ -469,7 +479,7 @@ class LeanConnection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data:
             self._transport.write(data)
-        if self._over or self._h2.drained:
+        if self._over or (self._leaving and self._h2.drained):
             self._transport.close()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import math
+import random
+from unittest import mock
 
 import msgspec
 import pytest
@@ -24,16 +27,20 @@ from extproc.identity import (
 )
 from extproc.policy.books import Books
 from extproc.policy.claims import NOTHING, Admitted, Left, Verdict
+from extproc.providers import PROVIDERS
 from extproc.routing.state import RoutingState, Still
-from extproc.runtime import Runtime, Snapshot
+from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
+from extproc.server.codec import read_piece
 from extproc.server.network_till import NetworkTill
 from extproc.server.till import make_till
 from extproc.state.pipeline import Pipeline
 from extproc.state.redis import RedisError, RedisStore, connect
+from tests.casebook import CLIENTS, PROVIDER_FORMATS
 from tests.exchange.test_exchange import KEY, RUNTIME
 from tests.redis_server import RedisServer
+from tests.streams import stream_of
 
 
 def office(records):
@@ -311,3 +318,120 @@ def test_who_leaves_before_the_verdict_owes_nothing():
         assert [record.outcome for record in records] == ["canceled"]
 
     asyncio.run(play())
+
+
+class FormatsOffice:
+    """An office with a model for each provider format, of its name."""
+
+    def __init__(self):
+        models = tuple(
+            ModelSpec(
+                name,
+                (
+                    TargetSpec(
+                        provider=name, type=name, cluster=name, authority="provider.test",
+                        base_path="/v1",
+                    ),
+                ),
+            )
+            for name in PROVIDER_FORMATS
+        )  # fmt: skip
+        grant = Grant("bench", hashlib.sha256(KEY.encode()).hexdigest())
+        with mock.patch.dict(PROVIDERS, PROVIDER_FORMATS):
+            self.runtime = Runtime.of(
+                Snapshot(generation=1, grants=(grant,), models=models)
+            )
+
+    def calls(self, provider, client, stream, pieces):
+        """Return what a call says to each message of a stream, and its record."""
+        records = []
+        call = Call(msgspec.structs.replace(office(records), runtime=self.runtime))
+        asked = {"model": provider, "stream": True, **ASKED[client]}
+        head, body, answer = (ProcessingRequest() for _ in range(3))
+        sent = {":path": CLIENTS[client], ":method": "POST"}
+        for name, value in {**sent, "authorization": f"Bearer {KEY}"}.items():
+            head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+        body.request_body.body = json.dumps(asked).encode()
+        body.request_body.end_of_stream = True
+        for name, value in {
+            ":status": "200",
+            "content-type": stream.content_type,
+        }.items():
+            answer.response_headers.headers.headers.add(
+                key=name, raw_value=value.encode()
+            )
+        said = answer.attributes["envoy.filters.http.ext_proc"].fields
+        said["upstream.request_attempt_count"].number_value = 1
+        said["response.code_details"].string_value = "via_upstream"
+        messages = [one.SerializeToString() for one in (head, body, answer)]
+        for piece in pieces:
+            message = ProcessingRequest()
+            message.response_body.body = piece
+            noted = message.metadata_context.filter_metadata["gw.att"]
+            noted.fields["n"].string_value = "1"
+            messages.append(message.SerializeToString())
+        last = ProcessingRequest()
+        last.response_body.end_of_stream = True
+        messages.append(last.SerializeToString())
+        replies = []
+        for at, message in enumerate(messages):
+            if call.finished:
+                break
+            replies.append((call.receive(message, 1.0 + at / 8), call.deadline))
+        if not call.finished:
+            call.close(9.0, clean=True)
+        return replies, records
+
+
+ASKED = {
+    "openai_chat": {"messages": [{"role": "user", "content": "Hi"}]},
+    "openai_completions": {"prompt": "Hi"},
+    "openai_responses": {"input": "Hi"},
+    "anthropic": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
+}
+
+
+@pytest.fixture(scope="module")
+def formats_office():
+    return FormatsOffice()
+
+
+def cut_up(whole, seed):
+    """Cut bytes at random places, some of them between two of its events."""
+    chooser = random.Random(seed)
+    events_end = [at + 2 for at in range(len(whole)) if whole[at : at + 2] == b"\n\n"]
+    anywhere = [chooser.randrange(len(whole)) for _ in range(6)]
+    edges = sorted({0, len(whole), *anywhere, *events_end[::2]})
+    return [whole[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+@pytest.mark.parametrize("provider", PROVIDER_FORMATS)
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("ends", ["well", "early", "in garbage", "in lists of lists"])
+def test_a_piece_that_is_only_passed_to_its_stream_is_answered_as_any_event(
+    formats_office, monkeypatch, provider, client, ends
+):
+    stream = stream_of(provider, "wörd ")
+    whole = b"".join(stream.pieces(6))
+    match ends:
+        case "early":
+            whole = whole[: len(whole) // 2]
+        case "in garbage":
+            whole += stream.piece + b"data: {]\n\n" * 2 + bytes(20)
+        case "in lists of lists":
+            whole = (
+                b"".join(stream.start) + b'data: {"choices":' + b"[" * 2000 + b"\n\n"
+            )
+    pieces = cut_up(whole, f"{provider} {client} {ends}")
+    glances = []
+
+    def glance(message):
+        glances.append(read_piece(message))
+        return glances[-1]
+
+    monkeypatch.setattr(calls, "read_piece", glance)
+    quick = formats_office.calls(provider, client, stream, pieces)
+    monkeypatch.setattr(calls, "read_piece", lambda _: None)
+    assert formats_office.calls(provider, client, stream, pieces) == quick
+    assert sum(one is not None for one in glances) >= min(3, len(quick[0]) - 4)
+    assert len(quick[1]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from google.protobuf import json_format, struct_pb2
+from google.protobuf.message import DecodeError
 from hypothesis import given, strategies as st
 
 from extproc._pb import core_pb2
@@ -21,7 +22,7 @@ from extproc.exchange.commands import (
     Route,
 )
 from extproc.exchange.completion import Completion
-from extproc.server.codec import decode, encode
+from extproc.server.codec import decode, encode, read_piece, write_piece
 
 OVERWRITE = core_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -145,6 +146,54 @@ def header_map(**headers):
             for k, v in headers.items()
         ]
     )
+
+
+def piece_of_an_answer(data, *, end=False, noted=None):
+    request = ProcessingRequest()
+    request.response_body.body = data
+    request.response_body.end_of_stream = end
+    if noted is not None:
+        metadata = request.metadata_context.filter_metadata["gw.att"]
+        metadata.fields["n"].string_value = noted
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize("size", [1, 2, 119, 125, 126, 127, 128, 129, 300, 2600])
+@pytest.mark.parametrize("noted", [None, "", "1", "x" * 100, "x" * 105, "x" * 300])
+def test_a_piece_of_an_answer_is_read_without_protobuf(size, noted):
+    data = bytes(range(256)) * 11
+    message = piece_of_an_answer(data[:size], noted=noted)
+    if len(message) < 8:  # Envoy notes something with each
+        assert read_piece(message) is None
+    else:
+        assert read_piece(message) == data[:size]
+    assert read_piece(piece_of_an_answer(data[:size], end=True, noted=noted)) is None
+
+
+@given(
+    st.binary(max_size=300),
+    st.none() | st.integers(0, 200).map("x".__mul__),
+    st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=3),
+    st.integers(0, 20),
+)
+def test_what_is_read_at_a_glance_is_what_protobuf_reads(data, noted, changes, cut):
+    message = bytearray(piece_of_an_answer(data, noted=noted))
+    for position, value in changes:
+        if position < len(message):
+            message[position] = value
+    del message[len(message) - cut :]
+    piece = read_piece(bytes(message))
+    if piece is not None:
+        try:
+            event = decode(bytes(message))
+        except DecodeError:  # in the metadata, which nobody reads
+            return
+        assert event == events.ResponseBody(piece, end=False)
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 5000])
+def test_a_piece_is_written_as_any_body_of_an_answer(size):
+    assert encode([AnswerBody(bytes(size), end=False)]) == [write_piece(bytes(size))]
 
 
 def test_request_headers_keep_bytes_that_are_not_utf8():

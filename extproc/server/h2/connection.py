@@ -17,12 +17,18 @@ from extproc.server.h2.calls import Calls
 from extproc.server.h2.errors import ConnectionFault, ErrorCode, StreamFault
 from extproc.server.h2.events import ConnectionFailed, Event, MessageReceived
 from extproc.server.h2.floods import Allowance
-from extproc.server.h2.frames import ACK, END_STREAM, FrameType, Setting
+from extproc.server.h2.frames import ACK, END_STREAM, HEAD_SIZE, FrameType, Setting
 from extproc.server.h2.limits import Limits
-from extproc.server.h2.messages import PREFIX, PREFIX_SIZE
+from extproc.server.h2.messages import (
+    MESSAGE_HEAD,
+    MESSAGE_HEAD_SIZE,
+    PREFIX_SIZE,
+)
 from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.reader import FrameReader
 from extproc.server.h2.streams import REACTIONS, Reaction, StreamState
+
+_unpack_head = MESSAGE_HEAD.unpack_from
 
 DRAIN_PING = b"drained?"
 """Eight bytes that tell the answer to our own PING from any other."""
@@ -45,10 +51,11 @@ class ServerConnection:
         """Never under the default: no frame can make this window smaller."""
         self._credit = self._window
         """Bytes of all streams that the peer may send."""
+        self._half_of_all = self._window // 2
         self._half_window = limits.stream_window // 2
         """The credit of a stream that is made whole again."""
-        self._whole = min(limits.message, limits.frame)
-        """Longest message that is taken at a glance."""
+        self._longest = min(limits.message, limits.frame - PREFIX_SIZE)
+        """Most bytes of a message that may come in one frame."""
         self._shutting = self._failed = False
         self._allowance = Allowance(limits)
         self._out = Outgoing()
@@ -56,7 +63,9 @@ class ServerConnection:
         self._blocks = headers.HeaderReader(
             list_limit=limits.header_list, hard_limit=limits.header_block
         )
-        self._reader = FrameReader(limits, self._on_data, self._on_frame)
+        self._reader = FrameReader(
+            limits, self._on_messages, self._on_data, self._on_frame
+        )
         self._methods: dict[int, FrameMethod] = {
             FrameType.HEADERS: self._on_headers,
             FrameType.PRIORITY: self._on_priority,
@@ -141,6 +150,18 @@ class ServerConnection:
             self._calls.end(stream, headers.TRAILERS_OK)
         return True
 
+    def send_message(self, stream_id: int, message: bytes) -> bool:
+        """Send one gRPC message, as `send_messages` does."""
+        stream = self._calls.streams.get(stream_id)
+        if (
+            stream is not None
+            and stream.answered
+            and stream.end is None
+            and self._out.send_now(stream, message)
+        ):
+            return True
+        return self.send_messages(stream_id, (message,))
+
     def finish(self, stream_id: int, *, status: int = 0, message: str = "") -> None:
         """End a call with a gRPC status; nothing happens if it has ended."""
         stream = self._calls.streams.get(stream_id)
@@ -186,32 +207,51 @@ class ServerConnection:
         except StreamFault as fault:
             self._calls.reset_for(stream_id, fault)
 
+    def _on_messages(self, buffer: bytes, position: int) -> int:
+        """Take the frames that are each one whole message, no more, on an open stream.
+
+        Most are. What the general way would do with them is to note the credit and pass
+        the message on; whatever asks for more is left to it: a flag, a message in pieces, a
+        window that is to be made whole again.
+        """
+        calls, end = self._calls, len(buffer)
+        streams, events = calls.streams, calls.events
+        while end - position >= MESSAGE_HEAD_SIZE:
+            word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
+            framed = size + PREFIX_SIZE
+            stop = position + HEAD_SIZE + framed
+            stream = streams.get(stream_id)
+            if (
+                word != framed << 8  # not DATA, or not all of the frame
+                or flags
+                or compressed
+                or stream is None
+                or stop > end
+                or size > self._longest
+                or not stream.plain
+                or stream.credit - framed <= self._half_window
+                or self._credit - framed <= self._half_of_all
+            ):
+                break
+            stream.credit -= framed
+            self._credit -= framed
+            self._reader.frames += 1
+            events.append(
+                MessageReceived(stream_id, buffer[position + MESSAGE_HEAD_SIZE : stop])
+            )
+            position = stop
+        return position
+
     def _on_data(
         self, flags: int, stream_id: int, buffer: bytes, start: int, stop: int
     ) -> None:
         # Every byte counts: padding, and what is ignored (section 6.9.1).
         self._take_credit(stop - start)
-        calls = self._calls
-        stream = calls.streams.get(stream_id)
-        if stream is not None and not flags:
-            # Most frames are one whole message on an open stream. They take nothing that
-            # the general way would not do with them too.
-            size = stop - start - PREFIX_SIZE
-            if (
-                0 <= size <= self._whole
-                and PREFIX.unpack_from(buffer, start) == (0, size)
-                and stream.plain
-                and stream.credit - PREFIX_SIZE - size > self._half_window
-            ):
-                stream.credit -= PREFIX_SIZE + size
-                message = buffer[start + PREFIX_SIZE : stop]
-                calls.events.append(MessageReceived(stream_id, message))
-                return
         try:
             if self._accepts(FrameType.DATA, stream_id):
                 self._on_body(flags, stream_id, buffer, start, stop)
         except StreamFault as fault:
-            calls.reset_for(stream_id, fault)
+            self._calls.reset_for(stream_id, fault)
 
     def _accepts(self, kind: FrameType, stream_id: int) -> bool:
         """Look up what a frame does; return whether it has its effect.
@@ -239,7 +279,7 @@ class ServerConnection:
             raise ConnectionFault(
                 ErrorCode.FLOW_CONTROL_ERROR, "connection window overrun"
             )
-        if self._credit <= self._window // 2:
+        if self._credit <= self._half_of_all:
             self._out.write(frames.window_update(0, self._window - self._credit))
             self._credit = self._window
 

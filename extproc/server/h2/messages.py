@@ -13,6 +13,10 @@ from extproc.server.h2.errors import Status
 PREFIX = struct.Struct(">BI")
 PREFIX_SIZE = PREFIX.size
 
+MESSAGE_HEAD = struct.Struct(">IBIBI")
+"""What stands before a message that a frame begins with: `frames.HEAD` and `PREFIX`."""
+MESSAGE_HEAD_SIZE = MESSAGE_HEAD.size
+
 
 class Unacceptable(Exception):
     """A message that the call is ended for, with a gRPC status."""

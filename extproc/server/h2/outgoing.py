@@ -18,7 +18,7 @@ from extproc.server.h2.frames import (
     FrameType,
     rst_stream,
 )
-from extproc.server.h2.messages import PREFIX
+from extproc.server.h2.messages import MESSAGE_HEAD, PREFIX, PREFIX_SIZE
 from extproc.server.h2.streams import Stream, StreamState
 
 _DATA = FrameType.DATA.value
@@ -57,6 +57,18 @@ class Outgoing:
     def write(self, frame: bytes) -> None:
         """Send a frame that no window holds back."""
         self._chunks.append(frame)
+
+    def send_now(self, stream: Stream, message: bytes) -> bool:
+        """Send a message in one frame, unless a window or its size is against it."""
+        size = PREFIX_SIZE + len(message)
+        # Where bytes are pending a window is empty, so that none are overtaken.
+        if size > self.window or size > stream.window or size > self.max_frame:
+            return False
+        self.window -= size
+        stream.window -= size
+        head = MESSAGE_HEAD.pack(size << 8 | _DATA, 0, stream.id, 0, size - PREFIX_SIZE)
+        self._chunks.append(head + message)
+        return True
 
     def send(self, stream: Stream, messages: Iterable[bytes], size: int) -> None:
         """Send messages of `size` bytes in all, prefixes included, or queue them."""

@@ -23,6 +23,10 @@ from extproc.server.h2.frames import (
 )
 from extproc.server.h2.limits import Limits
 
+OnMessages = Callable[[bytes, int], int]
+"""Called with a buffer and where its next frame begins; takes what ordinary frames are
+there, as many as it likes of none, and returns where the first one begins that it left."""
+
 OnData = Callable[[int, int, bytes, int, int], None]
 """Called with flags, stream, and the buffer that holds the payload from ``start`` to
 ``stop``: the payload is not copied, for it is where almost all bytes are."""
@@ -37,7 +41,7 @@ _HEADERS = FrameType.HEADERS.value
 
 
 class FrameReader:
-    """The peer's bytes in, of any split; calls of `on_data` and `on_frame` out."""
+    """The peer's bytes in, of any split; calls of the three methods out."""
 
     __slots__ = (
         "_block",
@@ -47,6 +51,7 @@ class FrameReader:
         "_needed",
         "_on_data",
         "_on_frame",
+        "_on_messages",
         "_pieces",
         "_preface_left",
         "_settled",
@@ -54,10 +59,17 @@ class FrameReader:
         "frames",
     )
 
-    def __init__(self, limits: Limits, on_data: OnData, on_frame: OnFrame) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        on_messages: OnMessages,
+        on_data: OnData,
+        on_frame: OnFrame,
+    ) -> None:
         self.frames = 0
         """Whole ones, so far."""
         self._limits = limits
+        self._on_messages = on_messages
         self._on_data = on_data
         self._on_frame = on_frame
         self._preface_left = PREFACE
@@ -87,14 +99,18 @@ class FrameReader:
                 return
             buffer = b"".join(self._pieces)
             self._pieces.clear()
-        position = self._read(buffer)
-        if position < len(buffer):
-            self._pieces.append(buffer[position:])
-            self._size = len(buffer) - position
+        position, end = 0, len(buffer)
+        if self._settled and self._block is None:
+            position = self._on_messages(buffer, 0)
+        if position < end:
+            position = self._read(buffer, position, end)
+            if position < end:
+                self._pieces.append(buffer[position:])
+                self._size = end - position
 
-    def _read(self, buffer: bytes) -> int:
-        """Act on the whole frames of `buffer`; return where they end."""
-        position, end, largest = 0, len(buffer), self._limits.frame
+    def _read(self, buffer: bytes, position: int, end: int) -> int:
+        """Act on the whole frames that are left of `buffer`; return where they end."""
+        largest = self._limits.frame
         self._needed = HEAD_SIZE
         while end - position >= HEAD_SIZE:
             word, flags, stream_id = _unpack_head(buffer, position)
@@ -114,6 +130,8 @@ class FrameReader:
                 self._check_first(kind, flags)
             if kind == _HEADERS or self._block is not None:
                 self._headers(kind, flags, stream_id, buffer[start:stop])
+                if self._block is None:
+                    position = self._on_messages(buffer, stop)
             elif kind == _DATA:
                 self._on_data(flags, stream_id, buffer, start, stop)
             else:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import h2.settings
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from extproc.server.h2 import events
+from extproc.server.h2 import events, frames
 from extproc.server.h2.errors import ErrorCode
+from extproc.server.h2.frames import FrameType
 from extproc.server.h2.limits import Limits
 from extproc.server.h2.messages import wrap
+from tests.server.h2.conftest import RawPeer
 
 STREAMS = st.sampled_from((1, 3, 5, 7))
 SIZES = st.sampled_from((0, 1, 4, 60, 3000, 20_000, 70_000))
@@ -215,3 +218,79 @@ def test_a_trailers_only_answer_is_one_the_library_reads(library_peer, ended):
         b"grpc-message": b"100%25 unknown",
     }
     assert peer.resets == ({} if ended else {1: ErrorCode.NO_ERROR})
+
+
+SENT = st.lists(
+    st.one_of(
+        st.tuples(st.just("message"), st.sampled_from((1, 3)), SIZES),
+        st.tuples(st.just("half"), st.sampled_from((1, 3)), st.integers(1, 9)),
+        st.tuples(st.just("two"), st.sampled_from((1, 3)), st.integers(0, 99)),
+        st.tuples(st.just("padded"), st.sampled_from((1, 3)), st.integers(0, 99)),
+        st.tuples(st.just("end"), st.sampled_from((1, 3)), st.integers(0, 99)),
+        st.tuples(st.just("compressed"), st.sampled_from((1, 3)), st.integers(0, 99)),
+        st.tuples(st.just("ping"), st.just(0), st.just(8)),
+        st.tuples(st.just("open"), st.sampled_from((5, 7)), st.just(0)),
+        st.tuples(st.just("reset"), st.sampled_from((1, 3)), st.just(0)),
+        st.tuples(st.just("answer"), st.sampled_from((1, 3)), SIZES),
+    ),
+    max_size=30,
+)
+
+
+def frames_of(peer, name, stream_id, size):
+    message = wrap([bytes(size)])
+    match name:
+        case "message":
+            return frames.frame(FrameType.DATA, 0, stream_id, message)
+        case "half":
+            pieces = message[:-1], message[-1:]
+            return b"".join(
+                frames.frame(FrameType.DATA, 0, stream_id, one) for one in pieces
+            )
+        case "two":
+            return frames.frame(FrameType.DATA, 0, stream_id, message * 2)
+        case "padded":
+            padded = b"\x03" + message + bytes(3)
+            return frames.frame(FrameType.DATA, frames.PADDED, stream_id, padded)
+        case "end":
+            return frames.frame(FrameType.DATA, frames.END_STREAM, stream_id, message)
+        case "compressed":
+            return frames.frame(FrameType.DATA, 0, stream_id, b"\x01" + message[1:])
+        case "ping":
+            return frames.frame(FrameType.PING, 0, 0, bytes(size))
+        case "open":
+            return peer.request(stream_id)
+        case "reset":
+            return frames.rst_stream(stream_id, ErrorCode.CANCEL)
+
+
+@given(SENT, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_frames_taken_at_a_glance_are_what_the_general_way_takes_them_for(sent, random):
+    """Both ways through one connection: the same events, answers, credits and counts."""
+    limits = Limits(stream_window=200_000, connection_window=300_000)
+    quick, general = RawPeer(limits), RawPeer(limits)
+    general.server._reader._on_messages = lambda _buffer, position: position
+    opened = set()
+    for peer in (quick, general):
+        peer.open(1)
+        peer.open(3)
+    buffers = [b""]
+    for name, stream_id, size in sent:
+        if name == "answer":
+            buffers += [(stream_id, bytes(size)), b""]
+        elif name != "open" or stream_id > max(opened, default=0):
+            buffers[-1] += frames_of(quick, name, stream_id, size)
+            opened |= {stream_id} if name == "open" else set()
+    for buffer in buffers:
+        if isinstance(buffer, tuple):
+            sends = [p.server.send_message(*buffer) for p in (quick, general)]
+            assert sends[0] == sends[1]
+            continue
+        cuts = sorted(random.randrange(len(buffer) + 1) for _ in range(4))
+        for start, stop in pairwise((0, *cuts, len(buffer))):
+            said = [peer.send(buffer[start:stop]) for peer in (quick, general)]
+            assert said[0] == said[1]
+    assert quick.events == general.events
+    assert quick.server.frames == general.server.frames
+    assert quick.server._credit == general.server._credit

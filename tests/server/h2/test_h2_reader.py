@@ -30,6 +30,7 @@ def reading(limits=None):
     found = []
     reader = FrameReader(
         limits or Limits(),
+        lambda _buffer, position: position,
         lambda flags, stream, buffer, start, stop: found.append(
             (FrameType.DATA, flags, stream, buffer[start:stop])
         ),
