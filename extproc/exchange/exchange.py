@@ -38,7 +38,7 @@ from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.operations import Kind
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf
-from extproc.exchange.response import ResponseHalf
+from extproc.exchange.response import ResponseHalf, State
 from extproc.exchange.retry import advice
 from extproc.exchange.session import CHECK_SECONDS, SessionHalf, spent
 from extproc.exchange.tally import Tally
@@ -54,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
-        "_response", "_tally", "completed", "deadline", "runtime", "streaming",
+        "_response", "_tally", "completed", "deadline", "runtime", "takes",
     )  # fmt: skip
 
     def __init__(
@@ -89,8 +89,8 @@ class Exchange:
         self._idle = runtime.limits.idle_seconds
         self._end = math.inf
         self.completed = False
-        self.streaming = False
-        """Whether a piece of the answer is for the stream alone; see `take`."""
+        self.takes: type[events.RequestBody | events.ResponseBody] | None = None
+        """Of which body a piece, unless it is the last, may be given to `take`."""
         self.deadline = now + runtime.limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
 
@@ -133,23 +133,35 @@ class Exchange:
             return self._stumbled(error, now)
 
     def take(self, data: bytes, now: float) -> bytes | list[Command]:
-        """Return the client's bytes for a piece of the answer, while it is `streaming`.
+        """Take a piece of the body that `takes` names: `receive`, for what most events are.
 
-        It is `receive` of a body event, without what does not occur then. Where the piece
-        turns out to be the last, all that its end leads to is returned.
+        Returns:
+            The client's bytes; or whatever else the piece leads to, in most cases nothing.
         """
-        due = now + self._idle
-        self.deadline = due if due < self._end else self._end  # noqa: FURB136  no call
-        half = cast("ResponseHalf", self._response)
+        half = cast("ResponseHalf | None", self._response)
         try:
+            if half is None:
+                return self._request.take(data)
+            self._hear(now)
             said = half.take(data)
         except (GatewayError, RecursionError) as error:
             self._dispatch.now = now
             return self._stumbled(error, now)
-        if isinstance(said, list):
-            self._dispatch.now = now
-            said += self._ended(now)
+        if half.state is State.DONE:
+            return [*cast("list[Command]", said), *self._ended(now)]
         return said
+
+    def _hear(self, now: float) -> None:
+        """Note that a piece of the answer has come."""
+        self._dispatch.now = now
+        if self._idle:
+            self.deadline = min(now + self._idle, self._end)
+        tally = self._tally
+        tally.chunks += 1
+        if tally.first_byte is None:
+            tally.first_byte = now - self._began
+            if tally.streamed:
+                self._dispatch.first_byte()
 
     def _stumbled(
         self, error: GatewayError | RecursionError, now: float
@@ -167,7 +179,7 @@ class Exchange:
         admission = self._account.look(grant)
         if admission is None:
             return []
-        self._refused = error
+        self._refused, self.takes = error, None
         return [Reserve(admission)]
 
     def _refuse(
@@ -196,20 +208,15 @@ class Exchange:
             half = self._response = LocalReply(event, self._tally)
         if type(event) is events.Expired:
             return self._expired(half, now)
-        if self._idle:
-            self.deadline = min(now + self._idle, self._end)
-        if type(event) in _OF_THE_REQUEST:
-            return self._request.receive(event)
         if type(event) is events.ResponseBody:
-            tally = self._tally
-            tally.chunks += 1
-            if tally.first_byte is None:
-                tally.first_byte = now - self._began
-                if tally.streamed:
-                    self._dispatch.first_byte()
-                self.streaming = self._idle > 0 and half.plain
-        elif isinstance(event, events.ResponseHeaders):
+            self._hear(now)
+        elif type(event) is events.ResponseHeaders:
             return self._begin(half, event, now)
+        else:
+            if self._idle:
+                self.deadline = min(now + self._idle, self._end)
+            if type(event) in _OF_THE_REQUEST:
+                return self._request.receive(event)
         commands = half.receive(event)
         if half.done:
             commands += self._ended(now)
@@ -226,6 +233,8 @@ class Exchange:
             self._measure(event, now)
             commands = half.receive(event)
             commands += self._account.answered(self._request.legs, half.leg)
+            if self._idle and half.plain:
+                self.takes = events.ResponseBody
         return commands + (self._ended(now) if half.done else [])
 
     def _measure(self, event: events.ResponseHeaders, now: float) -> None:
@@ -280,11 +289,14 @@ class Exchange:
                     self._request, self._tally, self.runtime.limits, self._account
                 )
                 self.deadline = now + self._dispatch.patience(self._request.legs)
+                self.takes = None
             case [Respond(status=status)]:
                 self._tally.status = status
                 commands += [Leave(), self._complete("ok", None, now)]
+            case _ if self._request.collects:
+                self.takes = events.RequestBody  # it is not whole yet
             case _:
-                pass  # the body is not whole yet
+                self.takes = None
         return commands
 
     def _ended(self, now: float) -> list[Command]:
@@ -312,7 +324,7 @@ class Exchange:
         now: float,
         cause: GatewayError | None = None,
     ) -> Complete:
-        self.completed, self.streaming = True, False
+        self.completed, self.takes = True, None
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
         self._dispatch.end(

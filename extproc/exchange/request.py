@@ -114,6 +114,23 @@ class RequestHalf:
             raise OutOfTurn(f"{type(event).__name__} while {self.state.name}")
         return step(self, event)
 
+    @property
+    def collects(self) -> bool:
+        """Whether more of the body is for now only kept."""
+        return self.state is State.BODY and self._decoder is None
+
+    def take(self, data: bytes) -> list[Command]:
+        """Keep a piece of the body, not its last, while it `collects`.
+
+        Raises:
+            BodyTooLarge: it is too much.
+        """
+        self._size += len(data)
+        if self._size > self._runtime.limits.max_body_bytes:
+            raise _too_large(self._runtime.limits.max_body_bytes)
+        self._body.append(data)
+        return []
+
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `event` makes us read: all of them at the end.
 

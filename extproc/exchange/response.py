@@ -126,7 +126,9 @@ class ResponseHalf:
 
     @property
     def plain(self) -> bool:
-        """Whether a piece of the answer is for the stream alone, from now to its end."""
+        """Whether a piece of the body is for its stream alone, or only kept for now."""
+        if self.state is State.COLLECTING:
+            return True
         return (
             self.state is State.STREAMING
             and self._decoder is None
@@ -135,10 +137,11 @@ class ResponseHalf:
         )
 
     def take(self, data: bytes) -> bytes | list[Command]:
-        """Return the client's bytes for a piece of a `plain` answer, or its whole end."""
-        tally, stream = self._tally, self._stream
-        tally.chunks += 1
-        tally.answer_bytes += len(data)
+        """Return the client's bytes for a piece of a `plain` body, or what else follows."""
+        if self.state is not State.STREAMING:
+            return self.receive(events.ResponseBody(data, end=False))
+        self._tally.answer_bytes += len(data)
+        stream = self._stream
         out = stream.feed(data)
         return self._end_stream(out) if stream.over else out
 

@@ -112,14 +112,14 @@ class Call:
                 books=office.till.books,
                 current=lambda: office.runtime,
             )
-        elif exchange.streaming and len(message) <= LIGHT_BYTES and self.work is None:
-            # Most messages of all: the bytes of a stream, which only it has to see.
-            piece = read_piece(message)
+        elif exchange.takes is not None and self.work is None:
+            # Most messages of all: bytes of a body that are only passed on, or kept.
+            piece = read_piece(message, exchange.takes)
             if piece is not None:
                 said = exchange.take(piece, now)
-                if isinstance(said, list):
-                    return self._carry_out(said, now)
-                return [write_piece(said)]
+                if not isinstance(said, list):
+                    return [write_piece(said)]
+                return self._carry_out(said, now) if said else []
         return self._deliver(exchange, decode(message), now)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:

@@ -71,19 +71,25 @@ def decode(message: bytes) -> events.Event:
             raise ValueError("an ext_proc message without a request")
 
 
-def read_piece(message: bytes) -> bytes | None:
-    """Return the bytes of a ``response_body`` that is not the last, without protobuf.
+_BODY_TAGS = {events.RequestBody: 0x22, events.ResponseBody: 0x2A}
+"""The fields ``request_body`` and ``response_body``."""
+
+
+def read_piece(
+    message: bytes, kind: type[events.RequestBody | events.ResponseBody]
+) -> bytes | None:
+    """Return the bytes of a body message of this `kind`, not the last, without protobuf.
 
     None: it is something else, longer than 16 KiB, or not as Envoy writes it; `decode` it.
     Envoy writes fields in the order of their numbers, so that at most the metadata follow.
     """
     size = len(message)
-    if size < 8 or message[0] != 0x2A:  # response_body, and in it 0x0A, body
+    if size < 8 or message[0] != _BODY_TAGS[kind]:
         return None
-    # Of a length under 128 one byte, of most others two.
+    # In it 0x0A, body. Of a length under 128 one byte, of most others two.
     if message[1] < 0x80:
         end, start = 2 + message[1], 4
-        fits = message[2] == 0x0A and message[3] == end - 4 < 0x80
+        fits = message[2] == 0x0A and message[3] == end - 4
     else:
         end = 3 + message[1] - 0x80 + (message[2] << 7)
         if message[4] < 0x80:
@@ -96,13 +102,14 @@ def read_piece(message: bytes) -> bytes | None:
             )
     if not fits or end > size:
         return None
-    behind = size - end
+    behind = size - end  # metadata_context, 0x42, to the end
     if behind and not (
-        behind > 2
-        and message[end] == 0x42  # metadata_context, to the end
+        behind > 1
+        and message[end] == 0x42
         and (
-            message[end + 1] == behind - 2 < 0x80
-            or message[end + 1] - 0x80 + (message[end + 2] << 7) == behind - 3 > 0x7F
+            message[end + 1] == behind - 2
+            if behind < 0x82
+            else message[end + 1] - 0x80 + (message[end + 2] << 7) == behind - 3
         )
     ):
         return None

@@ -425,13 +425,13 @@ def test_a_piece_that_is_only_passed_to_its_stream_is_answered_as_any_event(
     pieces = cut_up(whole, f"{provider} {client} {ends}")
     glances = []
 
-    def glance(message):
-        glances.append(read_piece(message))
+    def glance(message, kind):
+        glances.append(read_piece(message, kind))
         return glances[-1]
 
     monkeypatch.setattr(calls, "read_piece", glance)
     quick = formats_office.calls(provider, client, stream, pieces)
-    monkeypatch.setattr(calls, "read_piece", lambda _: None)
+    monkeypatch.setattr(calls, "read_piece", lambda _message, _kind: None)
     assert formats_office.calls(provider, client, stream, pieces) == quick
     assert sum(one is not None for one in glances) >= min(3, len(quick[0]) - 4)
     assert len(quick[1]) == 1
