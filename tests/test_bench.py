@@ -49,7 +49,7 @@ def test_a_limit_costs_no_request_that_has_none(costs):
     ],
 )
 def test_a_request_takes_no_more_calls_of_functions_than_it_may(costs, case, most):
-    """Measured are 736, 904, 1,079, 6,840, 8,915, on any machine.
+    """Measured are 731, 899, 1,074, 6,734, 8,809, on any machine.
 
     A call is some 0.3 µs: whoever needs more of them should know what it costs.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import cast
 
 from extproc.errors import (
     BadRequest,
@@ -54,7 +53,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
-        "_response", "_tally", "completed", "deadline", "runtime", "takes",
+        "_response", "_taker", "_tally", "completed", "deadline", "runtime", "takes",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +88,8 @@ class Exchange:
         self._idle = runtime.limits.idle_seconds
         self._end = math.inf
         self.completed = False
+        self._taker: ResponseHalf | None = None
+        """Where such a piece goes; None: to the request half."""
         self.takes: type[events.RequestBody | events.ResponseBody] | None = None
         """Of which body a piece, unless it is the last, may be given to `take`."""
         self.deadline = now + runtime.limits.request_seconds
@@ -138,7 +139,7 @@ class Exchange:
         Returns:
             The client's bytes; or whatever else the piece leads to, in most cases nothing.
         """
-        half = cast("ResponseHalf | None", self._response)
+        half = self._taker
         try:
             if half is None:
                 return self._request.take(data)
@@ -147,8 +148,8 @@ class Exchange:
         except (GatewayError, RecursionError) as error:
             self._dispatch.now = now
             return self._stumbled(error, now)
-        if half.state is State.DONE:
-            return [*cast("list[Command]", said), *self._ended(now)]
+        if half.state is State.DONE and isinstance(said, list):
+            said += self._ended(now)
         return said
 
     def _hear(self, now: float) -> None:
@@ -234,7 +235,7 @@ class Exchange:
             commands = half.receive(event)
             commands += self._account.answered(self._request.legs, half.leg)
             if self._idle and half.plain:
-                self.takes = events.ResponseBody
+                self.takes, self._taker = events.ResponseBody, half
         return commands + (self._ended(now) if half.done else [])
 
     def _measure(self, event: events.ResponseHeaders, now: float) -> None:

@@ -138,12 +138,14 @@ class ResponseHalf:
 
     def take(self, data: bytes) -> bytes | list[Command]:
         """Return the client's bytes for a piece of a `plain` body, or what else follows."""
-        if self.state is not State.STREAMING:
-            return self.receive(events.ResponseBody(data, end=False))
-        self._tally.answer_bytes += len(data)
-        stream = self._stream
-        out = stream.feed(data)
-        return self._end_stream(out) if stream.over else out
+        if self.state is State.STREAMING:
+            self._tally.answer_bytes += len(data)
+            stream = self._stream
+            out = stream.feed(data)
+            return self._end_stream(out) if stream.over else out
+        if self.state is State.COLLECTING:
+            return self._keep(data)
+        return self.receive(events.ResponseBody(data, end=False))  # given up meanwhile
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `event` makes us read: all of them at the end.
@@ -327,12 +329,17 @@ class ResponseHalf:
         return [*self._end_stream(b"", end=False), AnswerTrailers()]
 
     def _on_body(self, event: events.ResponseBody) -> list[Command]:
-        self._tally.answer_bytes += len(event.data)
-        self._size += len(event.data)
-        self._body.append(event.data)
+        given_up = self._keep(event.data, end=event.end)
+        return self._answer() if event.end and not given_up else given_up
+
+    def _keep(self, data: bytes, *, end: bool = False) -> list[Command]:
+        size = len(data)
+        self._tally.answer_bytes += size
+        self._size += size
+        self._body.append(data)
         if self._size > self._limits.max_answer_bytes:
-            return self._give_up(end=event.end)
-        return self._answer() if event.end else []
+            return self._give_up(end=end)
+        return []
 
     def _on_body_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
         return self._answer(trailers=True)

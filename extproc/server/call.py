@@ -117,7 +117,7 @@ class Call:
             piece = read_piece(message, exchange.takes)
             if piece is not None:
                 said = exchange.take(piece, now)
-                if not isinstance(said, list):
+                if isinstance(said, bytes):
                     return [write_piece(said)]
                 return self._carry_out(said, now) if said else []
         return self._deliver(exchange, decode(message), now)

@@ -342,9 +342,9 @@ class FormatsOffice:
                 Snapshot(generation=1, grants=(grant,), models=models)
             )
 
-    def calls(self, provider, client, stream, pieces):
-        """Return what a call says to each message of a stream, and its record."""
-        records = []
+    def calls(self, provider, client, content_type, pieces):
+        """Return what a call says to each message of an answer, and its record."""
+        records: list[Completion] = []
         call = Call(msgspec.structs.replace(office(records), runtime=self.runtime))
         asked = {"model": provider, "stream": True, **ASKED[client]}
         head, body, answer = (ProcessingRequest() for _ in range(3))
@@ -355,7 +355,7 @@ class FormatsOffice:
         body.request_body.end_of_stream = True
         for name, value in {
             ":status": "200",
-            "content-type": stream.content_type,
+            "content-type": content_type,
         }.items():
             answer.response_headers.headers.headers.add(
                 key=name, raw_value=value.encode()
@@ -374,16 +374,16 @@ class FormatsOffice:
         last.response_body.end_of_stream = True
         messages.append(last.SerializeToString())
         replies = []
-        for at, message in enumerate(messages):
+        for at, sent_message in enumerate(messages):
             if call.finished:
                 break
-            replies.append((call.receive(message, 1.0 + at / 8), call.deadline))
+            replies.append((call.receive(sent_message, 1.0 + at / 8), call.deadline))
         if not call.finished:
             call.close(9.0, clean=True)
         return replies, records
 
 
-ASKED = {
+ASKED: dict[str, dict[str, object]] = {
     "openai_chat": {"messages": [{"role": "user", "content": "Hi"}]},
     "openai_completions": {"prompt": "Hi"},
     "openai_responses": {"input": "Hi"},
@@ -413,15 +413,13 @@ def test_a_piece_that_is_only_passed_to_its_stream_is_answered_as_any_event(
 ):
     stream = stream_of(provider, "wörd ")
     whole = b"".join(stream.pieces(6))
-    match ends:
-        case "early":
-            whole = whole[: len(whole) // 2]
-        case "in garbage":
-            whole += stream.piece + b"data: {]\n\n" * 2 + bytes(20)
-        case "in lists of lists":
-            whole = (
-                b"".join(stream.start) + b'data: {"choices":' + b"[" * 2000 + b"\n\n"
-            )
+    nested = b'data: {"choices":' + b"[" * 2000 + b"\n\n"
+    whole = {
+        "well": whole,
+        "early": whole[: len(whole) // 2],
+        "in garbage": whole + stream.piece + b"data: {]\n\n" * 2 + bytes(20),
+        "in lists of lists": b"".join(stream.start) + nested,
+    }[ends]
     pieces = cut_up(whole, f"{provider} {client} {ends}")
     glances = []
 
@@ -430,8 +428,26 @@ def test_a_piece_that_is_only_passed_to_its_stream_is_answered_as_any_event(
         return glances[-1]
 
     monkeypatch.setattr(calls, "read_piece", glance)
-    quick = formats_office.calls(provider, client, stream, pieces)
+    quick = formats_office.calls(provider, client, stream.content_type, pieces)
     monkeypatch.setattr(calls, "read_piece", lambda _message, _kind: None)
-    assert formats_office.calls(provider, client, stream, pieces) == quick
+    assert formats_office.calls(provider, client, stream.content_type, pieces) == quick
     assert sum(one is not None for one in glances) >= min(3, len(quick[0]) - 4)
+    assert len(quick[1]) == 1
+
+
+@pytest.mark.parametrize("provider", ["openai_chat", "anthropic"])
+@pytest.mark.parametrize("most", [10, 40, 300, 10_000])
+def test_a_piece_that_is_only_kept_is_answered_as_any_event(
+    formats_office, monkeypatch, provider, most
+):
+    runtime = formats_office.runtime
+    limits = msgspec.structs.replace(runtime.limits, max_answer_bytes=most)
+    monkeypatch.setattr(
+        formats_office, "runtime", msgspec.structs.replace(runtime, limits=limits)
+    )
+    pieces = cut_up(json.dumps({"choices": [{"text": "x" * 200}]}).encode(), most)
+    quick = formats_office.calls(provider, "openai_chat", "application/json", pieces)
+    monkeypatch.setattr(calls, "read_piece", lambda _message, _kind: None)
+    general = formats_office.calls(provider, "openai_chat", "application/json", pieces)
+    assert quick == general
     assert len(quick[1]) == 1

@@ -148,7 +148,10 @@ def header_map(**headers):
     )
 
 
-PIECES = {"request_body": events.RequestBody, "response_body": events.ResponseBody}
+PIECES: dict[str, type[events.RequestBody | events.ResponseBody]] = {
+    "request_body": events.RequestBody,
+    "response_body": events.ResponseBody,
+}
 
 
 def piece_of(kind, data, *, end=False, noted=None):
