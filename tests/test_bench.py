@@ -31,6 +31,12 @@ def telemetry(tmp_path_factory):
     return {cost["case"]: cost for cost in found}
 
 
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    found = measured(tmp_path_factory, "control_cpu.py")
+    return {cost["case"]: cost for cost in found}
+
+
 def test_a_limit_costs_no_request_that_has_none(costs):
     assert (
         costs["pass-through"]["calls"]
@@ -54,6 +60,15 @@ def test_a_request_takes_no_more_calls_of_functions_than_it_may(costs, case, mos
     A call is some 0.3 µs: whoever needs more of them should know what it costs.
     """
     assert costs[case]["calls"] <= most
+
+
+@pytest.mark.parametrize(
+    ("case", "most"),
+    [("plain", 80), ("with budgets", 92), ("streamed, with budgets", 100)],
+)
+def test_a_record_takes_no_more_calls_of_control_than_it_may(control, case, most):
+    """Measured are 72, 84 and 92, the database's transaction with them."""
+    assert 0 < control[case]["calls"] <= most
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from extproc.db.tables import UsageRecord
@@ -30,7 +29,6 @@ _COLUMNS: Final = {
     "day": UsageRecord.day,
 }
 
-_TABLE: Final = cast("sa.Table", UsageRecord.__table__)
 CORRECTED: Final = "upstream_reset"
 """See `extproc.telemetry.confirm.RESET`."""
 MAX_PAGE: Final = 1000
@@ -72,24 +70,64 @@ class Spend(msgspec.Struct, frozen=True):
     """How many exchanges those are."""
 
 
-def add(session: Session, rows: Sequence[dict[str, object]]) -> None:
+class Row(NamedTuple):
+    """One row of the table ``usage``: its columns, in their order."""
+
+    id: str
+    started_at: float
+    day: int
+    duration: float
+    first_byte: float | None
+    operation: str
+    outcome: str
+    status: int
+    error: str | None
+    key: str | None
+    user: str | None
+    team: str | None
+    organization: str | None
+    end_user: str | None
+    model: str | None
+    request_model: str | None
+    response_model: str | None
+    provider: str | None
+    cluster: str | None
+    attempts: int
+    streamed: bool
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+    reasoning_output_tokens: int
+    cost: int | None
+    estimated: bool
+    tags: str
+    """A list's JSON."""
+
+
+def add(session: Session, rows: Sequence[Row]) -> None:
     """Write the rows that are not there yet.
 
     A record comes again when control ended between writing and acknowledging it; and with
     another end, `CORRECTED`, where Envoy knows better than its worker who broke it off.
     """
-    if not rows:
-        return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    plain = dialect.insert(_TABLE)
-    new = plain.excluded
-    statement = plain.on_conflict_do_update(
-        index_elements=[_TABLE.c.id],
-        set_={"outcome": new.outcome, "error": new.error},
-        where=new.error == CORRECTED,
+    if rows:
+        connection = session.connection()
+        statement = _insertion(connection.dialect)
+        # As the driver takes them: SQLAlchemy's own forms of a row take as long again as
+        # the database does.
+        connection.exec_driver_sql(statement, list(rows))
+
+
+def _insertion(dialect: sa.Dialect) -> str:
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    quote = dialect.identifier_preparer.quote
+    return (
+        f"INSERT INTO usage ({', '.join(map(quote, Row._fields))}) "  # noqa: S608  ours
+        f"VALUES ({', '.join([mark] * len(Row._fields))}) "
+        "ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error = excluded.error "
+        f"WHERE excluded.error = '{CORRECTED}'"
     )
-    # Past the mapper, which takes a fifth longer to do nothing to a row.
-    session.connection().execute(statement, list(rows))
 
 
 def spend(

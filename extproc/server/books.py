@@ -14,14 +14,16 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from extproc.db import usage
 from extproc.db.database import Database
+from extproc.db.usage import Row
 from extproc.exchange.completion import Completion
+from extproc.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,10 @@ RETRY_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.2
 """Between batches: at 1,000 requests/s one transaction has 200 records."""
 DAY_SECONDS: Final = 86_400
+MAX_NAME: Final = 256
+"""Characters of a column for names."""
 
+_NO_USAGE: Final = Usage(0, 0)
 _LENGTH: Final = struct.Struct(">I")
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Completion)
@@ -103,7 +108,7 @@ class Books:
             while self._size == self._done:
                 await self._more()
             try:
-                done = await asyncio.to_thread(self._write, self._done, self._size)
+                await asyncio.to_thread(self.write_batch)
             except (SQLAlchemyError, OSError) as error:
                 if not self._away:
                     reason = type(getattr(error, "orig", None) or error).__name__
@@ -112,7 +117,6 @@ class Books:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._away = False
-            self._done = done
             if self._size == self._done:
                 self._reset()
                 await asyncio.sleep(GATHER_SECONDS)
@@ -149,11 +153,11 @@ class Books:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def _write(self, start: int, end: int) -> int:
-        """Write a batch from `start` on; return where the next one begins."""
+    def write_batch(self) -> None:
+        """Write the next `BATCH` records into the database."""
         rows = []
-        at = start
-        for completion, after in _read(self._path, start, end):
+        at = self._done
+        for completion, after in _read(self._path, at, self._size):
             at = after
             if completion is not None:
                 rows.append(row_of(completion))
@@ -161,43 +165,44 @@ class Books:
                 break
         with self._database.write() as session:
             usage.add(session, rows)
-        return at
+        self._done = at
 
 
-def row_of(completion: Completion) -> dict[str, Any]:
+def row_of(completion: Completion) -> Row:
     """Return the row of the table ``usage`` for a completion record."""
-    used = completion.usage
-    return {
-        "id": completion.id,
-        "started_at": completion.started,
-        "day": int(completion.started // DAY_SECONDS),
-        "duration": completion.duration,
-        "first_byte": completion.first_byte,
-        "operation": completion.operation[:64],
-        "outcome": completion.outcome,
-        "status": completion.status,
-        "error": _cut(completion.error),
-        "key": _cut(completion.key),
-        "user": _cut(completion.user),
-        "team": _cut(completion.team),
-        "organization": _cut(completion.organization),
-        "end_user": _cut(completion.end_user),
-        "model": _cut(_model(completion)),
-        "request_model": _cut(completion.request_model),
-        "response_model": _cut(completion.response_model),
-        "provider": completion.provider,
-        "cluster": completion.cluster,
-        "attempts": completion.attempts,
-        "streamed": completion.streamed,
-        "input_tokens": used.input_tokens if used else 0,
-        "output_tokens": used.output_tokens if used else 0,
-        "cache_read_input_tokens": used.cache_read_input_tokens if used else 0,
-        "cache_creation_input_tokens": used.cache_creation_input_tokens if used else 0,
-        "reasoning_output_tokens": used.reasoning_output_tokens if used else 0,
-        "cost": completion.cost,
-        "estimated": completion.estimated,
-        "tags": list(completion.tags),
-    }
+    used = completion.usage or _NO_USAGE
+    tags = completion.tags
+    return Row(
+        completion.id,
+        completion.started,
+        int(completion.started // DAY_SECONDS),
+        completion.duration,
+        completion.first_byte,
+        completion.operation[:64],
+        completion.outcome,
+        completion.status,
+        _cut(completion.error),
+        _cut(completion.key),
+        _cut(completion.user),
+        _cut(completion.team),
+        _cut(completion.organization),
+        _cut(completion.end_user),
+        _cut(_model(completion)),
+        _cut(completion.request_model),
+        _cut(completion.response_model),
+        completion.provider,
+        completion.cluster,
+        completion.attempts,
+        completion.streamed,
+        used.input_tokens,
+        used.output_tokens,
+        used.cache_read_input_tokens,
+        used.cache_creation_input_tokens,
+        used.reasoning_output_tokens,
+        completion.cost,
+        completion.estimated,
+        msgspec.json.encode(tags).decode() if tags else "[]",
+    )
 
 
 def _model(completion: Completion) -> str | None:
@@ -208,8 +213,10 @@ def _model(completion: Completion) -> str | None:
 
 def _cut(text: str | None) -> str | None:
     """Return what fits the column: names come from clients, of any length."""
+    if text is None or (len(text) <= MAX_NAME and "\0" not in text):
+        return text
     # Postgres takes no zero in a text.
-    return None if text is None else text[:256].replace("\0", "")
+    return text[:MAX_NAME].replace("\0", "")
 
 
 def _frame(completion: Completion) -> bytes:

@@ -254,13 +254,12 @@ class ControlLink:
                     peer.refused = f"generation {generation}: {reason}"
                     log.warning("worker %s refused %s", peer.name, peer.refused)
                     self._pulse()
-                case Records(first, completions, lost, contents):
-                    if contents:
-                        self.on_contents(contents)
-                    self._on_records(self.unseen(completions))
-                    if lost:
-                        self._lost[peer.pid] = lost
-                    writer.write(frame(RecordsKept(first + len(completions))))
+                case Records() as records:
+                    self.accept(records)
+                    if records.lost:
+                        self._lost[peer.pid] = records.lost
+                    kept = records.first_sequence + len(records.completions)
+                    writer.write(frame(RecordsKept(kept)))
                 case Live() as live:
                     self._pass_on(peer, live)
                 case Beat() as beat:
@@ -268,6 +267,12 @@ class ControlLink:
                     writer.write(frame(BeatKept(beat.number)))
                 case Hello():
                     raise msgspec.DecodeError("a second Hello")
+
+    def accept(self, records: Records) -> None:
+        """Hand on those records that have not come before."""
+        if records.contents:
+            self.on_contents(records.contents)
+        self._on_records(self.unseen(records.completions))
 
     def _hear(self, peer: Peer, beat: Beat) -> None:
         peer.levels = beat.levels

@@ -54,7 +54,7 @@ class EnvoyLog:
         self._settle = settle
         self._stats = stats
         self._count = count
-        self._server = LeanServer(unary={EXPORT: self._export, EXPORT_SPANS: spans})
+        self._server = LeanServer(unary={EXPORT: self.export, EXPORT_SPANS: spans})
 
     async def run(self) -> None:
         """Serve until canceled.
@@ -72,7 +72,8 @@ class EnvoyLog:
             self.confirmations.release()
             self._count()
 
-    def _export(self, request: bytes) -> bytes:
+    def export(self, request: bytes) -> bytes:
+        """Take an ``ExportLogsServiceRequest``; return the answer."""
         self.confirmations.logged(read_entries(request))
         self._count()
         return ACCEPTED

@@ -6,8 +6,7 @@ https://opentelemetry.io/docs/specs/otlp/#otlpgrpc. What is logged is chosen in
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -31,16 +30,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     slip: str = ""
     """See `extproc.exchange.slip`."""
     request_id: str = ""
-    method: str = ""
     route: str = ""
     status: int = 0
     flags: str = ""
     """``%RESPONSE_FLAGS%``, such as ``DC``: the client left."""
     details: str = ""
-    cluster: str = ""
     attempts: int = 0
     milliseconds: int = 0
-    first_byte_milliseconds: int = 0
     request_bytes: int = 0
     answer_bytes: int = 0
     started: float = 0.0
@@ -66,24 +62,26 @@ def read_entries(export: bytes) -> list[Entry]:
     ]
 
 
-def _text(said: str) -> str:
-    return "" if said == "-" else said
-
-
-def _number(said: str) -> int:
-    return int(said) if said.isdecimal() else 0
-
-
-_READERS: Final = tuple(
-    _text if field.type is str else _number
-    for field in msgspec.structs.fields(Entry)
-    if field.name != "started"
-)
+_MISSING: Final = ["-"] * (len(Entry.__struct_fields__) - 1)
 
 
 def _entry(line: str, started: float) -> Entry:
-    said = itertools.chain(line.split(SEPARATOR), itertools.repeat("-"))
-    values: list[Any] = [
-        read(value) for read, value in zip(_READERS, said, strict=False)
-    ]
-    return Entry(*values, started)  # type: ignore[call-arg]  # it is the last
+    said = line.split(SEPARATOR)
+    if len(said) != len(_MISSING):
+        said = [*said, *_MISSING][: len(_MISSING)]
+    id_, slip, request_id, route, status, flags, details, attempts, *numbers = said
+    milliseconds, request_bytes, answer_bytes = numbers
+    return Entry(
+        "" if id_ == "-" else id_,
+        "" if slip == "-" else slip,
+        "" if request_id == "-" else request_id,
+        "" if route == "-" else route,
+        int(status) if status.isdecimal() else 0,
+        "" if flags == "-" else flags,
+        "" if details == "-" else details,
+        int(attempts) if attempts.isdecimal() else 0,
+        int(milliseconds) if milliseconds.isdecimal() else 0,
+        int(request_bytes) if request_bytes.isdecimal() else 0,
+        int(answer_bytes) if answer_bytes.isdecimal() else 0,
+        started,
+    )

@@ -8,6 +8,7 @@ likes has a cap. Nothing that a client wrote is a label.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -83,103 +84,126 @@ class Metrics:
 
     def record(self, completions: Iterable[Completion]) -> None:
         """Count every one of `completions`; the caller sees to it that each is new."""
-        for completion in completions:
-            self._count(completion)
-            self._count_translation(completion)
-            if completion.key is not None:
-                self._count_money(completion)
-            if completion.provider is not None:
-                self._count_attempts(completion, completion.provider)
-                self._measure(completion, completion.provider)
+        alike: defaultdict[object, list[Completion]] = defaultdict(list)
+        for one in completions:
+            alike[_kind(one)].append(one)
+            if one.skipped or one.dropped or one.failed_attempts:
+                self._count_rare(one)
+        for some in alike.values():
+            self._count(some)
+            self._count_translation(some)
+            if some[0].key is not None:
+                self._count_money(some)
+            if some[0].provider is not None:
+                self._measure(some, some[0].provider)
 
     def render(self) -> bytes:
         """Return the text exposition format."""
         return self.registry.render()
 
-    def _count(self, completion: Completion) -> None:
+    # What follows takes records of one kind (`_kind`), so that each series is found once.
+
+    def _count(self, some: list[Completion]) -> None:
+        first = some[0]
         self._requests.labels(
-            completion.operation,
-            completion.outcome,
-            str(completion.status),
-            completion.provider or NOBODY,
-            self._model(completion.original_model),
-        ).inc()
-        if completion.operation == LOCAL:
-            self._local.labels(self._reasons(completion.error or "none")).inc()
-        for target in completion.skipped:
-            self._skipped.labels(self._reasons(_word(target.rpartition(":")[2]))).inc()
-        self._request_bytes.labels(completion.operation).inc(completion.request_bytes)
-        self._answer_bytes.labels(completion.operation).inc(completion.answer_bytes)
+            first.operation,
+            first.outcome,
+            str(first.status),
+            first.provider or NOBODY,
+            self._model(first.original_model),
+        ).inc(len(some))
+        if first.operation == LOCAL:
+            self._local.labels(self._reasons(first.error or "none")).inc(len(some))
+        asked = sum([one.request_bytes for one in some])
+        answered = sum([one.answer_bytes for one in some])
+        self._request_bytes.labels(first.operation).inc(asked)
+        self._answer_bytes.labels(first.operation).inc(answered)
 
-    def _count_translation(self, completion: Completion) -> None:
-        provider, error = completion.provider or NOBODY, completion.error
-        if completion.dropped:
-            self._dropped.labels(provider).inc(len(completion.dropped))
-        if completion.outcome == "upstream_error" and error in _BROKEN_ANSWERS:
-            self._translation.labels(provider, "answer", error).inc()
-        elif completion.outcome == "client_error" and error in _UNSAYABLE:
-            self._translation.labels(provider, "request", error).inc()
+    def _count_translation(self, some: list[Completion]) -> None:
+        first = some[0]
+        provider, error = first.provider or NOBODY, first.error
+        if first.outcome == "upstream_error" and error in _BROKEN_ANSWERS:
+            self._translation.labels(provider, "answer", error).inc(len(some))
+        elif first.outcome == "client_error" and error in _UNSAYABLE:
+            self._translation.labels(provider, "request", error).inc(len(some))
 
-    def _count_money(self, completion: Completion) -> None:
-        self._admissions.labels(completion.admission, completion.limit or NOBODY).inc()
-        cost, held = completion.cost or 0, completion.reserved or 0
+    def _count_money(self, some: list[Completion]) -> None:
+        first = some[0]
+        self._admissions.labels(first.admission, first.limit or NOBODY).inc(len(some))
+        held = sum([one.reserved or 0 for one in some])
         if held:
             self._reserved.inc(held * _NANO)
-        if completion.budgets:
-            self._settled.inc(cost * _NANO)
-            self._overspent.inc(max(0, cost - held) * _NANO)
+        if owed := [one for one in some if one.budgets]:
+            self._settled.inc(sum([one.cost or 0 for one in owed]) * _NANO)
+            over = [max(0, (one.cost or 0) - (one.reserved or 0)) for one in owed]
+            self._overspent.inc(sum(over) * _NANO)
+        cost = sum([one.cost or 0 for one in some])
         if cost:
-            provider = completion.provider or NOBODY
-            self._cost.labels(provider, self._model(completion.request_model)).inc(
-                cost * _NANO
-            )
+            provider, model = first.provider or NOBODY, self._model(first.request_model)
+            self._cost.labels(provider, model).inc(cost * _NANO)
 
-    def _count_attempts(self, completion: Completion, provider: str) -> None:
+    def _measure(self, some: list[Completion], provider: str) -> None:
+        first = some[0]
+        if asked := sum([one.attempts > 0 for one in some]):
+            result = "answered" if first.outcome == "ok" else _last(first)
+            self._attempts.labels(provider, result).inc(asked)
+        if estimated := sum([one.estimated for one in some]):
+            self._estimated.labels(provider).inc(estimated)
+        model = self._model(first.request_model)
+        answer = (first.operation, provider, model, self._response_model(first))
+        error = "" if first.outcome == "ok" else self._error_type(first)
+        duration = self._duration.labels(*answer, error)
+        served = self._served.labels(*answer, error)
+        for one in some:
+            duration.observe(one.duration)
+            served.observe(one.duration)
+        if used := [one.usage for one in some if one.usage is not None]:
+            self._count_tokens(answer, used)
+        if first.outcome == "ok":
+            self._time([one for one in some if one.streamed], answer)
+
+    def _time(self, streamed: list[Completion], answer: tuple[str, ...]) -> None:
+        for one in streamed:
+            if one.first_byte is None:
+                continue
+            self._first_token.labels(*answer).observe(one.first_byte)
+            if one.usage is not None and one.usage.output_tokens > 1:
+                rest = (one.duration - one.first_byte) / (one.usage.output_tokens - 1)
+                self._per_token.labels(*answer).observe(rest)
+
+    def _count_tokens(self, answer: tuple[str, ...], used: list[Usage]) -> None:
+        tokens_in = self._token_usage.labels(*answer, "input")
+        tokens_out = self._token_usage.labels(*answer, "output")
+        for one in used:
+            tokens_in.observe(one.input_tokens)
+            tokens_out.observe(one.output_tokens)
+        _, provider, model, _ = answer
+        for kind, number in (
+            ("input", sum([one.input_tokens for one in used])),
+            ("output", sum([one.output_tokens for one in used])),
+            ("cache_read", sum([one.cache_read_input_tokens for one in used])),
+            ("cache_creation", sum([one.cache_creation_input_tokens for one in used])),
+            ("reasoning", sum([one.reasoning_output_tokens for one in used])),
+        ):
+            if number:
+                self._tokens.labels(provider, model, kind).inc(number)
+        if hits := sum([one.cache_read_input_tokens > 0 for one in used]):
+            self._cache_hits.labels(provider, model).inc(hits)
+
+    def _count_rare(self, completion: Completion) -> None:
+        for target in completion.skipped:
+            self._skipped.labels(self._reasons(_word(target.rpartition(":")[2]))).inc()
+        provider = completion.provider
+        if completion.dropped:
+            self._dropped.labels(provider or NOBODY).inc(len(completion.dropped))
+        if provider is None:
+            return
         failed = completion.failed_attempts
         following = [*(one.provider for one in failed[1:]), provider]
         for one, next_provider in zip(failed, following, strict=False):
             reason = why(one.status)
             self._attempts.labels(one.provider, reason).inc()
             self._fallbacks.labels(one.provider, next_provider, reason).inc()
-        if completion.attempts:
-            result = "answered" if completion.outcome == "ok" else _last(completion)
-            self._attempts.labels(provider, result).inc()
-
-    def _measure(self, completion: Completion, provider: str) -> None:
-        model = self._model(completion.request_model)
-        answer = (
-            completion.operation, provider, model, self._response_model(completion),
-        )  # fmt: skip
-        error = "" if completion.outcome == "ok" else self._error_type(completion)
-        self._duration.labels(*answer, error).observe(completion.duration)
-        self._served.labels(*answer, error).observe(completion.duration)
-        usage = completion.usage
-        if usage is not None:
-            self._token_usage.labels(*answer, "input").observe(usage.input_tokens)
-            self._token_usage.labels(*answer, "output").observe(usage.output_tokens)
-            self._count_tokens(provider, model, usage)
-        if completion.estimated:
-            self._estimated.labels(provider).inc()
-        first = completion.first_byte
-        if not completion.streamed or first is None or completion.outcome != "ok":
-            return
-        self._first_token.labels(*answer).observe(first)
-        if usage is not None and usage.output_tokens > 1:
-            rest = (completion.duration - first) / (usage.output_tokens - 1)
-            self._per_token.labels(*answer).observe(rest)
-
-    def _count_tokens(self, provider: str, model: str, usage: Usage) -> None:
-        for kind, number in (
-            ("input", usage.input_tokens),
-            ("output", usage.output_tokens),
-            ("cache_read", usage.cache_read_input_tokens),
-            ("cache_creation", usage.cache_creation_input_tokens),
-            ("reasoning", usage.reasoning_output_tokens),
-        ):
-            if number:
-                self._tokens.labels(provider, model, kind).inc(number)
-        if usage.cache_read_input_tokens:
-            self._cache_hits.labels(provider, model).inc()
 
     def _model(self, name: str | None) -> str:
         if name is None:
@@ -207,6 +231,23 @@ class Metrics:
             return str(completion.status)
         error = completion.error or completion.outcome
         return self._errors(_word(error))
+
+
+def _kind(one: Completion) -> object:
+    """Return what records have in common that are counted in the same series."""
+    return (
+        one.operation,
+        one.outcome,
+        one.status,
+        one.error,
+        one.provider,
+        one.original_model,
+        one.request_model,
+        one.response_model,
+        one.admission,
+        one.limit,
+        one.key is None,
+    )
 
 
 def why(status: int) -> str:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from extproc.telemetry import semconv
 from extproc.telemetry.instruments import BY_NAME, Instrument
+from extproc.telemetry.series import Counter, Histogram
 
-Labelled = TypeVar("Labelled", Counter, Histogram)
 Values = Mapping[tuple[str, ...], float]
 """By the values of the labels."""
 
@@ -58,8 +50,8 @@ class Registry:
         made = self._counters.get(name)
         if made is None:
             one = BY_NAME[name]
-            made = Counter(name, one.text, one.labels, registry=self.prometheus)
-            self._counters[name] = _with_series_at_hand(made)
+            made = self._counters[name] = Counter(name, one.text, one.labels)
+            self.prometheus.register(made)
         return made
 
     def gauge(self, name: str) -> Gauge:
@@ -74,10 +66,10 @@ class Registry:
             one.prometheus,
             one.text,
             [semconv.prometheus_name(label) for label in one.labels],
-            buckets=one.buckets,
-            registry=self.prometheus,
+            one.buckets,
         )
-        return _with_series_at_hand(made)
+        self.prometheus.register(made)
+        return made
 
     def watch(self, name: str, value: Callable[[], Values | float]) -> None:
         """Expose what `value` returns whenever somebody looks."""
@@ -86,15 +78,6 @@ class Registry:
     def render(self) -> bytes:
         """Return the text exposition format."""
         return generate_latest(self.prometheus)
-
-
-def _with_series_at_hand(metric: Labelled) -> Labelled:
-    """Let `metric` find a series by one look: nobody removes one; a request asks a dozen.
-
-    By itself it checks the names, makes texts of the values and takes a lock: 2 µs.
-    """
-    metric.labels = functools.cache(metric.labels)  # type: ignore[method-assign]
-    return metric
 
 
 class _Watched(Collector):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import Counter, Histogram
-
 from extproc.telemetry.instruments import BY_NAME
 from extproc.telemetry.registry import Cap, Registry, Values
+from extproc.telemetry.series import Counter, Histogram
 
 COUNTERS = (
     "extproc_content_lost", "extproc_cooldowns", "extproc_edge_frames",
@@ -66,14 +65,14 @@ class WorkerMetrics:
             counter = self._counters.get(key[0])
             labels = self._labels(key)
             if counter is not None and labels is not None:
-                (counter.labels(*labels) if labels else counter).inc(amount)
+                counter.labels(*labels).inc(amount)
         for key, seconds in times:
             histogram = self._times.get(key[0])
             labels = self._labels(key)
             if histogram is not None and labels is not None:
-                child = histogram.labels(*labels) if labels else histogram
+                series = histogram.labels(*labels)
                 for one in seconds:
-                    child.observe(one)
+                    series.observe(one)
 
     def _labels(self, key: Key) -> list[str] | None:
         name, *values = key

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from extproc.db import usage
 from extproc.db.database import Database, DatabaseIsNewer, alembic_of
 from extproc.db.tables import AuditEntry, Base, Key, UsageRecord
 from tests.db.test_usage import row
@@ -56,7 +57,8 @@ def test_a_database_of_an_older_version_is_brought_up_with_all_that_it_has(
     step(database, command.downgrade, revision)
     if revision != "base":
         with database.write() as session:
-            session.add_all([key, _entry("k"), UsageRecord(**row("u", cost=7))])
+            session.add_all([key, _entry("k")])
+            usage.add(session, [row("u", cost=7)])
     database.migrate()
     with database.read() as session:
         keys = [(k.id, k.settings, k.team) for k in session.scalars(sa.select(Key))]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from extproc.db import usage
-from extproc.db.usage import CORRECTED, Filter, Spend
+from extproc.db.tables import UsageRecord
+from extproc.db.usage import CORRECTED, Filter, Row, Spend
 from extproc.telemetry.confirm import RESET
 
 DAY = 86_400.0
 
 
-def row(id_: str, **changes: Any) -> dict[str, Any]:
+def row(id_: str, tags: Sequence[str] = (), **changes: Any) -> Row:
     started = changes.pop("started_at", 10 * DAY)
-    return {
+    said = {
         "id": id_, "started_at": started, "day": int(started // DAY), "duration": 0.5,
         "first_byte": None, "operation": "chat", "outcome": "ok", "status": 200,
         "error": None, "key": "k1", "user": None, "team": None,
@@ -26,13 +29,18 @@ def row(id_: str, **changes: Any) -> dict[str, Any]:
         "provider": "openai", "cluster": "openai", "attempts": 1, "streamed": False,
         "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0,
         "cache_creation_input_tokens": 0, "reasoning_output_tokens": 0, "cost": 100,
-        "estimated": False, "tags": [], **changes,
+        "estimated": False, "tags": msgspec.json.encode(tags).decode(), **changes,
     }  # fmt: skip
+    return Row(**said)
 
 
 def write(database, *rows):
     with database.write() as session:
         usage.add(session, rows)
+
+
+def test_a_row_has_the_columns_of_the_table_in_their_order():
+    assert [c.name for c in UsageRecord.__table__.columns] == list(Row._fields)
 
 
 def test_a_record_that_comes_twice_is_written_once(database):
@@ -83,7 +91,7 @@ def test_every_split_adds_up_to_the_whole(database, seed):
         for n in range(200)
     ]
     write(database, *rows)
-    total = sum(r["cost"] or 0 for r in rows)
+    total = sum(r.cost or 0 for r in rows)
     with database.read() as session:
         splits: list[list[usage.Dimension]] = [
             ["key"],
@@ -100,7 +108,7 @@ def test_every_split_adds_up_to_the_whole(database, seed):
             )
         keys: Counter[tuple[str | None]] = Counter()
         for r in rows:
-            keys[r["key"],] += r["cost"] or 0
+            keys[r.key,] += r.cost or 0
         assert {g.group: g.cost for g in usage.spend(session, ["key"])} == dict(keys)
 
 
