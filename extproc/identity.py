@@ -148,15 +148,20 @@ class Grant(msgspec.Struct, frozen=True):
 
     def may_use(self, model: str) -> bool:
         """Say whether the key may use the virtual model of this name."""
-        return matches(self.models, model) and all(
-            matches(globs, model) for globs in self.within
-        )
+        return _within(self.models, self.within, model)
 
     def may_keep_at(self, provider: str) -> bool:
         """Say whether the key may use what is stored at the provider of this name."""
         if self.providers is not None:
             return matches(self.providers, provider)
         return all("*" in globs for globs in (self.models, *self.within))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _within(
+    models: tuple[str, ...], within: tuple[tuple[str, ...], ...], model: str
+) -> bool:
+    return matches(models, model) and all(matches(globs, model) for globs in within)
 
 
 NOBODY = Grant("", "", ())

@@ -55,7 +55,8 @@ class AnswerDecoder:
 
 def content_coding(event: events.ResponseHeaders) -> str:
     """Return the answer's ``content-encoding``; empty: it has none."""
-    coding = event.headers.get("content-encoding", "").strip().lower()
+    said = event.headers.get("content-encoding")
+    coding = "" if said is None else said.strip().lower()
     return "" if coding == "identity" else coding
 
 

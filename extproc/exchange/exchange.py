@@ -231,20 +231,20 @@ class Exchange:
         if not isinstance(half, ResponseHalf):
             commands = half.receive(event)
         else:
-            self._measure(event, now)
+            half.leg = answering(self._request.legs, event.attempts)
+            self._measure(half.leg, event, now)
             commands = half.receive(event)
             commands += self._account.answered(self._request.legs, half.leg)
             if self._idle and half.plain:
                 self.takes, self._taker = events.ResponseBody, half
         return commands + (self._ended(now) if half.done else [])
 
-    def _measure(self, event: events.ResponseHeaders, now: float) -> None:
-        """Note how long the answer may take."""
+    def _measure(self, leg: Leg, event: events.ResponseHeaders, now: float) -> None:
+        """Note how long the answer of `leg` may take."""
         if event.status == 101 and self._request.operation.kind is Kind.REALTIME:
             self._idle, self._end = 0.0, now + self.runtime.limits.session_seconds
             self.deadline = min(now + CHECK_SECONDS, self._end)
             return
-        leg = answering(self._request.legs, event.attempts)
         self._idle, self._end = self._dispatch.times(leg, event)
         self.deadline = min(now + self._idle, self._end)
 

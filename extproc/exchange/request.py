@@ -29,6 +29,7 @@ from extproc.errors import (
 from extproc.exchange import events
 from extproc.exchange.account import Account
 from extproc.exchange.arm import arm
+from extproc.exchange.arrival import is_json
 from extproc.exchange.commands import Command, Reserve, Respond, Route
 from extproc.exchange.content import Capture
 from extproc.exchange.dispatch import Dispatch, longest_first_byte
@@ -56,7 +57,8 @@ from extproc.runtime import NOBODY, Grant, Runtime
 Step = Callable[[Any, Any], list[Command]]
 """A method of a half, and the event that its key in the table names."""
 
-JSON = (("content-type", "application/json"),)
+_JSON = "application/json"
+JSON = (("content-type", _JSON),)
 
 
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
@@ -208,18 +210,18 @@ class RequestHalf:
             self.state = State.FORM
             return
         self.state = State.BODY
-        kind = headers.get("content-type", "application/json").partition(";")[0]
-        if kind.strip().lower() != "application/json":
+        kind = headers.get("content-type", _JSON)
+        if kind != _JSON and not is_json(kind):
             raise UnsupportedMediaType(
-                f"The content-type {kind[:100]!r} is not supported; "
+                f"The content-type {kind.partition(';')[0][:100]!r} is not supported; "
                 "send application/json."
             )
         length = headers.get("content-length", "")
         limit = self._runtime.limits.max_body_bytes
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)
-        coding = headers.get("content-encoding", "identity")
-        if coding.strip().lower() != "identity":
+        coding = headers.get("content-encoding")
+        if coding is not None and coding.strip().lower() != "identity":
             self._decoder = ContentDecoder(coding, limit=limit)
 
     def _on_body(self, event: events.RequestBody) -> list[Command]:

@@ -30,7 +30,6 @@ from extproc.exchange.account import Account
 from extproc.exchange.arrival import (
     NO_LIMIT,
     AnswerDecoder,
-    answering,
     content_coding,
     is_json,
     local_reply,
@@ -221,7 +220,6 @@ class ResponseHalf:
         self._status, self._headers = event.status, event.headers
         self._bodiless = event.end or self._request.legs[0].unread
         note_attempts(self._tally, self._request.legs, event)
-        self.leg = answering(self._request.legs, event.attempts)
         self._note_leg()
         self._tally.dropped = self.leg.dropped
         if event.details != "via_upstream":

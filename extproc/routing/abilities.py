@@ -55,6 +55,12 @@ def abilities_of(spec: TargetSpec, model: str, prices: PriceTable) -> Abilities:
 
 
 @functools.lru_cache(maxsize=10_000)
+def lacks(abilities: Abilities) -> tuple[str, ...]:
+    """Return what a model is known not to be able to do."""
+    return abilities.lacks
+
+
+@functools.lru_cache(maxsize=10_000)
 def facts(model: str) -> Abilities:
     """Return our own facts of `model`."""
     name = model.lower()

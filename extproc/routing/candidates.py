@@ -10,7 +10,7 @@ from itertools import groupby
 import msgspec
 
 from extproc.deployment import Placement
-from extproc.routing.abilities import abilities_of
+from extproc.routing.abilities import abilities_of, lacks
 from extproc.routing.demand import Demand
 from extproc.routing.health import BUCKET_SECONDS, Phase
 from extproc.routing.strategies import ORDERS, Candidate, Turn
@@ -71,9 +71,9 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
         tagged = tagged or bool(target.spec.placement.tags)
     for target in model.targets:
         place = target.spec.placement
-        health = state.health(deployment(target, asked))
-        health.cap = place.max_concurrency
         name = target.request_model(asked)
+        health = state.health(f"{target.spec.cluster}/{name}")
+        health.cap = place.max_concurrency
         candidate = Candidate(target, health, name)
         no = _unable(candidate, turn) or _unwanted(place, demand, tagged=tagged)
         if no is not None:
@@ -141,10 +141,10 @@ def _unable(candidate: Candidate, turn: Turn) -> tuple[Why, str] | None:
     target, demand = candidate.target, turn.demand
     if not demand.chat:
         return None
-    abilities, lacks = target.spec.placement.abilities, target.lacks
+    abilities, lacking = target.spec.placement.abilities, target.lacks
     if not target.known:
         abilities = abilities_of(target.spec, candidate.model, turn.prices)
-        lacks = abilities.lacks
+        lacking = lacks(abilities)
     if abilities.context_tokens is not None and not demand.fits(
         abilities.context_tokens
     ):
@@ -154,7 +154,7 @@ def _unable(candidate: Candidate, turn: Turn) -> tuple[Why, str] | None:
         and (demand.output_tokens or 0) > abilities.output_tokens
     ):
         return Why.UNABLE, "output_tokens"
-    for ability in lacks:
+    for ability in lacking:
         if demand.needs(ability):
             return Why.UNABLE, ability
     return None

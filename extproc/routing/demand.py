@@ -90,9 +90,10 @@ class Demand:
     def output_tokens(self) -> int | None:
         """The most tokens that the answer may have, where the request says."""
         for field in _OUTPUT_FIELDS:
-            value = self._read(field)
-            if isinstance(value, int) and not isinstance(value, bool):
-                return value
+            if field in self._members:
+                value = self._read(field)
+                if isinstance(value, int) and not isinstance(value, bool):
+                    return value
         return None
 
     def fits(self, context_tokens: int) -> bool:

@@ -26,7 +26,8 @@ from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
-from extproc.server.codec import decode, encode, read_piece, write_piece
+from extproc.server.codec import decode, encode, write_piece
+from extproc.server.pieces import read_piece
 from extproc.server.till import Till
 
 

@@ -1,6 +1,7 @@
 """ext_proc messages to events, and commands to ext_proc messages. Pure.
 
-Incoming messages are parsed by protobuf (its C decoder). Outgoing ones are written here,
+Incoming messages are parsed by protobuf (its C decoder), but for most pieces of bodies,
+which `pieces` reads. Outgoing ones are written here,
 field by field: most of each is the same for every request of a target and is kept
 encoded, and the body, up to 32 MiB, is copied once. The tests hold every message against
 the generated classes. Numbers are the fields of ``protos/ext_proc.proto``; wire format:
@@ -31,6 +32,7 @@ from extproc.exchange.commands import (
 )
 from extproc.routing.wait import noted as wait_of
 from extproc.runtime import MAX_ATTEMPTS
+from extproc.server.fields import Level, around, field, flag, level, varint
 
 ATTRIBUTES = "envoy.filters.http.ext_proc"
 """Under this name Envoy sends the attributes that the filter asks for."""
@@ -69,51 +71,6 @@ def decode(message: bytes) -> events.Event:
             return events.ResponseTrailers()
         case _:
             raise ValueError("an ext_proc message without a request")
-
-
-_BODY_TAGS = {events.RequestBody: 0x22, events.ResponseBody: 0x2A}
-"""The fields ``request_body`` and ``response_body``."""
-
-
-def read_piece(
-    message: bytes, kind: type[events.RequestBody | events.ResponseBody]
-) -> bytes | None:
-    """Return the bytes of a body message of this `kind`, not the last, without protobuf.
-
-    None: it is something else, longer than 16 KiB, or not as Envoy writes it; `decode` it.
-    Envoy writes fields in the order of their numbers, so that at most the metadata follow.
-    """
-    size = len(message)
-    if size < 8 or message[0] != _BODY_TAGS[kind]:
-        return None
-    # In it 0x0A, body. Of a length under 128 one byte, of most others two.
-    if message[1] < 0x80:
-        end, start = 2 + message[1], 4
-        fits = message[2] == 0x0A and message[3] == end - 4
-    else:
-        end = 3 + message[1] - 0x80 + (message[2] << 7)
-        if message[4] < 0x80:
-            start = 5
-            fits = message[3] == 0x0A and message[4] == end - 5
-        else:
-            start = 6
-            fits = (
-                message[3] == 0x0A and message[4] - 0x80 + (message[5] << 7) == end - 6
-            )
-    if not fits or end > size:
-        return None
-    behind = size - end  # metadata_context, 0x42, to the end
-    if behind and not (
-        behind > 1
-        and message[end] == 0x42
-        and (
-            message[end + 1] == behind - 2
-            if behind < 0x82
-            else message[end + 1] - 0x80 + (message[end + 2] << 7) == behind - 3
-        )
-    ):
-        return None
-    return message[start:end]
 
 
 def _headers(sent: HeaderMap) -> dict[str, str]:
@@ -176,44 +133,14 @@ def encode(commands: Iterable[Command]) -> list[bytes]:
     return messages
 
 
-def _make_varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_VARINTS = tuple(_make_varint(number) for number in range(4096))
-"""Most lengths are short, and a request has dozens of them."""
-
-
-def _varint(number: int) -> bytes:
-    return _VARINTS[number] if number < 4096 else _make_varint(number)
-
-
-def _field(number: int, *payload: bytes) -> bytes:
-    """Write a length-delimited field: a message, string or bytes."""
-    size = sum(map(len, payload))
-    return b"".join((_varint(number << 3 | 2), _varint(size), *payload))
-
-
-_TRUE = b"\x01"
-
-
-def _flag(number: int) -> bytes:
-    return _varint(number << 3) + _TRUE
-
-
-_OVERWRITE = _varint(3 << 3) + b"\x02"  # append_action: OVERWRITE_IF_EXISTS_OR_ADD
+_OVERWRITE = varint(3 << 3) + b"\x02"  # append_action: OVERWRITE_IF_EXISTS_OR_ADD
 
 
 @functools.lru_cache(maxsize=4096)
 def _set_header(name: str, value: str) -> bytes:
     """Write one ``set_headers`` entry of a ``HeaderMutation``."""
     raw = value.encode("utf-8", "surrogateescape")
-    return _field(1, _field(1, _field(1, name.encode()), _field(3, raw)), _OVERWRITE)
+    return field(1, field(1, field(1, name.encode()), field(3, raw)), _OVERWRITE)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -222,18 +149,18 @@ def _mutation(set_headers: Headers, delete_headers: tuple[str, ...]) -> bytes:
     return b"".join(
         (
             *(_set_header(name, value) for name, value in set_headers),
-            *(_field(2, name.encode()) for name in delete_headers),
+            *(field(2, name.encode()) for name in delete_headers),
         )
     )
 
 
 def _respond(answer: Respond) -> tuple[bytes, ...]:
-    said = _field(
+    said = field(
         7,
-        _field(1, _varint(1 << 3), _varint(answer.status)),
-        _field(2, _mutation(answer.headers, ())),
-        _field(3, answer.body),
-        _field(5, answer.details.encode()),
+        field(1, varint(1 << 3), varint(answer.status)),
+        field(2, _mutation(answer.headers, ())),
+        field(3, answer.body),
+        field(5, answer.details.encode()),
     )
     return (said,)
 
@@ -248,7 +175,7 @@ def _header_reply(
 ) -> bytes:
     if status is not None:
         set_headers = ((":status", str(status)), *set_headers)
-    return _field(2, _field(1, _field(2, _mutation(set_headers, delete_headers))))
+    return field(2, field(1, field(2, _mutation(set_headers, delete_headers))))
 
 
 def _answer_body(answer: AnswerBody) -> tuple[bytes, ...]:
@@ -275,24 +202,13 @@ def _chunk(kind: bytes, data: bytes, *, end: bool) -> bytes:
 @functools.lru_cache(maxsize=4096)
 def _chunk_head(kind: bytes, size: int, behind: int) -> bytes:
     """Write what stands before a chunk: of most streams' chunks one of a few sizes."""
-    body = b"\x0a" + _varint(size)
+    body = b"\x0a" + varint(size)
     # Around it body_mutation.streamed_response, response.body_mutation, response, `kind`.
-    levels = ((b"\x1a", body), (b"\x1a", b""), (b"\x0a", b""), (kind, b""))
-    return _around(size + behind, levels)
+    levels = level(b"\x1a", body), level(b"\x1a"), level(b"\x0a"), level(kind)
+    return around(size + behind, levels)
 
 
-def _around(size: int, levels: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Write the heads of nested fields around a content of `size` bytes, unjoined.
-
-    From the inside out: the field's tag, and what stands in it before the next one.
-    """
-    head = b""
-    for tag, before in levels:
-        head = tag + _varint(size + len(before) + len(head)) + before + head
-    return head
-
-
-_ANSWER_TRAILERS = _field(6)
+_ANSWER_TRAILERS = field(6)
 
 
 def _answer_trailers(_: AnswerTrailers) -> tuple[bytes, ...]:
@@ -300,7 +216,7 @@ def _answer_trailers(_: AnswerTrailers) -> tuple[bytes, ...]:
 
 
 # The real body is put in by the upstream Lua; Envoy only needs to see the end of one.
-_PLACEHOLDER = _field(3, _field(1, _field(3, _field(3, _field(1, b"{}"), _flag(2)))))
+_PLACEHOLDER = field(3, field(1, field(3, field(3, field(1, b"{}"), flag(2)))))
 
 
 def _route(route: Route) -> tuple[bytes, ...]:
@@ -319,7 +235,7 @@ def _route(route: Route) -> tuple[bytes, ...]:
         (
             _route_headers(len(chain) - 1, route.first_byte),
             b"\x42",  # dynamic_metadata
-            _varint(sum(map(len, metadata))),
+            varint(sum(map(len, metadata))),
             *metadata,
         )
     )
@@ -329,15 +245,23 @@ def _route(route: Route) -> tuple[bytes, ...]:
 def _about(route: Route) -> tuple[bytes, ...]:
     """Write the metadata ``gw``, in pieces."""
     id_, slip = route.id.encode(), route.slip.encode()
-    before_id, before_slip = _head(b"id", len(id_)), _head(b"slip", len(slip))
-    size = len(before_id) + len(id_) + len(before_slip) + len(slip)
-    return _around(size, _ENTRY_OF_GW), before_id, id_, before_slip, slip
+    before_id, before_slip = _heads(len(id_), len(slip))
+    return before_id, id_, before_slip, slip
 
 
 @functools.lru_cache(maxsize=2048)
-def _head(name: bytes, size: int) -> bytes:
-    """Write what stands before a text of `size` bytes, an entry of a struct."""
-    return _around(size, ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, name))))
+def _heads(id_size: int, slip_size: int) -> tuple[bytes, bytes]:
+    """Write what stands before an id and before a slip of so many bytes."""
+    before_id = around(id_size, _text_entry(b"id"))
+    before_slip = around(slip_size, _text_entry(b"slip"))
+    size = len(before_id) + id_size + len(before_slip) + slip_size
+    in_gw = level(b"\x2a"), level(b"\x12"), level(b"\x0a", field(1, b"gw"))
+    return around(size, in_gw) + before_id, before_slip
+
+
+def _text_entry(name: bytes) -> tuple[Level, ...]:
+    """Return what is around a text: a string_value, in the value of an entry of a struct."""
+    return level(b"\x1a"), level(b"\x12"), level(b"\x0a", field(1, name))
 
 
 @functools.lru_cache(maxsize=256)
@@ -348,42 +272,40 @@ def _route_headers(retries: int, first_byte: float | None) -> bytes:
         each = str(max(1, round(first_byte * 1000)))
         headers = (*headers, ("x-envoy-upstream-rq-per-try-timeout-ms", each))
     mutation = _mutation(headers, ())
-    return _field(1, _field(1, _field(2, mutation), _flag(5)))
+    return field(1, field(1, field(2, mutation), flag(5)))
 
 
 def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
     """Write one rendering in pieces: a body of 32 MiB is copied once."""
-    fixed = _fixed_rendering(
-        attempt.path,
-        attempt.authority,
+    levels = _fixed_rendering(
+        key,
+        (attempt.path, attempt.authority, attempt.flags),
         attempt.set_headers,
         attempt.delete_headers,
-        attempt.flags,
+        attempt.streams,
     )
-    around = ((b"\x2a", fixed), (b"\x12", b""), (b"\x0a", key))
     if attempt.streams:
-        return (_around(0, around),)
+        return (around(0, levels),)
     body = attempt.body
-    return _around(len(body), (*_ENTRY_OF_BODY, *around)), body
+    return around(len(body), levels), body
 
 
-# google.protobuf.Struct again, as `_around` has it: a string_value, in the value of an
-# entry, in the entry with this key; then that entry in a struct, in the next entry.
-_ENTRY_OF_BODY = ((b"\x1a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"body")))
-_ENTRY_OF_GW = ((b"\x2a", b""), (b"\x12", b""), (b"\x0a", _field(1, b"gw")))
-_RENDERINGS = tuple(_field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
+_ENTRY_OF_BODY = _text_entry(b"body")
+_RENDERINGS = tuple(field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
 """The metadata's keys, by attempt."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _fixed_rendering(
-    path: str,
-    authority: str,
+    key: bytes,
+    what: tuple[str, str, str],
     set_headers: Headers,
     delete_headers: tuple[str, ...],
-    flags: str,
-) -> bytes:
-    return b"".join(
+    streams: bool,
+) -> tuple[Level, ...]:
+    """Return what is around a body: all else of a rendering among it."""
+    path, authority, flags = what
+    fixed = b"".join(
         (
             _entry("path", _text(path)),
             _entry("host", _text(authority)),
@@ -395,6 +317,8 @@ def _fixed_rendering(
             _entry("flags", _text(flags)) if flags else b"",
         )
     )
+    levels = level(b"\x2a", fixed), level(b"\x12"), level(b"\x0a", key)
+    return levels if streams else (*_ENTRY_OF_BODY, *levels)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -424,19 +348,19 @@ def _priority_groups(clusters: tuple[str, ...]) -> bytes:
 
 
 def _entry(key: str, value: bytes) -> bytes:
-    return _field(1, _field(1, key.encode()), _field(2, value))
+    return field(1, field(1, key.encode()), field(2, value))
 
 
 def _text(value: str) -> bytes:
-    return _field(3, value.encode())
+    return field(3, value.encode())
 
 
 def _structure(*entries: bytes) -> bytes:
-    return _field(5, *entries)
+    return field(5, *entries)
 
 
 def _list(values: Iterable[bytes]) -> bytes:
-    return _field(6, *(_field(1, value) for value in values))
+    return field(6, *(field(1, value) for value in values))
 
 
 _ONE = b"\x11\x00\x00\x00\x00\x00\x00\xf0\x3f"  # number_value: 1.0

@@ -32,8 +32,8 @@ from extproc.routing.state import RoutingState, Still
 from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
-from extproc.server.codec import read_piece
 from extproc.server.network_till import NetworkTill
+from extproc.server.pieces import read_piece
 from extproc.server.till import make_till
 from extproc.state.pipeline import Pipeline
 from extproc.state.redis import RedisError, RedisStore, connect

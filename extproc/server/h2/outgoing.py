@@ -198,8 +198,9 @@ class Outgoing:
         """Write the frame that ends the stream, once there is one."""
         if stream.end is None:
             return False
-        self._chunks.append(stream.end)
+        last = stream.end
         if stream.state is StreamState.OPEN:
             # The answer is complete, so the rest of the request is not wanted (8.1).
-            self._chunks.append(rst_stream(stream.id, ErrorCode.NO_ERROR))
+            last += rst_stream(stream.id, ErrorCode.NO_ERROR)
+        self._chunks.append(last)
         return True

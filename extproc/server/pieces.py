@@ -1,0 +1,49 @@
+"""Pieces of bodies in ext_proc messages, read without protobuf: they are most of all messages."""
+
+from __future__ import annotations
+
+from extproc.exchange import events
+
+_BODY_TAGS = {events.RequestBody: 0x22, events.ResponseBody: 0x2A}
+"""The fields ``request_body`` and ``response_body``."""
+
+
+def read_piece(
+    message: bytes, kind: type[events.RequestBody | events.ResponseBody]
+) -> bytes | None:
+    """Return the bytes of a body message of this `kind`, not the last, without protobuf.
+
+    None: it is something else, longer than 16 KiB, or not as Envoy writes it; `decode` it.
+    Envoy writes fields in the order of their numbers, so that at most the metadata follow.
+    """
+    size = len(message)
+    if size < 8 or message[0] != _BODY_TAGS[kind]:
+        return None
+    # In it 0x0A, body. Of a length under 128 one byte, of most others two.
+    if message[1] < 0x80:
+        end, start = 2 + message[1], 4
+        fits = message[2] == 0x0A and message[3] == end - 4
+    else:
+        end = 3 + message[1] - 0x80 + (message[2] << 7)
+        if message[4] < 0x80:
+            start = 5
+            fits = message[3] == 0x0A and message[4] == end - 5
+        else:
+            start = 6
+            fits = (
+                message[3] == 0x0A and message[4] - 0x80 + (message[5] << 7) == end - 6
+            )
+    if not fits or end > size:
+        return None
+    behind = size - end  # metadata_context, 0x42, to the end
+    if behind and not (
+        behind > 1
+        and message[end] == 0x42
+        and (
+            message[end + 1] == behind - 2
+            if behind < 0x82
+            else message[end + 1] - 0x80 + (message[end + 2] << 7) == behind - 3
+        )
+    ):
+        return None
+    return message[start:end]
