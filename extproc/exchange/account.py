@@ -218,6 +218,8 @@ class Account:
 
     def answered(self, legs: tuple[Leg, ...], leg: Leg) -> list[Settle]:
         """Give back what is held where no attempt will be made any more."""
+        if not self._standby.owes:
+            return []
         return [Settle(one) for one in self._standby.answered(legs, leg)]
 
     def denied(self, verdict: Denied) -> GatewayError:
@@ -242,7 +244,8 @@ class Account:
     @property
     def tells_cost(self) -> bool:
         """Whether the client asked for the cost in its answer's ``usage``."""
-        return self._asked.headers.get(COST_HEADER, "").lower() in {"true", "1"}
+        said = self._asked.headers.get(COST_HEADER)
+        return said is not None and said.lower() in {"true", "1"}
 
     def watch(self, leg: Leg, produced: int) -> TopUp | None:
         """Return what more has to be reserved for a stream that has got so far.
@@ -322,7 +325,8 @@ class Account:
             produced: output tokens as far as they were seen, where nobody counted them.
         """
         spent = self._spent(leg, error, produced)
-        self.rest = tuple(self._standby.close(leg, spent))
+        if self._standby.owes:
+            self.rest = tuple(self._standby.close(leg, spent))
         # Of a verdict that is still awaited too: releasing first wins.
         return Settlement(self.admission, spent) if self.admission is not None else None
 
@@ -343,11 +347,11 @@ class Account:
         elsewhere = deployment(leg) != self._first
         claims = () if self.admission is None else self.admission.claims
         charged = [one for one in claims if not (one.first and elsewhere)]
-        tally.budgets = tuple(
-            (one.meter, one.ends)
-            for one in (*charged, *self._standby.claims(leg))
-            if one.counts == "nanos"
-        )
+        charged += self._standby.claims(leg)
+        if charged:
+            tally.budgets = tuple(
+                (one.meter, one.ends) for one in charged if one.counts == "nanos"
+            )
         if usage is None:
             return Spent(elsewhere=elsewhere)
         return Spent(

@@ -204,7 +204,7 @@ class Exchange:
     def _step(self, event: events.Event, now: float) -> list[Command]:
         half = self._response
         if half is None:
-            if not isinstance(event, events.ResponseHeaders):
+            if type(event) is not events.ResponseHeaders:
                 return self._ask(event, now)
             half = self._response = LocalReply(event, self._tally)
         if type(event) is events.Expired:

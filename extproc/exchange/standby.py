@@ -90,6 +90,11 @@ class Standby:
         name, self.asking = (self.asking or ("", None))[0], None
         return name
 
+    @property
+    def owes(self) -> bool:
+        """Whether anything is asked for, held or to be charged at a later deployment."""
+        return bool(self._owed) or self.asking is not None
+
     def claims(self, leg: Leg) -> tuple[Claim, ...]:
         """Return what the deployment of `leg` is owed, unless it was the first."""
         owed = self._owed.get(deployment(leg))

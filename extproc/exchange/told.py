@@ -40,15 +40,19 @@ def read_told(asked: Asked) -> Told:
         if name in members:
             most = _whole(members[name])
             break
-    choices = max(_number(members, "n"), _number(members, "best_of"), 1)
-    tier = _text(members, "service_tier")
+    choices = 1
+    if "n" in members or "best_of" in members:
+        choices = max(_number(members, "n"), _number(members, "best_of"), 1)
+    tier = _text(members, "service_tier") if "service_tier" in members else None
     return Told(most, choices, tier)
 
 
 def read_end_user(asked: Asked) -> str:
     """Return who the caller says that it asks for; empty: nobody."""
     members = asked.members
-    named = _text(members, "user") or _text(members, "safety_identifier")
+    named = None
+    if "user" in members or "safety_identifier" in members:
+        named = _text(members, "user") or _text(members, "safety_identifier")
     if named is None and "metadata" in members:
         try:
             said = msgspec.json.decode(members["metadata"], type=_Metadata)

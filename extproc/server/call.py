@@ -61,8 +61,6 @@ a piece of a stream is read by itself, and decompresses to at most a hundred tim
 Worked = tuple[list[Command], list[bytes]] | events.Admitted | events.Denied
 """What an event led to, and the messages that say it; or the verdict that was awaited."""
 
-_BODIES = (events.RequestBody, events.ResponseBody)
-
 
 class Call:
     """Drives one `Exchange`; an edge feeds it and sends what it returns.
@@ -157,7 +155,8 @@ class Call:
         Envoy half-closes as soon as it has nothing more to send, also when the client has
         left: only the exchange knows whether it had come to its end.
         """
-        self._deliver(self._exchange, events.Closed(), now)
+        if not self.finished:
+            self._deliver(self._exchange, events.Closed(), now)
 
     def _deliver(
         self, exchange: Exchange | None, event: events.Event, now: float
@@ -171,7 +170,7 @@ class Call:
             granted, self._more = self._more.result(), None
             exchange.receive(events.ToppedUp(granted), now)
         if (
-            isinstance(event, _BODIES)
+            (type(event) is events.ResponseBody or type(event) is events.RequestBody)
             and (event.end or len(event.data) > LIGHT_BYTES)
             and exchange.weight(event) > HEAVY_BYTES
         ):

@@ -97,7 +97,7 @@ def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
         end=request.response_headers.end_of_stream,
         details=attributes["response.code_details"].string_value,
         attempts=attempts,
-        failed=_failed_attempts(noted, attempts),
+        failed=_failed_attempts(noted, attempts) if attempts > 1 else (),
         attempts_at=tuple(
             [noted[f"t{n}"].number_value / 1000 for n in range(1, attempts + 1)]
         ),
@@ -115,8 +115,10 @@ def _failed_attempts(
 
 def _noted(noted: Mapping[str, Value], attempt: int) -> tuple[int, str | None]:
     """Return status and retry-after of an attempt that failed."""
-    # A connection that was refused leaves no note.
-    status, _, wait = (noted[f"a{attempt}"].string_value or "0 -").partition(" ")
+    said = noted[f"a{attempt}"].string_value
+    if not said:  # nothing to tell, or a connection that was refused
+        return 0, None
+    status, _, wait = said.partition(" ")
     return int(status) if status.isdecimal() else 0, wait_of(wait)
 
 

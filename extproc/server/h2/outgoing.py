@@ -76,11 +76,10 @@ class Outgoing:
         if size <= self.max_frame and size <= self.window and size <= stream.window:
             self.window -= size
             stream.window -= size
-            chunks = self._chunks
-            chunks.append(HEAD.pack(size << 8 | _DATA, 0, stream.id))
+            head = HEAD.pack(size << 8 | _DATA, 0, stream.id)
             for message in messages:
-                chunks.append(PREFIX.pack(0, len(message)))
-                chunks.append(message)
+                self._chunks.append(head + PREFIX.pack(0, len(message)) + message)
+                head = b""
             return
         if stream.pending is None:
             stream.pending = deque()
