@@ -99,10 +99,12 @@ class Dispatch:
         if picks:  # what is found by an id has no choice of deployments
             self._ticket = Ticket(self._state, picks, self.now)
 
-    def patience(self, legs: tuple[Leg, ...]) -> float:
-        """Return the seconds until the answer's headers must be here."""
+    def patience(self, legs: tuple[Leg, ...], first_byte: float | None) -> float:
+        """Return the seconds until the answer's headers must be here.
+
+        `first_byte` is `longest_first_byte` of `legs`.
+        """
         limits = self._runtime.limits
-        first_byte = longest_first_byte(legs, limits.attempt_seconds)
         # Nobody here sees how far a body is that passes unseen, as do all without a model.
         unseen = legs[0].unread or not legs[0].model
         upload = limits.upload_seconds if unseen else 0.0

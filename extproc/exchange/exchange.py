@@ -156,7 +156,8 @@ class Exchange:
         """Note that a piece of the answer has come."""
         self._dispatch.now = now
         if self._idle:
-            self.deadline = min(now + self._idle, self._end)
+            due = now + self._idle
+            self.deadline = due if due < self._end else self._end  # noqa: FURB136  no call
         tally = self._tally
         tally.chunks += 1
         if tally.first_byte is None:
@@ -283,13 +284,14 @@ class Exchange:
             return self._refuse(self._refused, event, now)
         commands = self._request.receive(event)
         match commands:
-            case [Route(), *_]:
+            case [Route(first_byte=first_byte), *_]:
                 kind = self._request.operation.kind
                 answer = SessionHalf if kind is Kind.REALTIME else ResponseHalf
                 self._response = answer(
                     self._request, self._tally, self.runtime.limits, self._account
                 )
-                self.deadline = now + self._dispatch.patience(self._request.legs)
+                patience = self._dispatch.patience(self._request.legs, first_byte)
+                self.deadline = now + patience
                 self.takes = None
             case [Respond(status=status)]:
                 self._tally.status = status

@@ -28,6 +28,7 @@ from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.reader import FrameReader
 from extproc.server.h2.streams import REACTIONS, Reaction, StreamState
 
+_OPEN = StreamState.OPEN
 _unpack_head = MESSAGE_HEAD.unpack_from
 
 DRAIN_PING = b"drained?"
@@ -228,7 +229,10 @@ class ServerConnection:
                 or stream is None
                 or stop > end
                 or size > self._longest
-                or not stream.plain
+                or stream.state is not _OPEN
+                or stream.expected >= 0
+                or stream.cutter.size
+                or stream.end is not None
                 or stream.credit - framed <= self._half_window
                 or self._credit - framed <= self._half_of_all
             ):

@@ -73,9 +73,6 @@ REACTIONS: Mapping[tuple[FrameType, StreamState], Reaction] = {
 """Every frame in every state. Frames of unknown types are ignored in all of them."""
 
 
-_OPEN = StreamState.OPEN
-
-
 class Stream:
     """An open stream, which is one gRPC call."""
 
@@ -107,13 +104,3 @@ class Stream:
         """Bytes that wait for the peer's window; a frame never spans two of them."""
         self.end: bytes | None = None
         """The frame that ends our half, while it waits behind `pending`."""
-
-    @property
-    def plain(self) -> bool:
-        """Whether a whole message that comes now needs no more than to be passed on."""
-        return (
-            self.state is _OPEN
-            and self.expected < 0
-            and not self.cutter.size
-            and self.end is None
-        )
