@@ -229,8 +229,7 @@ def _route(route: Route) -> tuple[bytes, ...]:
         _priority_groups(tuple([attempt.cluster for attempt in chain])),
     ]
     if route.limits:
-        limits = [_entry(name, _text(value)) for name, value in route.limits]
-        metadata.append(_entry(LIMITS, _structure(*limits)))
+        metadata += _limits(route.limits)
     for key, attempt in zip(_RENDERINGS, chain, strict=False):
         metadata += _rendering(key, attempt)
     reply = b"".join(
@@ -257,13 +256,35 @@ def _heads(id_size: int, slip_size: int) -> tuple[bytes, bytes]:
     before_id = around(id_size, _text_entry(b"id"))
     before_slip = around(slip_size, _text_entry(b"slip"))
     size = len(before_id) + id_size + len(before_slip) + slip_size
-    in_gw = level(b"\x2a"), level(b"\x12"), level(b"\x0a", field(1, b"gw"))
-    return around(size, in_gw) + before_id, before_slip
+    return around(size, _struct_entry(b"gw")) + before_id, before_slip
+
+
+def _limits(limits: Headers) -> tuple[bytes, bytes]:
+    """Write the metadata `LIMITS`, in two pieces."""
+    entries = []
+    for name, value in limits:
+        text = value.encode()
+        entries.append(around(len(text), _header_entry(name)) + text)
+    content = b"".join(entries)
+    return around(len(content), _ENTRY_OF_LIMITS), content
 
 
 def _text_entry(name: bytes) -> tuple[Level, ...]:
     """Return what is around a text: a string_value, in the value of an entry of a struct."""
     return level(b"\x1a"), level(b"\x12"), level(b"\x0a", field(1, name))
+
+
+def _struct_entry(name: bytes) -> tuple[Level, ...]:
+    """Return what is around a struct in the value of an entry of another."""
+    return level(b"\x2a"), level(b"\x12"), level(b"\x0a", field(1, name))
+
+
+@functools.lru_cache(maxsize=256)
+def _header_entry(name: str) -> tuple[Level, ...]:
+    return _text_entry(name.encode())
+
+
+_ENTRY_OF_LIMITS = _struct_entry(LIMITS.encode())
 
 
 @functools.lru_cache(maxsize=256)

@@ -96,6 +96,16 @@ def test_a_route_is_a_headers_reply_with_the_chain_and_a_placeholder_body(size, 
     assert (streamed.body, streamed.end_of_stream) == (b"{}", True)
 
 
+@pytest.mark.parametrize("size", [0, 1, 120, 5000])
+def test_a_route_says_what_the_client_is_told_of_its_limits(size):
+    limits = {"x-ratelimit-limit-requests": "60", "x-é": "é" * size, "z": ""}
+    route = Route("id-1", (attempt(1),), limits=tuple(limits.items()))
+    headers = ProcessingResponse.FromString(encode([route])[0])
+    metadata = json_format.MessageToDict(headers.dynamic_metadata)
+    assert metadata["gw.rl"] == limits
+    assert metadata["gw"] == {"id": "id-1", "slip": ""}
+
+
 @given(data=st.binary(max_size=70_000), end=st.booleans())
 def test_an_answer_body_carries_its_bytes_and_its_end(data, end):
     message = only(AnswerBody(data, end=end))
