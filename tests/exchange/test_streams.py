@@ -92,7 +92,6 @@ def counting():
     tracemalloc.start()
     yield
     tracemalloc.stop()
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize(("provider", "client"), PAIRS)
