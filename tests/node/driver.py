@@ -80,3 +80,7 @@ def running_sdk(
     command = [installed(), FOLDER / f"{sdk}_calls.mjs"]
     env = {"BASE_URL": base_url, "KEY": key, "AI_SDK_DISABLE_TELEMETRY": "1"}
     return running_client(command, log, env)
+
+
+if __name__ == "__main__":
+    installed()
