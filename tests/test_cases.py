@@ -403,9 +403,13 @@ def test_a_stream_is_the_same_under_other_line_ends(case, provider, line_end):
     def cut(upstream: Upstream) -> list[bytes]:
         return [bytes([one]) for one in upstream.body.replace(b"\n", line_end)]
 
+    def eventwise(upstream: Upstream) -> list[bytes]:
+        return [piece.replace(b"\n", line_end) for piece in upstream.pieces]
+
     for client in foreign(case, provider)[:1]:
-        found = played(case, provider, client, cut)
-        assert found.body == whole(case, provider, client).body
+        wanted = whole(case, provider, client).body
+        assert played(case, provider, client, cut).body == wanted
+        assert played(case, provider, client, eventwise).body == wanted
 
 
 def torn(count: int, upstream: Upstream) -> list[bytes]:

@@ -7,7 +7,7 @@ differs. `KeepAlive` may stand anywhere, `Failed` ends everything.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, final
 
 import msgspec
 
@@ -45,6 +45,7 @@ class PartStarted(msgspec.Struct, frozen=True, gc=False):
     choice: int = 0
 
 
+@final
 class Delta(msgspec.Struct, frozen=True, gc=False):
     """More of a part's text: words, thoughts, or the JSON text of arguments."""
 

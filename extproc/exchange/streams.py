@@ -143,10 +143,14 @@ class Translation:
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
         out = []
-        feed = self._reader.feed
         try:
             for frame in self._frames.feed(data):
-                seen = feed(frame)
+                seen = self._reader.take(frame)
+                if type(seen) is canonical.Delta:
+                    out.append(self._writer.say(seen))
+                    self._pieces += 1
+                    self._letters += len(seen.text)
+                    continue
                 out.append(self._writer.write(seen))
                 self._note(seen)
                 if self.over:
@@ -286,10 +290,11 @@ class Metering:
 
     def feed(self, data: bytes) -> bytes:
         """See `Stream.feed`."""
-        # A mark may be cut in two by the end of a read.
-        edge = self._edge + data[:4]
-        self._frames += data.count(b"data:") + edge.count(b"data:")
-        self._edge = (data if len(data) > 3 else edge)[-4:]
+        self._frames += data.count(b"data:")
+        # A mark may be cut in two by the end of a read, but not by that of a line.
+        if self._edge:
+            self._frames += (self._edge + data[:4]).count(b"data:")
+        self._edge = b"" if data[-1:] == b"\n" else (self._edge + data[-4:])[-4:]
         self._size += len(data)
         return self._passage.feed(data)
 

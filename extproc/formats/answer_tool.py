@@ -19,7 +19,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest
-from extproc.formats.base import StreamReader, Unsupported
+from extproc.formats.base import StreamReader, Taken, Unsupported
 from extproc.framing.sse import Frame
 
 NAME = "json_answer"
@@ -184,6 +184,15 @@ class Unwrapping:
         """Answers without a word yet, by choice and part."""
         self._hidden: set[tuple[int, int]] = set()
         """Second answers."""
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        seen = self._reader.take(frame)
+        if not isinstance(seen, canonical.Delta):
+            return self._unwrap(seen)
+        place = seen.choice, seen.index
+        self._empty.discard(place)
+        return [] if place in self._hidden else seen
 
     def feed(self, frame: Frame) -> list[canonical.Event]:
         """See `StreamReader.feed`."""

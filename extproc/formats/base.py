@@ -91,14 +91,25 @@ UNCHANGED = Adapted({})
 """The server takes it as it is."""
 
 
+Taken = canonical.Delta | list[canonical.Event]
+"""What a frame amounts to; most are one more piece of a part, and make no list."""
+
+
 class StreamReader(Protocol):
     """Upstream frames in, canonical events out."""
 
-    def feed(self, frame: Frame) -> list[canonical.Event]:
+    def take(self, frame: Frame) -> Taken:
         """Return what `frame` amounts to.
 
         Raises:
             ProtocolViolation: the frame may not come here or cannot be read.
+        """
+
+    def feed(self, frame: Frame) -> list[canonical.Event]:
+        """Return the same as a list, whatever it is.
+
+        Raises:
+            ProtocolViolation: see `take`.
         """
 
     def close(self) -> list[canonical.Event]:
@@ -111,6 +122,9 @@ class StreamReader(Protocol):
 
 class StreamWriter(Protocol):
     """Canonical events in, the client's bytes out."""
+
+    def say(self, piece: canonical.Delta) -> bytes:
+        """Return the client's bytes for what nearly all events are."""
 
     def write(self, events: Iterable[canonical.Event]) -> bytes:
         """Return the client's bytes for `events`; empty when there is nothing to say."""
@@ -298,6 +312,10 @@ AnyProviderFormat = ProviderFormat[Any, Any]
 """Of any operation: `providers.base.Provider.dialect` sees to it that the two match."""
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+
+
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     """Where a stream of a provider stands."""
 
@@ -312,7 +330,8 @@ class TableStream(abc.ABC, Generic[E]):
     """The part of a stream reader that every provider format shares.
 
     A subclass has the table `NEXT`, `parse` (frame to wire event) and `translate` (wire
-    event to canonical events); what is not in the table may not happen.
+    event to canonical events); what is not in the table may not happen. Of the pieces of
+    open parts, which nearly all frames are, it makes a short way of `take`.
     """
 
     NEXT: ClassVar[Mapping[tuple[State, type], State]]
@@ -332,6 +351,11 @@ class TableStream(abc.ABC, Generic[E]):
 
     def feed(self, frame: Frame) -> list[canonical.Event]:
         """See `StreamReader.feed`."""
+        seen = self.take(frame)
+        return [seen] if isinstance(seen, canonical.Delta) else seen
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
         try:
             event = self.parse(frame)
             if event is None:
@@ -341,7 +365,7 @@ class TableStream(abc.ABC, Generic[E]):
             return list(self.translate(event))
         # msgspec lets out these too, for what is not UTF-8 and for lists in lists; of raw
         # parts that is found only as they are translated.
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        except UNREADABLE as exc:
             raise ProtocolViolation(
                 f"cannot read stream event {frame.name!r}: {exc}"
             ) from exc

@@ -19,11 +19,12 @@ HEAD = 256
 class HeldEvent:
     """Cuts the reads of a stream into whole events, and holds the rest."""
 
-    __slots__ = ("_pieces", "_size", "forgotten", "passed")
+    __slots__ = ("_pieces", "forgotten", "passed", "size")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """How many bytes are held."""
         self.passed = 0
         """How much of it the client has already."""
         self.forgotten = b""
@@ -44,19 +45,19 @@ class HeldEvent:
             self._pieces.append(data[: len(whole) - len(edge)])
             whole = b"".join(self._pieces)
         self._pieces = [tail] if tail else []
-        self._size = len(tail)
+        self.size = len(tail)
         return whole
 
     def _hold(self, data: bytes) -> None:
         if data:
             self._pieces.append(data)
-            self._size += len(data)
-        if self._size > MAX_FRAME:
+            self.size += len(data)
+        if self.size > MAX_FRAME:
             # All of it has passed; what the event says is not worth the memory.
             held = b"".join(self._pieces)
             self.forgotten = held[:HEAD]
             self._pieces = [held[-2:]]
-            self._size = self.passed = len(self._pieces[0])
+            self.size = self.passed = len(self._pieces[0])
 
     def fresh(self, whole: bytes) -> bytes:
         """Return `whole` events without what of the first has passed before."""
@@ -65,10 +66,10 @@ class HeldEvent:
 
     def early(self, data: bytes) -> bytes:
         """Return what of the held event passes now; `data` is the read that ends in it."""
-        if not self.passed and self._size <= MOST_HELD:
+        if not self.passed and self.size <= MOST_HELD:
             return b""
         passing = data if self.passed else b"".join(self._pieces)
-        self.passed = self._size
+        self.passed = self.size
         return passing
 
     def rest(self) -> bytes:

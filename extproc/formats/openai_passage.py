@@ -113,8 +113,9 @@ class ChunkPassage:
         passing = b""
         if whole:
             passing = self._without_usage(whole) if has_usage else whole
-            passing = self._held.fresh(passing)
-        return passing + self._held.early(data)
+            if self._held.passed:
+                passing = self._held.fresh(passing)
+        return passing + self._held.early(data) if self._held.size else passing
 
     def close(self) -> bytes:
         """Return the rest: an event without its empty line, as some servers end.

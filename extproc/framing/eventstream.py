@@ -67,6 +67,8 @@ class EventStreamDecoder:
         """
         if self._broken is not None:
             raise self._broken
+        if not self._size and (frame := self._one(data)) is not None:
+            return [frame]
         self._size += len(data)
         if self._pieces:
             # Not joined until enough is here: a long message is not copied with each read.
@@ -98,6 +100,25 @@ class EventStreamDecoder:
         if self._size:
             raise TruncatedStream("the provider's stream ended inside a message")
         return []
+
+    def _one(self, data: bytes) -> Frame | None:
+        """Return what nearly every read is: one message, whose headers are known."""
+        size = len(data)
+        if size < _OVERHEAD:
+            return None
+        total, headers, crc = _PRELUDE.unpack_from(data)
+        body = _PRELUDE.size + headers
+        block = data[_PRELUDE.size : body]
+        if (
+            block not in self._known
+            or total != size
+            or size < body + _CRC.size
+            or zlib.crc32(data[:8]) != crc
+            or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "big")
+        ):
+            return None
+        name, instead = self._known[block]
+        return Frame(name, data[body:-4] if instead is None else instead)
 
     def _cut(self, data: bytes, frames: list[Frame]) -> int:
         """Append the whole messages of `data` to `frames`; return where they end."""

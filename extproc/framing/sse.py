@@ -37,10 +37,11 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 class SSEDecoder:
     """Cut a byte stream into frames."""
 
-    __slots__ = ("_tail",)
+    __slots__ = ("_after", "_before", "_from", "_name", "_tail", "_to")
 
     def __init__(self) -> None:
         self._tail = b""
+        self._expect("", b"\n")
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes.
@@ -48,10 +49,32 @@ class SSEDecoder:
         Raises:
             ProtocolViolation: a frame grew over `MAX_FRAME`.
         """
+        start, end = self._from, self._to
+        if (
+            not self._tail
+            and data[:start] == self._before
+            and data[end:] == self._after
+            and b"\n" not in (line := data[start:end])
+            and b"\r" not in line
+        ):
+            # What nearly every read is: one frame, and written as the one before it.
+            return [Frame(self._name, line)]
         whole, self._tail = split_frames(self._tail + data if self._tail else data)
         if len(self._tail) > MAX_FRAME:
             raise ProtocolViolation(f"a stream event is over {MAX_FRAME} bytes")
-        return parse_frames(whole)
+        frames = parse_frames(whole)
+        if frames:
+            self._expect(frames[-1].name, b"\r\n" if whole[-4::2] == b"\r\r" else b"\n")
+        return frames
+
+    def _expect(self, name: str, line_end: bytes) -> None:
+        """Note how the last frame was written; the next will be written so too."""
+        self._name = name
+        self._after = 2 * line_end
+        self._before = b"data: "
+        if name:
+            self._before = b"event: %b%bdata: " % (name.encode(), line_end)
+        self._from, self._to = len(self._before), -len(self._after)
 
     def close(self) -> list[Frame]:
         """Return the last frame of a stream that ended without its empty line.
@@ -67,7 +90,7 @@ def split_frames(data: bytes) -> tuple[bytes, bytes]:
     """Cut `data` behind its last whole frame: the frames, and the rest to keep."""
     # The common provider writes LF only, and rfind is a memrchr.
     if b"\r" not in data:
-        if data.endswith(b"\n\n"):
+        if data[-2:] == b"\n\n":
             return data, b""
         end = data.rfind(b"\n\n") + 2
         return (data[:end], data[end:]) if end > 1 else (b"", data)

@@ -13,7 +13,7 @@ from extproc import canonical as c
 from extproc.errors import BadRequest
 from extproc.formats import anthropic, converse
 from extproc.formats.answer_tool import NAME, Unwrapping, unwrap
-from extproc.formats.base import AnyProviderFormat, Unsupported
+from extproc.formats.base import AnyProviderFormat, Taken, Unsupported
 from extproc.framing.base import SSE
 from extproc.framing.eventstream import EVENT_STREAM
 from extproc.framing.sse import Frame
@@ -257,9 +257,14 @@ class Script:
     def __init__(self, *events: c.Event) -> None:
         self._events = list(events)
 
-    def feed(self, frame: Frame) -> list[c.Event]:
+    def take(self, frame: Frame) -> Taken:
         del frame
-        return [self._events.pop(0)]
+        event = self._events.pop(0)
+        return event if isinstance(event, c.Delta) else [event]
+
+    def feed(self, frame: Frame) -> list[c.Event]:
+        seen = self.take(frame)
+        return [seen] if isinstance(seen, c.Delta) else seen
 
     def close(self) -> list[c.Event]:
         events, self._events = self._events, []

@@ -164,6 +164,31 @@ def test_any_flipped_bit_is_noticed_as_botocore_notices_it(bit):
     assert len(whole) == len(frames)
 
 
+@given(st.integers(0, 8 * len(event("text", b"abc")) - 1))
+def test_a_flipped_bit_of_a_message_like_the_one_before_is_noticed(bit):
+    message = event("text", b"abc")
+    broken = bytearray(message)
+    broken[bit // 8] ^= 1 << bit % 8
+    knowing = EventStreamDecoder()
+    assert len(knowing.feed(message) + knowing.feed(message)) == 2
+    with pytest.raises(ProtocolViolation):
+        knowing.feed(bytes(broken))
+
+
+def test_a_message_that_is_shorter_than_its_headers_say_is_noticed_each_time():
+    message = event("text", b"")
+    size = struct.unpack_from("!I", message, 4)[0]
+    for headers in range(size + 1, size + 20):
+        prelude = struct.pack("!II", len(message), headers)
+        prelude += struct.pack("!I", zlib.crc32(prelude))
+        broken = prelude + message[12:-4]
+        broken += struct.pack("!I", zlib.crc32(broken))
+        knowing = EventStreamDecoder()
+        knowing.feed(message)
+        with pytest.raises(ProtocolViolation):
+            knowing.feed(broken)
+
+
 def test_a_broken_stream_stays_broken():
     stream = STREAM[:-1] + bytes([STREAM[-1] ^ 1])
     decoder = EventStreamDecoder()

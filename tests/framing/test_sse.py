@@ -58,6 +58,22 @@ def test_frames_are_the_same_under_any_split(names, line_end, data):
     assert decode(pieces) == expected
 
 
+@pytest.mark.parametrize("line_end", LINE_ENDS)
+def test_frames_are_the_same_each_in_a_read_of_its_own(line_end):
+    """Whatever stood in the reads before, from which the decoder takes what to expect."""
+    for names in itertools.product(CASES, repeat=2):
+        pieces = [CASES[name][0].replace("\n", line_end).encode() for name in names]
+        expected = [frame for name in names for frame in CASES[name][1]]
+        assert decode([*pieces, *pieces]) == expected * 2, names
+
+
+def test_frames_are_the_same_under_line_ends_that_change_in_the_middle():
+    for ends in itertools.product(LINE_ENDS, repeat=3):
+        pieces = [f"event: x{end}data: {n}{end}{end}" for n, end in enumerate(ends)]
+        expected = [Frame("x", b"%d" % n) for n in range(len(ends))]
+        assert decode([piece.encode() for piece in pieces]) == expected, ends
+
+
 MIXES = {"".join(pair) for pair in itertools.product(LINE_ENDS, repeat=2)} - {"\r\n"}
 """CR then LF is one line end, not two."""
 

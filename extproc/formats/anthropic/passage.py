@@ -69,9 +69,14 @@ class MessagePassage:
 
     def _cut(self, data: bytes) -> bytes:
         """Return the frames that `data` completes, and hold the rest."""
+        if not self._held:
+            whole, tail = split_frames(data)
+            if tail:
+                self._held, self._held_bytes = [tail], len(tail)
+            return whole
         # Of what is held only the line end before `data` can belong to an empty line:
         # a long frame is not searched again with each of its reads.
-        edge = self._held[-1][-1:] if self._held else b""
+        edge = self._held[-1][-1:]
         whole, tail = split_frames(edge + data)
         if not whole:
             if data:

@@ -9,7 +9,7 @@ stop reason that we do not know is a ``stop``, counted in `unknown`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
@@ -26,17 +26,32 @@ from extproc.formats.anthropic.answer import (
 )
 from extproc.formats.anthropic.citations import RESULTS, read_citation, read_search
 from extproc.formats.anthropic.errors import error_of
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.framing.sse import Frame
 
-FITS = frozenset({
-    (wire.TextBlock, wire.TextDelta),
-    (wire.TextBlock, wire.CitationsDelta),
-    (wire.ThinkingBlock, wire.ThinkingDelta),
-    (wire.ThinkingBlock, wire.SignatureDelta),
-    (wire.ToolUseBlock, wire.InputJsonDelta),
-})  # fmt: skip
-"""Which delta may come in which block."""
+SAID: Mapping[type, type] = {
+    wire.TextBlock: wire.TextDelta,
+    wire.ThinkingBlock: wire.ThinkingDelta,
+    wire.ToolUseBlock: wire.InputJsonDelta,
+}
+"""In which delta the words of a block come."""
+
+BESIDE: Mapping[type, type] = {
+    wire.TextBlock: wire.CitationsDelta,
+    wire.ThinkingBlock: wire.SignatureDelta,
+}
+"""Which other delta may come in a block."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Block:
+    """A block that is open."""
+
+    kind: type
+    part: int
+    """The canonical part that it is; -1: none."""
+    said: type | None
+    """The delta that its words come in."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -77,32 +92,44 @@ class MessageStream(TableStream[wire.Event]):
         self.skipped = 0
         """Blocks and deltas that the canonical stream cannot say."""
         self._usage = wire.WireUsage()
-        self._open: dict[int, tuple[type, int]] = {}  # block -> its type, its part
+        self._open: dict[int, _Block] = {}
         self._parts = 0
         self._finished = False
         self._asked: dict[int, _Asked] = {}  # searches without results, by their block
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        try:
+            event = wire.EVENT.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)
+        if type(event) is wire.BlockDelta and self.state is State.OPEN:
+            block, delta = self._open.get(event.index), event.delta
+            if (
+                isinstance(delta, wire.Words)
+                and block is not None
+                and block.said is type(delta)
+                and delta.text
+            ):
+                return canonical.Delta(block.part, delta.text)
+        return super().take(frame)
 
     def parse(self, frame: Frame) -> wire.Event | None:
         """See `TableStream.parse`; the event's own ``type`` counts, as in the SDKs."""
         return wire.read_event(frame.data)
 
-    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
+    def translate(self, event: wire.Event) -> Iterator[canonical.Event]:
         """See `TableStream.translate`."""
-        if type(event) is wire.BlockDelta:
-            return self._delta(event.index, event.delta)
-        return self._translate_rare(event)
-
-    def _translate_rare(self, event: wire.Event) -> Iterator[canonical.Event]:
         match event:
             case wire.BlockDelta(index, delta):
                 yield from self._delta(index, delta)
             case wire.BlockStart() | wire.OtherBlockStart():
                 yield from self._start(event)
             case wire.BlockStop(index):
-                kind, part = self._block(index)
+                block = self._block(index)
                 del self._open[index]
-                if kind is not wire.OtherBlockStart:
-                    yield canonical.PartEnded(part)
+                if block.part >= 0:
+                    yield canonical.PartEnded(block.part)
             case wire.OtherDelta(index):
                 self._block(index)
                 self.skipped += 1
@@ -138,12 +165,13 @@ class MessageStream(TableStream[wire.Event]):
         if event.index in self._open:
             raise ProtocolViolation(f"block {event.index} starts twice")
         if isinstance(event, wire.OtherBlockStart):
-            self._open[event.index] = (wire.OtherBlockStart, -1)
+            self._open[event.index] = _Block(wire.OtherBlockStart, -1, None)
             yield from self._start_server_block(event.index, event.content_block)
             return
         part = self._parts
         self._parts += 1
-        self._open[event.index] = (type(event.content_block), part)
+        kind = type(event.content_block)
+        self._open[event.index] = _Block(kind, part, SAID.get(kind))
         match event.content_block:
             case wire.TextBlock(text):
                 yield canonical.PartStarted(part, "text")
@@ -182,30 +210,26 @@ class MessageStream(TableStream[wire.Event]):
 
     def _delta(
         self, index: int, delta: wire.BlockDeltaBody
-    ) -> tuple[canonical.Event, ...]:
-        kind, part = self._block(index)
-        if kind is wire.OtherBlockStart:
+    ) -> Iterator[canonical.Event]:
+        block = self._block(index)
+        if block.kind is wire.OtherBlockStart:
             if index in self._asked and isinstance(delta, wire.InputJsonDelta):
-                self._asked[index].query.append(delta.partial_json)
+                self._asked[index].query.append(delta.text)
             else:
                 self.skipped += 1
-            return ()
-        if (kind, type(delta)) not in FITS:
-            raise ProtocolViolation(f"{type(delta).__name__} in a {kind.__name__}")
-        if isinstance(delta, wire.TextDelta):
-            more = delta.text
-        elif isinstance(delta, wire.InputJsonDelta):
-            more = delta.partial_json
-        elif isinstance(delta, wire.ThinkingDelta):
-            more = delta.thinking
+        elif type(delta) not in {block.said, BESIDE.get(block.kind)}:
+            raise ProtocolViolation(
+                f"{type(delta).__name__} in a {block.kind.__name__}"
+            )
         elif isinstance(delta, wire.SignatureDelta):
-            return (canonical.SignatureDelta(part, delta.signature),)
-        else:
+            yield canonical.SignatureDelta(block.part, delta.signature)
+        elif isinstance(delta, wire.CitationsDelta):
             try:
-                return (canonical.Cited(part, read_citation(delta.citation)),)
+                yield canonical.Cited(block.part, read_citation(delta.citation))
             except msgspec.MsgspecError as exc:
                 raise ProtocolViolation(f"cannot read a citation: {exc}") from exc
-        return (canonical.Delta(part, more),) if more else ()
+        elif delta.text:
+            yield canonical.Delta(block.part, delta.text)
 
     def _finish(self, stop: wire.Stop) -> Iterator[canonical.Event]:
         if self._open:
@@ -225,7 +249,7 @@ class MessageStream(TableStream[wire.Event]):
         if self._finished:
             yield canonical.Reported(usage_of(self._usage))
 
-    def _block(self, index: int) -> tuple[type, int]:
+    def _block(self, index: int) -> _Block:
         try:
             return self._open[index]
         except KeyError:

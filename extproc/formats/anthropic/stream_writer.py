@@ -56,15 +56,14 @@ class MessageWriter:
         """See `StreamWriter.write`."""
         out: list[bytes] = []
         for event in events:
-            if (
-                type(event) is canonical.Delta
-                and event.index == self._open
-                and not event.choice
-            ):
-                out += (self._head, _ENCODE(event.text), _TAIL)
-            else:
-                out += self._write(event)
+            out += self._write(event)
         return b"".join(out)
+
+    def say(self, piece: canonical.Delta) -> bytes:
+        """See `StreamWriter.say`."""
+        if piece.index == self._open and not piece.choice:
+            return self._head + _ENCODE(piece.text) + _TAIL
+        return b"".join(self._write(piece))
 
     def _write(self, event: canonical.Event) -> Iterator[bytes]:
         match event:

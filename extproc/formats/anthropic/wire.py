@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 T = TypeVar("T")
 
@@ -169,20 +169,26 @@ class BlockStart(Struct, tag="content_block_start", tag_field="type", gc=False):
     content_block: AnswerBlock
 
 
-class TextDelta(Struct, tag="text_delta", tag_field="type", gc=False):
+class Words(Struct, tag_field="type", gc=False):
+    """A piece of what a block says."""
+
     text: str
 
 
-class ThinkingDelta(Struct, tag="thinking_delta", tag_field="type", gc=False):
-    thinking: str
+class TextDelta(Words, tag="text_delta", gc=False):
+    pass
+
+
+class ThinkingDelta(Words, tag="thinking_delta", gc=False):
+    text: str = field(name="thinking")
 
 
 class SignatureDelta(Struct, tag="signature_delta", tag_field="type", gc=False):
     signature: str
 
 
-class InputJsonDelta(Struct, tag="input_json_delta", tag_field="type", gc=False):
-    partial_json: str
+class InputJsonDelta(Words, tag="input_json_delta", gc=False):
+    text: str = field(name="partial_json")
 
 
 class CitationsDelta(Struct, tag="citations_delta", tag_field="type", gc=False):
@@ -298,7 +304,7 @@ DELTA_NAMES = frozenset({
     "citations_delta",
 })  # fmt: skip
 
-_EVENT: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
+EVENT: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _BLOCK: msgspec.json.Decoder[AnswerBlock] = msgspec.json.Decoder(AnswerBlock)
 _OUTLINE = msgspec.json.Decoder(Outline)
 _NAME = msgspec.json.Decoder(Named)
@@ -330,7 +336,7 @@ def read_event(data: bytes) -> Event | None:
         msgspec.MsgspecError: it is of a known type and cannot be read.
     """
     try:
-        event = decode(_EVENT, data)
+        event = decode(EVENT, data)
     except msgspec.ValidationError:
         seen = _OUTLINE.decode(data)
         if seen.type not in EVENT_NAMES:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+import msgspec
+
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.formats.cohere import wire
 from extproc.formats.cohere.answer import FAILED, FINISH, cite, usage_of
 from extproc.formats.cohere.errors import failure
@@ -53,13 +55,36 @@ class EventStream(TableStream[wire.AnyEvent]):
         self._bare: set[int] = set()
         """Calls without arguments so far."""
 
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        try:
+            event = wire.EVENT.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)
+        part, more = None, None
+        if type(event) is wire.ContentDelta:
+            part = self._blocks.get(event.index)
+            content = event.delta.message.content
+            more = content.text or content.thinking
+        elif type(event) is wire.ToolCallDelta:
+            part = self._calls.get(event.index)
+            more = event.delta.message.tool_calls.function.arguments
+            if part in self._bare:
+                more = None  # its first
+        if part is not None and more and self._ended is None:
+            return canonical.Delta(part, more)
+        return super().take(frame)
+
     def parse(self, frame: Frame) -> wire.AnyEvent | None:
         """See `TableStream.parse`."""
         if frame.data == b"[DONE]" or not frame.data:
             return None
-        if wire.NAME.decode(frame.data).type not in wire.NAMES:
-            return None
-        return wire.EVENT.decode(frame.data)
+        try:
+            return wire.EVENT.decode(frame.data)
+        except msgspec.ValidationError:
+            if wire.NAME.decode(frame.data).type not in wire.NAMES:
+                return None
+            raise
 
     def translate(self, event: wire.AnyEvent) -> Iterator[canonical.Event]:
         """See `TableStream.translate`."""

@@ -6,7 +6,7 @@ here are skipped.
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct, field, json
+from msgspec import Raw, Struct, json
 
 ABSENT = Raw(b"null")
 
@@ -29,7 +29,7 @@ class Function(Struct, frozen=True):
 
 class ToolCall(Struct, frozen=True):
     id: str = ""
-    function: Function = field(default_factory=Function)
+    function: Function = Function()
 
 
 class Content(Struct, frozen=True):
@@ -82,14 +82,14 @@ class Answer(Struct, frozen=True):
 class Piece(Struct, frozen=True):
     """The message of a delta."""
 
-    content: Content = field(default_factory=Content)
-    tool_calls: ToolCall = field(default_factory=ToolCall)
+    content: Content = Content()
+    tool_calls: ToolCall = ToolCall()
     tool_plan: str = ""
-    citations: Citation = field(default_factory=Citation)
+    citations: Citation = Citation()
 
 
 class Delta(Struct, frozen=True):
-    message: Piece = field(default_factory=Piece)
+    message: Piece = Piece()
 
 
 class Event(Struct, tag_field="type", frozen=True):
@@ -102,12 +102,12 @@ class MessageStart(Event, tag="message-start", frozen=True):
 
 class ContentStart(Event, tag="content-start", frozen=True):
     index: int = 0
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class ContentDelta(Event, tag="content-delta", frozen=True):
     index: int = 0
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class ContentEnd(Event, tag="content-end", frozen=True):
@@ -115,17 +115,17 @@ class ContentEnd(Event, tag="content-end", frozen=True):
 
 
 class ToolPlanDelta(Event, tag="tool-plan-delta", frozen=True):
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class ToolCallStart(Event, tag="tool-call-start", frozen=True):
     index: int = 0
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class ToolCallDelta(Event, tag="tool-call-delta", frozen=True):
     index: int = 0
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class ToolCallEnd(Event, tag="tool-call-end", frozen=True):
@@ -134,7 +134,7 @@ class ToolCallEnd(Event, tag="tool-call-end", frozen=True):
 
 class CitationStart(Event, tag="citation-start", frozen=True):
     index: int = 0
-    delta: Delta = field(default_factory=Delta)
+    delta: Delta = Delta()
 
 
 class CitationEnd(Event, tag="citation-end", frozen=True):
@@ -149,7 +149,7 @@ class End(Struct, frozen=True):
 
 class MessageEnd(Event, tag="message-end", frozen=True):
     id: str = ""
-    delta: End = field(default_factory=End)
+    delta: End = End()
 
 
 class Debug(Event, tag="debug", frozen=True):

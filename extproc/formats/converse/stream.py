@@ -18,9 +18,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
+import msgspec
+
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.formats.converse import wire
 from extproc.formats.converse.answer import FINISH, stop_sequence, usage_of
 from extproc.formats.converse.citations import SEARCH, read_citation, read_search
@@ -29,6 +31,8 @@ from extproc.framing.sse import Frame
 
 Kind = Literal["text", "reasoning", "sealed", "tool_call", "search", "other"]
 
+
+_DELTA = msgspec.json.Decoder(wire.BlockDelta)
 
 _HELD = frozenset({"sealed", "search"})
 """What is told when it is whole."""
@@ -67,6 +71,19 @@ class ConverseStream(TableStream[wire.Event]):
         self._parts = 0
         self._searches: set[str] = set()
         """The ids of searches of the web."""
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        if frame.name != "contentBlockDelta" or self.state is not State.OPEN:
+            return super().take(frame)
+        try:
+            event = _DELTA.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)
+        block = self._open.get(event.content_block_index)
+        if block is not None and (more := _more(block.kind, event.delta)):
+            return canonical.Delta(block.part, more)
+        return super().take(frame)
 
     def parse(self, frame: Frame) -> wire.Event | None:
         """See `TableStream.parse`."""
@@ -196,6 +213,22 @@ class ConverseStream(TableStream[wire.Event]):
     def _next_part(self) -> int:
         self._parts += 1
         return self._parts - 1
+
+
+def _more(kind: Kind, delta: wire.DeltaBody) -> str | None:
+    """Return the text of a delta that is nothing but more of a block of `kind`."""
+    text, thought = delta.text, delta.reasoning_content
+    if delta.citation is not None:
+        return None
+    if thought is None:
+        if kind == "text":
+            return text
+        if kind == "tool_call" and text is None and delta.tool_use is not None:
+            return delta.tool_use.input
+    elif kind == "reasoning" and text is None and delta.tool_use is None:
+        sealed = thought.redacted_content is not None
+        return None if sealed or thought.signature else thought.text
+    return None
 
 
 def _said(delta: wire.DeltaBody) -> tuple[Kind, str]:

@@ -96,14 +96,18 @@ class ChoiceReader:
             self.recited += recited.citations or recited.citation_sources or ()
 
     def more(self, said: wire.Candidate) -> canonical.Delta | None:
-        """Return the words of a piece that goes on with an open text and says no more."""
-        parts = said.content.parts if said.content is not None else None
+        """Return the piece that `said` is which goes on with an open part; else None.
+
+        It says no more than that.
+        """
+        content = said.content
         if (
-            self._kind != "text"
-            or self._proof is not None
-            or self.finished
-            or not parts
+            content is None
+            or not (parts := content.parts)
             or len(parts) != 1
+            or said.finish_reason
+            or self.finished
+            or self._proof is not None
             or said.logprobs_result is not None
             or said.grounding_metadata is not None
             or said.url_context_metadata is not None
@@ -111,15 +115,16 @@ class ChoiceReader:
         ):
             return None
         part = parts[0]
+        text, kind = part.text, "reasoning" if part.thought else "text"
         if (
-            not part.text
-            or part.thought
+            not text
+            or kind != self._kind
             or part.thought_signature
             or part.function_call is not None
         ):
             return None
-        self._ruler.feed(part.text)
-        return canonical.Delta(self._parts - 1, part.text, self._index)
+        self._ruler.feed(text)
+        return canonical.Delta(self._parts - 1, text, self._index)
 
     def read(
         self,

@@ -33,8 +33,7 @@ class Ruler:
     def feed(self, text: str) -> None:
         """Take the next piece of the text."""
         if self._plain == self._total and text.isascii():
-            self._plain += len(text)
-            self._total += len(text)
+            self._plain = self._total = self._total + len(text)
             return
         encoded = text.encode("utf-8", "surrogatepass")
         self._total += len(encoded)

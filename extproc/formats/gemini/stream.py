@@ -10,11 +10,11 @@ in `unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from extproc import canonical
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.formats.gemini import wire
 from extproc.formats.gemini.answer import block_message, usage_of
 from extproc.formats.gemini.choice_reader import FINISH, ChoiceReader
@@ -58,16 +58,33 @@ class ChunkStream(TableStream[wire.Event]):
         """See `TableStream.parse`; frames have no names."""
         return wire.read_chunk(frame.data) if frame.data else None
 
-    def translate(self, event: wire.Event) -> Iterable[canonical.Event]:
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        try:
+            chunk = wire.CHUNK.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)
+        if (
+            self.state is State.OPEN
+            and (candidates := chunk.candidates)
+            and len(candidates) == 1
+            and chunk.error is wire.ABSENT
+            and chunk.prompt_feedback is None
+        ):
+            said = candidates[0]
+            choice = self._choices.get(said.index or 0)
+            if choice is not None and (more := choice.more(said)) is not None:
+                self._counts = chunk.usage_metadata or self._counts
+                return more
+        return super().take(frame)
+
+    def translate(self, event: wire.Event) -> list[canonical.Event]:
         """See `TableStream.translate`."""
         match event:
             case wire.Failure(said):
                 return [canonical.Failed(stream_error_of(said))]
-            case wire.LastChunk(chunk):
+            case wire.LastChunk(chunk) | (wire.Chunk() as chunk):
                 return self._read(chunk)
-            case wire.Chunk():
-                more = self._more(event)
-                return self._read(event) if more is None else (more,)
 
     def close(self) -> list[canonical.Event]:
         """See `StreamReader.close`; the upstream's end is the stream's."""
@@ -77,17 +94,6 @@ class ChunkStream(TableStream[wire.Event]):
             self.state = State.DONE
             return [*self._report(), canonical.Ended()]
         return super().close()
-
-    def _more(self, chunk: wire.Chunk) -> canonical.Delta | None:
-        """Return what most chunks are: more text of a part that is open; else None."""
-        candidates = chunk.candidates
-        if candidates is None or len(candidates) != 1:
-            return None
-        choice = self._choices.get(candidates[0].index or 0)
-        more = None if choice is None else choice.more(candidates[0])
-        if more is not None and chunk.usage_metadata is not None:
-            self._counts = chunk.usage_metadata
-        return more
 
     def _read(self, chunk: wire.Chunk) -> list[canonical.Event]:
         out: list[canonical.Event] = []

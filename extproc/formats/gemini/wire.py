@@ -233,7 +233,7 @@ class Failure(Struct, gc=False):
 
 Event = Chunk | LastChunk | Failure
 
-_CHUNK = msgspec.json.Decoder(Chunk)
+CHUNK = msgspec.json.Decoder(Chunk)
 _ANYTHING = msgspec.json.Decoder()
 
 
@@ -261,7 +261,7 @@ def read_chunk(data: bytes) -> Event:
     if data[:1] != b"{" and data.lstrip()[:1] == b"[":
         # Streams that are no server-sent events are arrays, and so are their errors.
         return Failure(decode(_ANYTHING, data))
-    chunk = decode(_CHUNK, data)
+    chunk = decode(CHUNK, data)
     if present(chunk.error):
         return Failure(decode(_ANYTHING, data))
     if blocked(chunk):

@@ -68,23 +68,58 @@ class ChoiceReader:
         self.finished = False
 
     def more(self, delta: answer_wire.AnsweredMessage) -> canonical.Delta | None:
-        """Return the words of a delta that goes on with an open text and says no more."""
+        """Return the piece that a delta is which goes on with an open part; else None.
+
+        It says no more than that.
+        """
         if (
-            self._kind != "text"
-            or self.finished
-            or not delta.content
+            self.finished
             or delta.refusal
-            or delta.tool_calls
             or delta.function_call is not None
-            or delta.reasoning_content
-            or delta.reasoning
             or delta.thinking_blocks
             or delta.audio is not None
             or delta.annotations is not wire.ABSENT
             or delta.references is not wire.ABSENT
         ):
             return None
-        return canonical.Delta(self._parts - 1, delta.content, self._index)
+        thought = delta.reasoning_content or delta.reasoning
+        if delta.tool_calls:
+            if self._kind is None and not delta.content and not thought:
+                return self._more_arguments(delta.tool_calls)
+            return None
+        if self._kind == "text":
+            text, other = delta.content, thought
+        elif self._kind == "reasoning":
+            text, other = thought, delta.content
+        else:
+            return None
+        if other or not text:
+            return None
+        return canonical.Delta(self._parts - 1, text, self._index)
+
+    def _more_arguments(
+        self, said: list[answer_wire.AnsweredToolCall]
+    ) -> canonical.Delta | None:
+        """Return the piece that `said` is, if it goes on with the last call."""
+        if len(said) != 1 or not self._calls:
+            return None
+        call, piece = self._calls[-1], said[0]
+        function = piece.function
+        if (
+            function is None
+            or function.name
+            or not function.arguments
+            or piece.id
+            or piece.custom is not None
+            or piece.extra_content is not wire.ABSENT
+            or piece.index != call.key
+            or call.part < 0
+            or call.ended
+            or call.custom
+        ):
+            return None
+        call.whole.feed(function.arguments)
+        return canonical.Delta(call.part, function.arguments, self._index)
 
     def read(
         self,

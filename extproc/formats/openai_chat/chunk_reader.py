@@ -9,14 +9,14 @@ Of the ``audio`` of chunks the transcript is text; that there was sound is told 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
 
 from extproc import canonical
 from extproc.errors import ProtocolViolation
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.formats.openai_chat import answer_wire, wire
 from extproc.formats.openai_chat.choice_reader import ChoiceReader
 from extproc.formats.openai_chat.finish import FAILED, failure
@@ -70,23 +70,34 @@ class ChunkReader(TableStream[answer_wire.Event]):
                 return answer_wire.LastChunk(chunk)
         return chunk
 
-    def translate(self, event: answer_wire.Event) -> Iterable[canonical.Event]:
-        """Return what a legal event amounts to; see `TableStream.translate`."""
-        more = self._more(event) if type(event) is answer_wire.Chunk else None
-        return self._translate(event) if more is None else (more,)
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        if self.state is not State.OPEN or frame.name not in _KNOWN_NAMES:
+            return super().take(frame)
+        try:
+            chunk = _CHUNK.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)  # the last is no JSON
+        if (
+            (choices := chunk.choices)
+            and len(choices) == 1
+            and chunk.usage is None
+            and chunk.error is wire.ABSENT
+        ):
+            said = choices[0]
+            choice = self._choices.get(said.index)
+            if (
+                choice is not None
+                and said.delta is not None
+                and said.logprobs is None
+                and not said.finish_reason
+                and (more := choice.more(said.delta)) is not None
+            ):
+                return more
+        return super().take(frame)
 
-    def _more(self, chunk: answer_wire.Chunk) -> canonical.Delta | None:
-        """Return what most chunks are: more text of a part that is open; else None."""
-        choices = chunk.choices
-        if chunk.usage is not None or choices is None or len(choices) != 1:
-            return None
-        said = choices[0]
-        choice = self._choices.get(said.index)
-        if choice is None or said.delta is None or said.logprobs is not None:
-            return None
-        return choice.more(said.delta)
-
-    def _translate(self, event: answer_wire.Event) -> Iterator[canonical.Event]:
+    def translate(self, event: answer_wire.Event) -> Iterator[canonical.Event]:
+        """Yield what a legal event amounts to; see `TableStream.translate`."""
         match event:
             case answer_wire.Chunk():
                 yield from self._read_chunk(event)

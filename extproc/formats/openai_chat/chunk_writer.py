@@ -128,22 +128,24 @@ class ChunkWriter:
             if self._ended:
                 break
             if isinstance(event, canonical.Delta):
-                part = self._parts[event.choice, event.index]
-                if event.logprobs is not None and part.scored:
-                    self._write_scored(event, event.logprobs, part, out)
-                    continue
-                if not event.text:
-                    continue
-                text = _encode(event.text)
-                part.said += len(event.text)
-                part.end_empty = b""
-                if part.between:
-                    out += (part.before, text, part.between, text, part.after)
-                else:
-                    out += (part.before, text, part.after)
+                out.append(self.say(event))
             else:
                 self._write(event, out)
         return b"".join(out)
+
+    def say(self, piece: canonical.Delta) -> bytes:
+        """See `StreamWriter.say`."""
+        part = self._parts[piece.choice, piece.index]
+        if piece.logprobs is not None and part.scored:
+            return self._say_scored(piece, piece.logprobs, part)
+        if not piece.text:
+            return b""
+        text = _encode(piece.text)
+        part.said += len(piece.text)
+        part.end_empty = b""
+        if part.between:
+            return part.before + text + part.between + text + part.after
+        return part.before + text + part.after
 
     def _write(self, event: _RareEvent, out: list[bytes]) -> None:
         match event:
@@ -260,16 +262,12 @@ class ChunkWriter:
         if part.is_text:
             choice.said += part.said
 
-    def _write_scored(
-        self,
-        event: canonical.Delta,
-        logprobs: msgspec.Raw,
-        part: _Part,
-        out: list[bytes],
-    ) -> None:
-        part.said += len(event.text)
+    def _say_scored(
+        self, piece: canonical.Delta, logprobs: msgspec.Raw, part: _Part
+    ) -> bytes:
+        part.said += len(piece.text)
         after = part.scored % bytes(logprobs)
-        out += (part.before, _encode(event.text), after, self._close)
+        return part.before + _encode(piece.text) + after + self._close
 
     def _write_signature(
         self, event: canonical.SignatureDelta, out: list[bytes]

@@ -34,6 +34,8 @@ class Wholeness:
 
     def feed(self, text: str) -> None:
         """Look at the next piece."""
+        if self._quoted and '"' not in text and "\\" not in text and not self._escaped:
+            return  # a string goes on
         position = 0
         if self._escaped and text:
             self._escaped = False

@@ -69,14 +69,16 @@ def write_error_event(error: GatewayError) -> bytes:
 class CompletionWriter:
     """Canonical events in, ``text_completion`` chunks out; see `StreamWriter`."""
 
-    __slots__ = ("_context", "_ended", "_head", "_said", "_tail", "_usage")
+    __slots__ = ("_after", "_before", "_context", "_ended", "_head", "_tail", "_usage")
 
     def __init__(self, context: WriterContext) -> None:
         self._context = context
         self._head = self._write_head(context.id, context.created, context.model)
         self._tail = b'],"usage":null}\n\n' if context.include_usage else b"]}\n\n"
-        self._said: set[tuple[int, int]] = set()
-        """The parts that are text, by choice and index."""
+        self._after = b',"logprobs":null,"finish_reason":null}' + self._tail
+        self._before: dict[tuple[int, int], bytes] = {}
+        """What stands before the text of a part's pieces, by choice and index, if it is
+        one that is said."""
         self._usage: Usage | None = None
         self._ended = False
 
@@ -87,11 +89,17 @@ class CompletionWriter:
             if self._ended:
                 break
             if isinstance(event, canonical.Delta):
-                if event.text and (event.choice, event.index) in self._said:
-                    out.append(self._chunk(event.choice, _encode(event.text)))
+                out.append(self.say(event))
             else:
                 out.append(self._write(event))
         return b"".join(out)
+
+    def say(self, piece: canonical.Delta) -> bytes:
+        """See `StreamWriter.say`."""
+        place = piece.choice, piece.index
+        if not piece.text or place not in self._before:
+            return b""
+        return self._before[place] + _encode(piece.text) + self._after
 
     def _write(self, event: canonical.Event) -> bytes:
         match event:
@@ -104,10 +112,11 @@ class CompletionWriter:
                 self._usage = usage or self._usage
             case canonical.PartStarted(index, kind, choice=choice):
                 if kind in {"text", "refusal"}:
-                    self._said.add((choice, index))
+                    self._before[choice, index] = self._begin(choice)
             case canonical.Finished(finish, _, choice):
-                reason = b'"%b"' % FINISH_REASONS[finish].encode()
-                return self._chunk(choice, b'""', reason)
+                word = FINISH_REASONS[finish].encode()
+                end = b',"logprobs":null,"finish_reason":"%b"}' % word
+                return self._begin(choice) + b'""' + end + self._tail
             case canonical.Reported(usage):
                 self._usage = usage
             case canonical.KeepAlive():
@@ -128,10 +137,8 @@ class CompletionWriter:
             b'"choices":['
         ) % (_encode(answer_id), created, _encode(model))
 
-    def _chunk(self, choice: int, text: bytes, reason: bytes = b"null") -> bytes:
-        return b'%b{"index":%d,"text":%b,"logprobs":null,"finish_reason":%b}%b' % (
-            self._head, choice, text, reason, self._tail,
-        )  # fmt: skip
+    def _begin(self, choice: int) -> bytes:
+        return b'%b{"index":%d,"text":' % (self._head, choice)
 
     def _end(self) -> bytes:
         if self._context.include_usage and self._usage is not None:

@@ -19,7 +19,7 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation
-from extproc.formats.base import State, TableStream
+from extproc.formats.base import UNREADABLE, State, TableStream, Taken
 from extproc.formats.openai_annotations import read_annotation
 from extproc.formats.openai_responses import answer_wire as wire
 from extproc.formats.openai_responses.answer_reader import (
@@ -48,6 +48,10 @@ _PIECES = (
     wire.RefusalDelta, wire.ArgumentsDelta, wire.InputDelta, wire.SummaryPartAdded,
     wire.SummaryDelta, wire.ReasoningDelta,
 )  # fmt: skip
+_OF_ONE_PART = (
+    wire.ArgumentsDelta, wire.InputDelta, wire.SummaryDelta, wire.ReasoningDelta,
+)  # fmt: skip
+"""Pieces of items that have no second part."""
 _ENDS = (wire.Completed, wire.Incomplete, wire.Failed, wire.Error)
 
 
@@ -91,6 +95,27 @@ class EventReader(TableStream[wire.StreamEvent]):
         self._refused = False
         self._started = False
         self._over = False
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        if self.state is not State.OPEN:
+            return super().take(frame)
+        try:
+            event = _EVENT.decode(frame.data)
+        except UNREADABLE:
+            return super().take(frame)
+        if type(event) is wire.TextDelta and event.logprobs in _NO_TOKENS:
+            place = event.content_index
+        elif isinstance(event, _OF_ONE_PART):
+            place = 0
+        else:
+            return super().take(frame)
+        item = self._items.get(event.output_index)
+        part = None if item is None else item.open.get(place)
+        if item is None or part is None or not event.delta:
+            return super().take(frame)
+        item.spoken = True
+        return canonical.Delta(part, event.delta)
 
     def parse(self, frame: Frame) -> wire.StreamEvent | None:
         """Read a frame; see `TableStream.parse`."""

@@ -39,8 +39,6 @@ KEEP_ALIVE = b": keep-alive\n"
 """A comment: every reader of server-sent events skips it. No empty line follows, which
 openai-go before 3.43 took for the end of an event that cannot be read."""
 
-_END = b"}\n\n"
-
 
 class EventWriter:
     """See the module's docstring; the interface is `formats.base.StreamWriter`."""
@@ -79,23 +77,22 @@ class EventWriter:
             if self._ended:
                 break
             if isinstance(event, canonical.Delta):
-                if event.choice or not (event.text or event.logprobs):
-                    continue
-                part = self._parts[event.index]
-                if event.logprobs is not None:
-                    self._write_scored(event, event.logprobs, part, out)
-                    continue
-                if not part.announced:
-                    self._announce(part, out)
-                part.texts.append(event.text)
-                out += (
-                    part.head, b"%d" % self._number, part.middle, _encode(event.text),
-                    _END,
-                )  # fmt: skip
-                self._number += 1
+                out.append(self.say(event))
             else:
                 self._write(event, out)
         return b"".join(out)
+
+    def say(self, piece: canonical.Delta) -> bytes:
+        """See `StreamWriter.say`."""
+        text = piece.text
+        if piece.choice or not (text or piece.logprobs):
+            return b""
+        part = self._parts[piece.index]
+        if piece.logprobs is not None or not part.announced:
+            return self._say_more(piece, part)
+        part.texts.append(text)
+        number, self._number = self._number, self._number + 1
+        return b"%b%d%b%b}\n\n" % (part.head, number, part.middle, _encode(text))
 
     def _write(
         self,
@@ -324,21 +321,17 @@ class EventWriter:
         self._add_item(item, out)
         return OpenPart.begin(item, "tool_call", b'"delta":')
 
-    def _write_scored(
-        self,
-        event: canonical.Delta,
-        logprobs: msgspec.Raw,
-        part: OpenPart,
-        out: list[bytes],
-    ) -> None:
-        """Write a piece of text with its log probabilities."""
-        if part.kind != "text":
+    def _say_more(self, piece: canonical.Delta, part: OpenPart) -> bytes:
+        """Write a piece that begins a summary, or one with its log probabilities."""
+        out: list[bytes] = []
+        if not part.announced:
+            self._announce(part, out)
+        if piece.logprobs is None or part.kind != "text":
             # A refusal has no place for them; other parts have none.
-            out.append(self.write([canonical.Delta(event.index, event.text)]))
-            return
-        tokens = read_tokens(logprobs)
+            return b"".join(out) + self.say(canonical.Delta(piece.index, piece.text))
+        tokens = read_tokens(piece.logprobs)
         part.tokens += tokens
-        part.texts.append(event.text)
+        part.texts.append(piece.text)
         self._event(
             DELTAS["text"],
             out,
@@ -346,8 +339,9 @@ class EventWriter:
             output_index=part.item.index,
             content_index=part.place,
             logprobs=tokens,
-            delta=event.text,
+            delta=piece.text,
         )
+        return b"".join(out)
 
     def _announce(self, part: OpenPart, out: list[bytes]) -> None:
         part.announced = True
@@ -382,7 +376,7 @@ class EventWriter:
         custom = item.call is not None and item.call.custom
         if not text and not custom:
             text = "{}"  # clients parse the arguments, and "" is not JSON
-            out += (part.head, b"%d" % self._number, part.middle, b'"{}"', _END)
+            out.append(b'%b%d%b"{}"}\n\n' % (part.head, self._number, part.middle))
             self._number += 1
         item.text = text
         name, word = (

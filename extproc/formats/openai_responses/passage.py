@@ -84,11 +84,12 @@ class ResponsePassage:
         whole = held.cut(data)
         if whole:
             self._look(whole)
-            whole = held.fresh(whole)
+            if held.passed:
+                whole = held.fresh(whole)
         if held.forgotten:
             self._over = self._over or _END.search(held.forgotten) is not None
             held.forgotten = b""
-        return whole + held.early(data)
+        return whole + held.early(data) if held.size else whole
 
     def close(self) -> bytes:
         """Return the rest: an event without its empty line, as some servers end.

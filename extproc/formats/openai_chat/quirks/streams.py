@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation
+from extproc.formats.base import Taken
 from extproc.formats.openai_chat.chunk_reader import ChunkReader
 from extproc.formats.openai_chat.quirks.chunks import ChunkKind
 from extproc.formats.openai_passage import ChunkPassage
@@ -41,7 +42,10 @@ class _Kinds:
 
     def concern(self, data: bytes) -> bool:
         """Say whether any of them has to look at `data`."""
-        return any(mark in data for mark in self._marks)
+        for mark in self._marks:  # noqa: SIM110  a generator costs more than all else
+            if mark in data:
+                return True
+        return False
 
     def change(self, payload: bytes, start: int = 0) -> list[bytes]:
         """Return what takes the place of `payload`."""
@@ -130,6 +134,12 @@ class QuirkyReader:
     def __init__(self, makers: Makers) -> None:
         self._inner = ChunkReader()
         self._kinds = _Kinds(makers)
+
+    def take(self, frame: Frame) -> Taken:
+        """See `StreamReader.take`."""
+        if self._kinds.concern(frame.data):
+            return self.feed(frame)
+        return self._inner.take(frame)
 
     def feed(self, frame: Frame) -> list[canonical.Event]:
         """See `StreamReader.feed`."""
