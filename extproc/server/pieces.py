@@ -1,4 +1,7 @@
-"""Pieces of bodies in ext_proc messages, read without protobuf: they are most of all messages."""
+"""Pieces of bodies in ext_proc messages, read without protobuf, as most of all messages are.
+
+https://protobuf.dev/programming-guides/encoding/
+"""
 
 from __future__ import annotations
 

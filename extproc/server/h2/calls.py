@@ -177,20 +177,24 @@ class Calls:
         if not stream.answered:
             stream.answered = True
             block = headers.RESPONSE + block
-        # What else comes is not read.
-        self._partial -= stream.cutter.size
-        stream.cutter.clear()
+        if stream.cutter.size:
+            # What else comes is not read.
+            self._partial -= stream.cutter.size
+            stream.cutter.clear()
         frame = self._block(END_HEADERS | END_STREAM, stream.id, block)
         if self._out.end(stream, frame):
-            self.ended((stream,))
+            self._ended(stream)
 
     def ended(self, streams: Iterable[Stream]) -> None:
         """Forget streams whose last frame is written."""
         for stream in streams:
-            half_closed = stream.state is StreamState.HALF_CLOSED
-            self._close(
-                stream, StreamState.ENDED if half_closed else StreamState.RESET_BY_US
-            )
+            self._ended(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        half_closed = stream.state is StreamState.HALF_CLOSED
+        self._close(
+            stream, StreamState.ENDED if half_closed else StreamState.RESET_BY_US
+        )
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Break a stream off."""
@@ -226,7 +230,8 @@ class Calls:
     def _close(self, stream: Stream, state: StreamState) -> None:
         del self.streams[stream.id]
         self._partial -= stream.cutter.size
-        self._out.forget(stream)
+        if stream.pending is not None:
+            self._out.forget(stream)
         self._remember(stream.id, state)
 
     def _remember(self, stream_id: int, state: StreamState) -> None:
