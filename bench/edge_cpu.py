@@ -32,7 +32,8 @@ from extproc._pb import ext_proc_pb2 as pb
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, END_STREAM, FrameType, Setting
 from extproc.server.h2.messages import wrap
-from extproc.server.lean import PROCESS, LeanServer
+from extproc.server.lean import LeanServer
+from extproc.server.lean_connection import PROCESS
 
 EDGES = ("grpc.aio", "lean")
 MESSAGES = (1, 4)

@@ -45,7 +45,8 @@ from extproc.server.call import Call, Office
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, FrameType, Setting
 from extproc.server.h2.messages import wrap
-from extproc.server.lean import PROCESS, LeanServer
+from extproc.server.lean import LeanServer
+from extproc.server.lean_connection import PROCESS
 from extproc.server.till import make_till
 from tests.casebook import CLIENTS, PROVIDER_FORMATS
 from tests.streams import Stream, stream_of

@@ -52,7 +52,8 @@ from extproc.server.call import Call, Office
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, FrameType, Setting
 from extproc.server.h2.messages import wrap
-from extproc.server.lean import PROCESS, LeanConnection, LeanServer
+from extproc.server.lean import LeanServer
+from extproc.server.lean_connection import PROCESS, LeanConnection
 from extproc.server.link import WorkerLink
 from extproc.server.till import make_till
 from extproc.server.worker import make_id_factory

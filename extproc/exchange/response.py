@@ -42,8 +42,8 @@ from extproc.exchange.commands import (
     AnswerTrailers,
     Command,
     Headers,
-    Respond,
 )
+from extproc.exchange.instead import LENGTH_AND_CODING, tell
 from extproc.exchange.priced import Priced, with_cost
 from extproc.exchange.render import Leg
 from extproc.exchange.reported import reported
@@ -56,9 +56,6 @@ from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.base import SSE
 from extproc.policy.estimate import answer_tokens
 from extproc.runtime import Limits
-
-_LENGTH_AND_CODING = ("content-length", "content-encoding")
-"""What no longer holds once the body is another."""
 
 
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
@@ -126,13 +123,9 @@ class ResponseHalf:
     @property
     def plain(self) -> bool:
         """Whether a piece of the body is for its stream alone, or only kept for now."""
-        if self.state is State.COLLECTING:
-            return True
-        return (
-            self.state is State.STREAMING
-            and self._decoder is None
-            and self._capture is None
-            and not self._account.watches
+        asked = self._decoder or self._capture or self._account.watches
+        return self.state is State.COLLECTING or (
+            self.state is State.STREAMING and not asked
         )
 
     def take(self, data: bytes) -> bytes | list[Command]:
@@ -179,15 +172,7 @@ class ResponseHalf:
                 name = self.leg.target.spec.provider
                 headers = (*headers, ("x-extproc-provider", name))
             body = self._client.write_error(error)
-            if self._bodiless:
-                # Envoy drops a body that is added to an answer without one, and takes a
-                # header reply only for headers that it has sent.
-                details = f"gw_{error.code or error.type}"
-                return [Respond(error.status, body, headers, details)]
-            return [
-                AnswerHeaders(error.status, headers, (*_LENGTH_AND_CODING, "location")),
-                AnswerBody(body, end=True),
-            ]
+            return tell(error, body, headers, bodiless=self._bodiless)
         if state is State.STREAMING:
             self.abandon()
             return [AnswerBody(self._stream.fail(error), end=True)]
@@ -265,7 +250,7 @@ class ResponseHalf:
         return [
             AnswerHeaders(
                 set_headers=(*kind, *self._report()),
-                delete_headers=_LENGTH_AND_CODING if self._decoder else (),
+                delete_headers=LENGTH_AND_CODING if self._decoder else (),
             )
         ]
 
@@ -388,7 +373,7 @@ class ResponseHalf:
         kind = JSON if leg.translated else ()
         head = AnswerHeaders(
             set_headers=(*kind, *self._report()),
-            delete_headers=_LENGTH_AND_CODING if whole.changed else (),
+            delete_headers=LENGTH_AND_CODING if whole.changed else (),
         )
         self._tally.estimated = self._tally.usage is None
         self.state = State.DONE

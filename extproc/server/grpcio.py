@@ -18,7 +18,8 @@ import grpc
 from grpc import aio
 
 from extproc.server.call import Call
-from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, PROCESS, SERVING
+from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING
+from extproc.server.lean_connection import PROCESS
 
 _UNLIMITED = -1
 """gRPC's default of 4 MiB is below the bodies that we take; the exchange has limits."""

@@ -15,7 +15,8 @@ from extproc.exchange.completion import Completion
 from extproc.server import call as calls
 from extproc.server.call import Call
 from extproc.server.grpcio import GrpcServer, Tls
-from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, PROCESS, SERVING
+from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING
+from extproc.server.lean_connection import PROCESS
 from tests.exchange.test_exchange import RUNTIME
 from tests.harness import temporary_folder
 from tests.pki import Authority

@@ -19,11 +19,12 @@ import grpc
 import pytest
 import uvloop
 
-from extproc.server import lean
+from extproc.server import lean, lean_connection
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import FrameType
 from extproc.server.h2.messages import wrap
-from extproc.server.lean import HEALTH_CHECK, PROCESS, LeanConnection, LeanServer
+from extproc.server.lean import HEALTH_CHECK, LeanServer
+from extproc.server.lean_connection import PROCESS, LeanConnection
 
 METHOD = PROCESS.encode()
 UNLIMITED = [
@@ -579,7 +580,7 @@ def test_nothing_to_say_is_no_write(connection):
 
 def test_a_peer_that_does_not_read_is_not_read_from(connection):
     made, transport, _ = connection
-    assert transport.limits == (lean.WRITE_LIMIT, None)
+    assert transport.limits == (lean_connection.WRITE_LIMIT, None)
     made.pause_writing()
     assert not transport.reading
     made.resume_writing()
@@ -613,7 +614,7 @@ def started(first, count):
 
 def test_a_ping_is_answered_before_the_work_in_front_of_it(connection, monkeypatch):
     """Else whoever sends many requests at once would be the end of all streams."""
-    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(lean_connection, "SLICE_SECONDS", 0.0)
     made, transport, calls = connection
 
     async def come() -> None:
@@ -632,8 +633,8 @@ def test_a_ping_is_answered_before_the_work_in_front_of_it(connection, monkeypat
 
 
 def test_who_is_far_ahead_of_our_work_is_not_read_from(connection, monkeypatch):
-    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(lean, "AHEAD_LIMIT", 1000)
+    monkeypatch.setattr(lean_connection, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(lean_connection, "AHEAD_LIMIT", 1000)
     made, transport, calls = connection
 
     async def come() -> None:
@@ -652,7 +653,7 @@ def test_who_is_far_ahead_of_our_work_is_not_read_from(connection, monkeypatch):
 
 
 def test_connections_with_much_to_do_take_turns(monkeypatch):
-    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(lean_connection, "SLICE_SECONDS", 0.0)
     order = []
 
     async def come() -> None:
@@ -677,7 +678,7 @@ def test_connections_with_much_to_do_take_turns(monkeypatch):
 
 
 def test_what_waits_for_its_turn_ends_with_its_connection(connection, monkeypatch):
-    monkeypatch.setattr(lean, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(lean_connection, "SLICE_SECONDS", 0.0)
     made, _, calls = connection
 
     async def come() -> None:
