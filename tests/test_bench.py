@@ -55,7 +55,7 @@ def test_a_limit_costs_no_request_that_has_none(costs):
     ],
 )
 def test_a_request_takes_no_more_calls_of_functions_than_it_may(costs, case, most):
-    """Measured are 611, 788, 816, 6,405, 8,489, on any machine.
+    """Measured are 608, 785, 813, 6,402, 8,486, on any machine.
 
     A call is some 0.3 µs: whoever needs more of them should know what it costs.
     """
