@@ -145,6 +145,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     """The client asked for usage in its stream."""
+    has_results: bool = False
+    """Some of its documents may be search results."""
     left_out: tuple[str, ...] = ()
     """What only the provider whose API the client speaks has a use for, by the client's
     names; any other can do without, and the client is told so."""

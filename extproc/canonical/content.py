@@ -65,6 +65,8 @@ class Citation(msgspec.Struct, frozen=True, gc=False):
     end: int | None = None
     document: int = 0
     """Which document of the request, counted from 0."""
+    result: bool = False
+    """Search results of the request are counted, and `url` is what the client said."""
     file: str = ""
     """The document's id, where it was uploaded before."""
     unit: Literal["char", "page", "block"] = "char"
@@ -94,6 +96,16 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     cache: CacheControl | None = None
 
 
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What a search of the client's own has found."""
+
+    source: str
+    """A URL, or whatever the client calls it."""
+    title: str
+    texts: tuple[str, ...]
+    """The pieces that may be cited."""
+
+
 class Document(msgspec.Struct, frozen=True, gc=False):
     """A file to be read: a PDF, or plain text when the media type says so."""
 
@@ -104,6 +116,8 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     """The answer is to cite it."""
     context: str | None = None
     """What is to be known of it, and not cited."""
+    result: Result | None = None
+    """What the text is, if it is no file; see `formats.citing`."""
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):

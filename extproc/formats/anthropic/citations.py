@@ -73,6 +73,7 @@ def _read(said: _Said) -> canonical.Citation:
         title=said.title or said.document_title,
         quote=said.cited_text,
         document=said.document_index or said.search_result_index or 0,
+        result=said.search_result_index is not None,
         file=said.file_id or "",
         unit=unit,
         first=first or 0,
@@ -83,6 +84,14 @@ def _read(said: _Said) -> canonical.Citation:
 
 def write_citation(said: canonical.Citation) -> msgspec.Raw:
     """Write a citation."""
+    if said.result:
+        found = {
+            "type": "search_result_location", "cited_text": said.quote,
+            "source": said.url, "title": said.title,
+            "search_result_index": said.document, "start_block_index": said.first,
+            "end_block_index": said.last,
+        }  # fmt: skip
+        return msgspec.Raw(msgspec.json.encode(found))
     if said.url:
         web = {
             "type": "web_search_result_location", "cited_text": said.quote,

@@ -86,6 +86,23 @@ class DocumentBlock(
     cache_control: CacheControl | None = None
 
 
+class ResultText(
+    Struct, tag="text", tag_field="type", forbid_unknown_fields=True, gc=False
+):
+    text: str
+    cache_control: CacheControl | None = None
+
+
+class SearchResultBlock(
+    Struct, tag="search_result", tag_field="type", forbid_unknown_fields=True, gc=False
+):
+    source: str
+    title: str
+    content: list[ResultText]
+    citations: Citations | None = None
+    cache_control: CacheControl | None = None
+
+
 class ThinkingBlock(
     Struct, tag="thinking", tag_field="type", forbid_unknown_fields=True, gc=False
 ):
@@ -148,6 +165,7 @@ Block = (
     TextBlock
     | ImageBlock
     | DocumentBlock
+    | SearchResultBlock
     | ThinkingBlock
     | RedactedThinkingBlock
     | ToolUseBlock

@@ -33,7 +33,7 @@ _TOOL = msgspec.json.Decoder(wire.Tool)
 _NAMED = msgspec.json.Decoder(Named)
 
 _BLOCKS = frozenset({
-    "text", "image", "document", "thinking", "redacted_thinking", "tool_use",
+    "text", "image", "document", "search_result", "thinking", "redacted_thinking", "tool_use",
     "tool_result", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result",
 })  # fmt: skip
 
@@ -98,6 +98,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         caching=_read_caching(said.cache_control),
         stream=bool(said.stream),
         include_usage=True,
+        has_results=b'"search_result"' in body,
         left_out=tuple(left_out),
         extras={name: raw for name, raw in extras.items() if name not in LEFT_OUT},
         names={
@@ -168,11 +169,27 @@ def _read_block(raw: msgspec.Raw, where: str) -> canonical.Part:
                 citing is not None and citing.enabled,
                 context,
             )
+        case wire.SearchResultBlock():
+            return _read_found(block)
         case wire.ToolResultBlock(call, content, is_error, cache):
             parts = _read_result(content, where)
             return canonical.ToolResult(call, parts, is_error, _cache(cache))
         case _:
             return _read_assistants(block, raw, where)
+
+
+def _read_found(block: wire.SearchResultBlock) -> canonical.Document:
+    """Read a search result; a breakpoint on one of its texts is one behind it."""
+    texts = tuple(one.text for one in block.content)
+    marks = [one.cache_control for one in block.content if one.cache_control]
+    encoded = base64.b64encode("\n".join(texts).encode()).decode()
+    return canonical.Document(
+        canonical.Inline("text/plain", encoded),
+        block.title,
+        _cache(block.cache_control or (marks[-1] if marks else None)),
+        block.citations is not None and block.citations.enabled,
+        result=canonical.Result(block.source, block.title, texts),
+    )
 
 
 def _decode_block(raw: msgspec.Raw, where: str) -> wire.Block:

@@ -19,6 +19,7 @@ from extproc.errors import BadRequest
 from extproc.formats import answer_tool, reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.citing import results_as_texts
 from extproc.formats.cohere.messages import write_messages
 
 Drop = Callable[[str], None]
@@ -61,7 +62,7 @@ def write_request(
     """Write the body that asks `model`; see `ProviderFormat.write_request`."""
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
-    request = bind(request, drop, None)
+    request = bind(results_as_texts(request), drop, None)
     tool = ""
     if request.tools:
         asked = answer_tool.bind(

@@ -15,6 +15,27 @@ from msgspec import Struct
 from extproc import canonical
 
 
+class Citing(Struct, gc=False):
+    """Whether an answer is to cite a document or search result of the request."""
+
+    enabled: bool
+
+
+class FoundText(Struct, gc=False):
+    """A piece of it that may be cited."""
+
+    text: str
+
+
+class SearchResult(Struct, omit_defaults=True, gc=False):
+    """What a search of the client's own has found."""
+
+    source: str
+    title: str
+    content: list[FoundText]
+    citations: Citing | None = None
+
+
 class _Web(Struct, gc=False):
     url: str = ""
 
@@ -67,6 +88,7 @@ def read_citation(said: Citation) -> canonical.Citation:
         title=said.title,
         quote="".join(one.text for one in said.source_content),
         document=at.document_index or at.search_result_index,
+        result=location.search_result_location is not None,
         unit=unit,
         first=at.start,
         last=at.end,

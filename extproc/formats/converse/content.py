@@ -32,6 +32,7 @@ from extproc.formats import proofs
 from extproc.formats.base import Unsupported
 from extproc.formats.citing import refuse_citing
 from extproc.formats.converse import wire
+from extproc.formats.converse.citations import Citing, FoundText, SearchResult
 
 Drop = Callable[[str], None]
 
@@ -134,7 +135,16 @@ def _image(part: canonical.Image, where: str, draft: Draft) -> wire.Block:
     return wire.Block(image=wire.Media(form, source))
 
 
+def _found(part: canonical.Document, found: canonical.Result) -> wire.Block:
+    texts = [FoundText(text) for text in found.texts if text]
+    cites = Citing(True) if part.citations else None
+    said = SearchResult(found.source, found.title, texts, cites)
+    return wire.Block(search_result=said)
+
+
 def _document(part: canonical.Document, where: str, draft: Draft) -> wire.Block:
+    if part.result is not None:
+        return _found(part, part.result)
     named, source = _source(part.source, where, part.filename or "")
     form = DOCUMENT_FORMATS.get(named)
     if form is None and named.startswith("text/"):
@@ -147,7 +157,7 @@ def _document(part: canonical.Document, where: str, draft: Draft) -> wire.Block:
     name = _document_name(part.filename, where, draft)
     if not draft.cites:
         refuse_citing(part, where)
-    cites = wire.Citing(True) if part.citations else None
+    cites = Citing(True) if part.citations else None
     document = wire.Document(form, name, source, part.context or None, cites)
     return wire.Block(document=document)
 
@@ -268,7 +278,11 @@ def _tool_result(part: canonical.ToolResult, where: str, draft: Draft) -> wire.B
         place = canonical.result_place(where, j)
         block = write_part("user", inner, place, draft)
         if block is not None:
-            content.append(wire.ResultBlock(block.text, block.image, block.document))
+            content.append(
+                wire.ResultBlock(
+                    block.text, block.image, block.document, block.search_result
+                )
+            )
     return wire.Block(
         tool_result=wire.ToolResult(
             call_id(part.call_id),

@@ -29,6 +29,7 @@ from extproc.errors import BadRequest
 from extproc.formats import answer_tool
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.citing import results_as_texts
 from extproc.formats.converse import claude, thoughts, wire
 from extproc.formats.converse.content import Draft, Drop
 from extproc.formats.converse.conversation import (
@@ -71,6 +72,8 @@ def write_request(
     drop = left_out.setdefault
     family = family_of(model)
     able = claude.abilities(model) if family.claude else None
+    if not family.claude:
+        request = results_as_texts(request)
     asked = answer_tool.bind(
         bind(request, drop, family.cache),
         drop,

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from extproc.formats.converse.citations import Citation
+from extproc.formats.converse.citations import Citation, Citing, SearchResult
 
 T = TypeVar("T")
 
@@ -35,10 +35,6 @@ class Media(Struct, gc=False):
     source: Source
 
 
-class Citing(Struct, gc=False):
-    enabled: bool
-
-
 class Document(Struct, omit_defaults=True, gc=False):
     format: str
     name: str
@@ -58,10 +54,11 @@ class ToolUse(Struct, rename="camel", gc=False):
     input: Raw
 
 
-class ResultBlock(Struct, omit_defaults=True, gc=False):
+class ResultBlock(Struct, omit_defaults=True, rename="camel", gc=False):
     text: str | None = None
     image: Media | None = None
     document: Document | None = None
+    search_result: SearchResult | None = None
     json: dict[str, Any] | None = None
 
 
@@ -87,6 +84,7 @@ class Block(Struct, omit_defaults=True, rename="camel", gc=False):
     text: str | None = None
     image: Media | None = None
     document: Document | None = None
+    search_result: SearchResult | None = None
     audio: Media | None = None
     tool_use: ToolUse | None = None
     tool_result: ToolResult | None = None

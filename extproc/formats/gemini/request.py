@@ -28,6 +28,7 @@ from extproc.errors import BadRequest
 from extproc.formats import answer_tool
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.citing import results_as_texts
 from extproc.formats.gemini import thinking, wire
 from extproc.formats.gemini.conversation import Drop, write_conversation
 from extproc.formats.gemini.models import Abilities, abilities
@@ -75,7 +76,7 @@ def write_request(
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
     able = abilities(model)
-    asked = _asked(bind(request, drop, None), able)
+    asked = _asked(bind(results_as_texts(request), drop, None), able)
     body = _body(asked.request, able, drop)
     return Rendered(msgspec.json.encode(body), tuple(left_out), asked.tool)
 

@@ -21,6 +21,7 @@ from extproc import canonical
 from extproc.formats import reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.citing import results_as_texts
 from extproc.formats.json_schema import is_strict
 from extproc.formats.openai_caching import OPTIONS, offer, write_options
 from extproc.formats.openai_chat.message_writer import MessageWriter
@@ -67,7 +68,7 @@ def write_request(
     """
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
-    request = bind(request, drop, offer(model))
+    request = bind(results_as_texts(request), drop, offer(model))
     messages = MessageWriter(thoughts=thoughts)
     for message in request.messages:
         messages.write(message)

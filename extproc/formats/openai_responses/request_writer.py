@@ -23,6 +23,7 @@ from extproc import canonical
 from extproc.formats import proofs, reasoning
 from extproc.formats.base import Rendered, Unsupported
 from extproc.formats.caching import bind
+from extproc.formats.citing import results_as_texts
 from extproc.formats.json_schema import is_strict
 from extproc.formats.openai_caching import OFFER, OPTIONS, offer, write_options
 from extproc.formats.openai_responses import wire
@@ -97,7 +98,7 @@ def write_request(
     _refuse(request)
     left_out: dict[str, None] = {}
     drop = left_out.setdefault
-    request = bind(request, drop, CACHE if offer(model) else None)
+    request = bind(results_as_texts(request), drop, CACHE if offer(model) else None)
     items = ItemWriter()
     for message in request.messages:
         items.write(message)

@@ -147,6 +147,13 @@ class Conversation:
             for block in turn["content"]
             if "document" in block
         ]
+        found = [
+            block["searchResult"]
+            for turn in self.body["messages"]
+            for outer in turn["content"]
+            for block in (outer, *outer.get("toolResult", {}).get("content", ()))
+            if "searchResult" in block
+        ]
         return [
             {
                 "title": document["name"],
@@ -155,7 +162,20 @@ class Conversation:
             }
             for i, document in enumerate(documents)
             if (document.get("citations") or {}).get("enabled")
-        ]
+        ] + [
+            {
+                "title": one["title"],
+                "source": one["source"],
+                "sourceContent": one["content"][:1],
+                "location": {
+                    "searchResultLocation": {
+                        "searchResultIndex": i, "start": 0, "end": 1,
+                    }
+                },
+            }
+            for i, one in enumerate(found)
+            if (one.get("citations") or {}).get("enabled")
+        ]  # fmt: skip
 
     def _tool_use(self, nth: int, call: Call) -> Json:
         seed = f"{self.digest}/{nth}".encode()
