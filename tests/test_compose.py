@@ -16,7 +16,7 @@ from extproc.config.compile import Layout, compile_envoy
 from extproc.config.load import autoconfig
 from extproc.local import control
 from extproc.local.mock.__main__ import parse as parse_mock
-from extproc.server.worker import parse as parse_worker
+from extproc.server.worker_options import parse as parse_worker
 
 ROOT = Path(__file__).parent.parent
 STATE = Path("/var/lib/extproc")

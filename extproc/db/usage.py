@@ -31,6 +31,10 @@ _COLUMNS: Final = {
 
 CORRECTED: Final = "upstream_reset"
 """See `extproc.telemetry.confirm.RESET`."""
+LOST: Final = "worker_lost"
+"""See `extproc.exchange.slip.WORKER_LOST`."""
+_TOLD: Final = ("status", "duration", "input_tokens", "output_tokens", "cost")
+"""What is told of such an exchange by Envoy alone."""
 MAX_PAGE: Final = 1000
 """Rows that one question may return: some 500 kB of JSON."""
 
@@ -109,7 +113,8 @@ def add(session: Session, rows: Sequence[Row]) -> None:
     """Write the rows that are not there yet.
 
     A record comes again when control ended between writing and acknowledging it; and with
-    another end, `CORRECTED`, where Envoy knows better than its worker who broke it off.
+    another end where Envoy knows better: than its worker, who broke it off (`CORRECTED`),
+    than nobody, how one ended that its worker did not live to tell of (`LOST`).
     """
     if rows:
         connection = session.connection()
@@ -122,11 +127,17 @@ def add(session: Session, rows: Sequence[Row]) -> None:
 def _insertion(dialect: sa.Dialect) -> str:
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
     quote = dialect.identifier_preparer.quote
+    told = ", ".join(
+        f"{name} = CASE WHEN excluded.error = '{LOST}' "
+        f"THEN excluded.{name} ELSE usage.{name} END"
+        for name in _TOLD
+    )
     return (
         f"INSERT INTO usage ({', '.join(map(quote, Row._fields))}) "  # noqa: S608  ours
         f"VALUES ({', '.join([mark] * len(Row._fields))}) "
-        "ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error = excluded.error "
-        f"WHERE excluded.error = '{CORRECTED}'"
+        "ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error = excluded.error, "
+        f"{told} WHERE excluded.error = '{CORRECTED}' "
+        f"OR excluded.error = '{LOST}' AND usage.error = '{LOST}'"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.config.endpoint import split_address
-from extproc.server import compiled
+from extproc.server import compiled, journals
 from extproc.server.compiled import Overrides
 
 MOCK_VARIABLE: Final = "EXTPROC_MOCK_URL"
@@ -93,6 +93,7 @@ class Launch:
             "extproc.server.worker",
             *("--socket", str(socket), "--control", str(self.run / "control.sock")),
             *("--snapshot", str(self.state / compiled.SNAPSHOT_FILE)),
+            *("--journals", str(self.state / journals.FOLDER)),
         )
 
 

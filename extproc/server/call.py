@@ -17,6 +17,7 @@ from extproc.exchange.commands import (
     Complete,
     Leave,
     Reserve,
+    Route,
     Settle,
     TopUp,
 )
@@ -27,6 +28,7 @@ from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
 from extproc.server.codec import decode, encode, write_piece
+from extproc.server.notes import Notes, Sent
 from extproc.server.pieces import read_piece
 from extproc.server.till import Till
 
@@ -45,6 +47,7 @@ class Office(msgspec.Struct):
     """As `routing`."""
     keep: Callable[[Content], None] = lambda _: None
     """Takes what was said, where that is kept, before the record of it."""
+    notes: Notes = msgspec.field(default_factory=Notes)
 
 
 HEAVY_BYTES = 256 * 1024
@@ -199,10 +202,23 @@ class Call:
                     self._office.till.settle(command.settlement)
                 for settlement in command.more:
                     self._office.till.settle(settlement)
+            elif type(command) is Route:
+                self._note_sent(command)
             elif type(command) is Settle:
                 self._office.till.settle(command.settlement)
             elif type(command) is TopUp:
                 self._ask_more(command)
+
+    def _note_sent(self, route: Route) -> None:
+        if self._exchange is None:
+            return
+        tally = self._exchange.tally
+        self._office.notes.sent(
+            Sent(
+                route.id, tally.request_id, tally.started, tally.request_bytes,
+                route.slip,
+            )
+        )  # fmt: skip
 
     def _ask_more(self, command: TopUp) -> None:
         granted = self._office.till.top_up(command.admission, command.nanos)

@@ -256,6 +256,8 @@ class ControlLink:
                     self._pulse()
                 case Records() as records:
                     self.accept(records)
+                    if records.inherited:
+                        self.rebalance()
                     if records.lost:
                         self._lost[peer.pid] = records.lost
                     kept = records.first_sequence + len(records.completions)

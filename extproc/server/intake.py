@@ -16,6 +16,7 @@ from extproc.exchange.content import Content
 from extproc.exchange.local_reply import LOCAL
 from extproc.pricing import cost
 from extproc.runtime import Runtime, Snapshot, TargetSpec
+from extproc.server import journals
 from extproc.server.alert_book import ALERTS_FILE, KINDS, AlertBook
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
@@ -26,7 +27,7 @@ from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.traces import Traces
 from extproc.server.webhooks import Webhook, Webhooks
 from extproc.telemetry import logs
-from extproc.telemetry.confirm import Confirmations, Ended
+from extproc.telemetry.confirm import RESET, Confirmations, Ended
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.request_lines import RequestLines
 from extproc.usage import Usage
@@ -105,6 +106,7 @@ class Intake:
                 steady=monotonic,
                 alive=self.link.alive,
                 answers=self.link.answers,
+                left=lambda id_: journals.is_left(state / journals.FOLDER, id_),
                 price=self._price,
             ),
             settle=self._settled,
@@ -160,7 +162,7 @@ class Intake:
         self._count(join.ready())
         corrected = join.corrected()
         self._books.note(corrected)
-        self.link.broke(corrected)
+        self.link.broke([one for one in corrected if one.error == RESET])
         self._lines.tell(join.ended())
 
     def _count(self, completions: Sequence[Completion]) -> None:

@@ -8,7 +8,10 @@ after a lost connection at most one batch comes twice, and control knows it by i
 What a worker learns of deployments (`Live`) goes to the other workers the same way, a
 cooldown at once: one worker's 429 spares the others theirs.
 
-Nothing on the data path waits for any of this: `WorkerLink.record` appends to memory.
+Nothing on the data path waits for any of this: `WorkerLink.record` appends to memory, some
+of which outlives the worker (`extproc.server.notes`). What workers before it have left goes
+to control first.
+
 This module is part of every worker: it imports nothing but msgspec and the core. Control's
 end is `extproc.server.control_link`.
 """
@@ -49,6 +52,7 @@ from extproc.server.link_frames import (
     from_control,
     read_frame,
 )
+from extproc.server.notes import Notes
 from extproc.server.pulse import BEAT_SECONDS, BeatKept, Pulse
 from extproc.state.base import Balance
 
@@ -91,8 +95,14 @@ class WorkerLink:
         on_balances: Callable[[Mapping[str, Balance]], None] = lambda _: None,
         on_broke: Callable[[Sequence[str]], None] = lambda _: None,
         pulse: Pulse | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.lost = 0
+        self._notes = notes or Notes()
+        self._places: deque[int] = deque()
+        """Where each of `_kept` is written down."""
+        self._inherited = 0  # the sequence of the first that is our own
+        self._on_inherited: Callable[[], None] = lambda: None
         self.contents = KeptContents()
         self._on_balances = on_balances
         self._on_broke = on_broke
@@ -116,13 +126,38 @@ class WorkerLink:
     def record(self, completion: Completion) -> None:
         """Keep `completion` until control has it; never waits."""
         if len(self._kept) >= self._max_kept:
-            self._kept.popleft()
-            self._first += 1
+            self._forget()
             self.lost += 1
         # Encoded at once: bytes take a third of the memory and cost the garbage
         # collector nothing, and a batch that is sent twice is encoded once.
-        self._kept.append(msgspec.Raw(encoder.encode(completion)))
+        raw = encoder.encode(completion)
+        self._kept.append(msgspec.Raw(raw))
+        self._places.append(self._notes.record(completion.id, raw))
         self._arrived.set()
+
+    def inherit(
+        self, records: Sequence[Completion], on_kept: Callable[[], None]
+    ) -> None:
+        """Take, before any of our own, the records of workers that have died.
+
+        They are written down already; `on_kept` is called when control has them.
+        """
+        self._kept.extend(msgspec.Raw(encoder.encode(one)) for one in records)
+        self._inherited = self._first + len(records)
+        self._on_inherited = on_kept
+        if records:
+            self._arrived.set()
+        else:
+            on_kept()
+
+    def _forget(self) -> None:
+        """Drop the oldest: control has it, or never will."""
+        self._kept.popleft()
+        self._first += 1
+        if self._first > self._inherited:
+            self._notes.kept(self._places.popleft())
+        elif self._first == self._inherited:
+            self._on_inherited()
 
     def keep(self, content: Content) -> None:
         """Keep what was said in the exchange whose record is the next one."""
@@ -195,8 +230,7 @@ class WorkerLink:
                     writer.write(frame(self._apply(snapshot)))
                 case RecordsKept(up_to):
                     while self._kept and self._first < up_to:
-                        self._kept.popleft()
-                        self._first += 1
+                        self._forget()
                     self.contents.forget(self._first)
                     if not self._kept:
                         self._arrived.clear()
@@ -249,7 +283,9 @@ class WorkerLink:
             up_to = self._first + len(batch)
             # No drain: nothing more is written before this one is acknowledged.
             said = self.contents.before(up_to)
-            writer.write(frame(RawRecords(self._first, batch, self.lost, said)))
+            inherited = min(len(batch), max(0, self._inherited - self._first))
+            records = RawRecords(self._first, batch, self.lost, said, inherited)
+            writer.write(frame(records))
             while self._first < up_to and self._writer is writer:
                 self._acknowledged.clear()
                 await self._acknowledged.wait()

@@ -57,6 +57,8 @@ class Records(msgspec.Struct, frozen=True, tag="records"):
     """How many this worker has dropped since it started."""
     contents: tuple[Content, ...] = ()
     """What was said in some of them, where that is kept."""
+    inherited: int = 0
+    """How many, the first of them, are of workers that have died."""
 
 
 class RawRecords(msgspec.Struct, frozen=True, tag="records"):
@@ -66,6 +68,7 @@ class RawRecords(msgspec.Struct, frozen=True, tag="records"):
     completions: tuple[msgspec.Raw, ...]
     lost: int
     contents: tuple[msgspec.Raw, ...] = ()
+    inherited: int = 0
 
 
 class Live(msgspec.Struct, frozen=True, tag="live"):

@@ -16,7 +16,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -33,6 +33,7 @@ from extproc.policy.claims import (
     Denied,
     Verdict,
 )
+from extproc.server.notes import More, Notes
 from extproc.server.pulse import Pulse
 from extproc.server.till import TICK_SECONDS, Open, Timed
 from extproc.state.base import Balance, Charged, Store
@@ -52,8 +53,6 @@ that the oldest go, and their holds are charged as reserved when they expire."""
 RATE_SHARE: Final = 10.0
 """Percent of a rate limit that a worker admits by itself while the store is away, at
 least: limits on speed are not money, and 1 % of 60 requests a minute is none."""
-
-
 FRESH_SECONDS: Final = 2.0
 """How young a store's memory has to be for a worker that has just begun, and has lost
 nothing itself, to say what control knows: later the store knows better."""
@@ -75,8 +74,10 @@ class NetworkTill:
         accounting: Accounting,
         error: type[Exception],
         pulse: Pulse | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """`error` is what the store raises when it cannot be asked."""
+        self._notes = notes or Notes()
         self._pulse = pulse or Pulse()
         self.books = Books()
         self.away = False
@@ -107,26 +108,31 @@ class NetworkTill:
         now = self._clock()
         expires = now + self.accounting.hold_seconds
         self._open.add(admission, expires)
+        self._notes.claimed(admission)
         if self.away:
-            return self._by_lease(admission, now, expires)
+            verdict = self._by_lease(admission, now, expires)
+            if isinstance(verdict, Denied):
+                self._notes.settled(admission)
+            return verdict
         loop = asyncio.get_running_loop()
-        verdict: asyncio.Future[Verdict] = loop.create_future()
-        asking = loop.create_task(self._ask(admission, verdict, now, expires))
+        coming: asyncio.Future[Verdict] = loop.create_future()
+        asking = loop.create_task(self._ask(admission, coming, now, expires))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         late = loop.call_later(
-            self.accounting.deadline_seconds, self._late, admission, verdict, expires
+            self.accounting.deadline_seconds, self._late, admission, coming, expires
         )
-        verdict.add_done_callback(lambda _: late.cancel())
-        return verdict
+        coming.add_done_callback(lambda _: late.cancel())
+        return coming
 
     def settle(self, settlement: Settlement) -> None:
         """See `Till.settle`."""
         self._open.discard(settlement.admission)
         self._lease.settle(settlement.admission, settlement.spent, now=self._clock())
         if len(self._unsent) >= MOST_UNSENT:
-            self._unsent.popleft()
+            self._notes.settled(self._unsent.popleft().admission)
             self.lost += 1
+        self._notes.billed(settlement)
         self._unsent.append(settlement)
         self._arrived.set()
 
@@ -146,6 +152,11 @@ class NetworkTill:
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         return granted
+
+    def inherit(self, settlements: Iterable[Settlement]) -> None:
+        """See `Till.inherit`."""
+        for one in settlements:
+            self.settle(one)
 
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """See `Till.seed`; it is for a store that has forgotten, or is new."""
@@ -198,6 +209,9 @@ class NetworkTill:
             self._unanswered.pop(admission.id, None)
             if not verdict.done():
                 verdict.set_result(self._by_lease(admission, now, expires))
+            if isinstance(verdict.result(), Denied):
+                # It may have been heard all the same, and nobody else will settle it.
+                self.settle(Settlement(admission, NOTHING))
             return
         self._unanswered.pop(admission.id, None)
         if isinstance(said, Admitted):
@@ -206,7 +220,10 @@ class NetworkTill:
             self._open.discard(admission)
         if not verdict.done():
             verdict.set_result(said)
-        elif isinstance(said, Admitted) and isinstance(verdict.result(), Denied):
+        refused = isinstance(verdict.result(), Denied)
+        if refused and isinstance(said, Denied):
+            self._notes.settled(admission)
+        elif refused:
             # Too late: it has been refused meanwhile, and nobody else will settle it.
             self.settle(Settlement(admission, NOTHING))
 
@@ -225,6 +242,8 @@ class NetworkTill:
         except self._error as error:
             self._lose(error)
             said = False
+        if said and nanos:
+            self._notes.reserved(More(admission.id, nanos))
         granted.set_result(said)
 
     def _late(
@@ -361,6 +380,7 @@ class NetworkTill:
             for one, reply in zip(batch, replies, strict=True):
                 self._unsent.popleft()
                 if not isinstance(reply, BaseException):
+                    self._notes.settled(one.admission)
                     self._delivered(one, reply)
             self._unsent.extendleft(reversed(kept))
             self._sent.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol, TypeVar
 
 from extproc.exchange.commands import Settlement
@@ -20,6 +20,7 @@ from extproc.policy.claims import (
     Denied,
     Verdict,
 )
+from extproc.server.notes import More, Notes
 from extproc.server.pulse import Pulse
 from extproc.state.base import Balance
 from extproc.state.memory import MemoryStore
@@ -47,6 +48,9 @@ class Till(Protocol):
 
     def top_up(self, admission: Admission, nanos: int) -> bool | asyncio.Future[bool]:
         """Reserve more money; return whether there is so much, or what will say so."""
+
+    def inherit(self, settlements: Iterable[Settlement]) -> None:
+        """Charge what workers that have died could not tell the store any more."""
 
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """Raise what is spent to what control knows."""
@@ -123,8 +127,10 @@ class MemoryTill:
         clock: Callable[[], float],
         accounting: Accounting,
         pulse: Pulse | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """`clock` gives Unix seconds; `pulse` is told how long each verb takes."""
+        self._notes = notes or Notes()
         self.books = Books()
         self._pulse = pulse or Pulse()
         self._store = store
@@ -157,7 +163,13 @@ class MemoryTill:
         expires = now + self.accounting.hold_seconds
         self._open.discard(admission)
         self._open.add(admission, expires)
-        return self._store.top_up(admission, nanos, now=now, expires=expires)
+        granted = self._store.top_up(admission, nanos, now=now, expires=expires)
+        if granted:
+            self._notes.reserved(More(admission.id, nanos))
+        return granted
+
+    def inherit(self, settlements: Iterable[Settlement]) -> None:
+        """See `Till.inherit`: the store died with them, and control says what is spent."""
 
     def seed(self, balances: Mapping[str, Balance]) -> None:
         """See `Till.seed`."""
@@ -194,7 +206,11 @@ class MemoryTill:
 
 
 def make_till(
-    accounting: Accounting, *, clock: Callable[[], float], pulse: Pulse | None = None
+    accounting: Accounting,
+    *,
+    clock: Callable[[], float],
+    pulse: Pulse | None = None,
+    notes: Notes | None = None,
 ) -> Till:
     """Return the till for `accounting`; `clock` gives Unix seconds.
 
@@ -203,7 +219,7 @@ def make_till(
     """
     if accounting.store is None:
         return MemoryTill(
-            MemoryStore(), clock=clock, accounting=accounting, pulse=pulse
+            MemoryStore(), clock=clock, accounting=accounting, pulse=pulse, notes=notes
         )
     from extproc.server.network_till import NetworkTill  # noqa: PLC0415
     from extproc.state.redis import RedisError, RedisStore, connect  # noqa: PLC0415
@@ -215,6 +231,7 @@ def make_till(
         accounting=accounting,
         error=RedisError,
         pulse=pulse,
+        notes=notes,
     )
 
 

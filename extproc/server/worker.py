@@ -37,12 +37,14 @@ from extproc.runtime import Runtime, Snapshot
 from extproc.server.call import Call, Office
 from extproc.server.fleet import Fleet, Rights, make_fleet
 from extproc.server.grants import GrantsPart, take
+from extproc.server.journals import Journals
 from extproc.server.lean import LeanServer
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
 from extproc.server.pulse import Pulse, watch_lag
 from extproc.server.till import Till, make_till
+from extproc.server.worker_options import parse
 from extproc.state.base import Balance
 from extproc.telemetry import logs
 
@@ -80,6 +82,8 @@ class Worker:
         self._frames = 0
         self._grants: GrantBook = {}
         self._pulse = Pulse(self._levels, self._counts)
+        self._journals = Journals(options.journals, self._id, now=time.time())  # noqa: TID251
+        self._inherited = 0
         self._link = WorkerLink(
             options.control,
             self._apply,
@@ -91,7 +95,9 @@ class Worker:
             on_balances=self._seed,
             on_broke=self._note_broken,
             pulse=self._pulse,
+            notes=self._journals.notes,
         )
+        self._link.inherit(self._journals.records, self._note_inherited)
         self._balances = (
             read_balances(options.snapshot.with_name(LEDGER_FILE))
             if options.snapshot is not None
@@ -120,6 +126,7 @@ class Worker:
             if not stop.is_set():
                 await self._serve(stop)
             link.cancel()
+        self._journals.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
         edge = self._edge = self._make_edge()
@@ -203,9 +210,13 @@ class Worker:
                     runtime.accounting,
                     clock=time.time,  # noqa: TID251
                     pulse=self._pulse,
+                    notes=self._journals.notes,
                 ),
+                notes=self._journals.notes,
             )
             self._seed(self._balances)
+            self._office.till.inherit(self._journals.settlements)
+            self._note_inherited()
             self._fleet = make_fleet(
                 runtime.accounting.store,
                 id=self._id,
@@ -224,6 +235,12 @@ class Worker:
             self._office.till.accounting = runtime.accounting
             self._office.routing.numbers = runtime.routing
         self._ready.set()
+
+    def _note_inherited(self) -> None:
+        """Note that control, or the till, has what other workers have left."""
+        self._inherited += 1
+        if self._inherited == 2:
+            self._journals.forget_left()
 
     def _take_grants(self, part: GrantsPart) -> None:
         """Take in what has changed of the grants; the snapshot behind it serves them."""
@@ -262,6 +279,7 @@ class Worker:
         """Return how things stand."""
         levels: dict[str, float] = {
             "extproc_worker_unacknowledged_records": self._link.unacknowledged,
+            "extproc_worker_unwritten_records": self._journals.notes.unwritten,
             "extproc_worker_tasks": len(asyncio.all_tasks()),
         }
         if self._office is not None:
@@ -350,29 +368,6 @@ def read_snapshot(path: Path | None) -> Snapshot | None:
     except (OSError, msgspec.MsgspecError) as exc:
         log.warning("ignoring the snapshot file: %s", type(exc).__name__)
         return None
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="extproc.server.worker")
-    parser.add_argument("--socket", help="unix socket to serve ext_proc on")
-    parser.add_argument(
-        "--listen", help="HOST:PORT to serve on instead; gRPC edge only"
-    )
-    parser.add_argument("--control", type=Path, required=True, help="control's socket")
-    parser.add_argument("--snapshot", type=Path, help="snapshot file to start from")
-    parser.add_argument("--edge", choices=("lean", "grpc"), default="lean")
-    parser.add_argument("--tls-certificate", type=Path)
-    parser.add_argument("--tls-key", type=Path)
-    parser.add_argument("--tls-client-ca", type=Path)
-    options = parser.parse_args(arguments)
-    if bool(options.socket) == bool(options.listen):
-        parser.error("give one of --socket and --listen")
-    if options.listen and options.edge != "grpc":
-        parser.error("--listen needs --edge grpc")
-    if bool(options.tls_certificate) != bool(options.tls_key):
-        parser.error("--tls-certificate and --tls-key go together")
-    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,8 +3,8 @@
 A record is confirmed by the entry with its ``gw.id``; one that was answered before it was
 routed by Envoy's request id. An entry without a record is
 
-- of a worker that has died: its exchange is settled from the entry and its slip, with
-  estimated tokens and the money that was reserved;
+- of a worker that has died and has left nothing (`extproc.server.estate`): its exchange is
+  settled from the entry and its slip, with estimated tokens and the money that was reserved;
 - of a request that never reached a worker (Envoy's own answer): it is counted as one;
 - of a worker that is there and says nothing any more: it hangs, and is taken for dead; should
   it wake, its own record comes too late, and is known by its id;
@@ -27,7 +27,12 @@ import msgspec
 
 from extproc.exchange.completion import Completion, Outcome
 from extproc.exchange.local_reply import LOCAL
-from extproc.exchange.slip import Slip, read_slip
+from extproc.exchange.slip import (
+    WORKER_LOST,
+    Slip,
+    lost_with_worker,
+    read_slip,
+)
 from extproc.policy.estimate import answer_tokens
 from extproc.telemetry.access import Entry
 from extproc.usage import Usage
@@ -84,6 +89,7 @@ class Confirmations:
         price: Price = lambda *_: None,
         alive: Callable[[str], bool] = lambda _: False,
         answers: Callable[[str], bool] | None = None,
+        left: Callable[[str], bool] = lambda _: False,
         steady: Callable[[], float] | None = None,
     ) -> None:
         """Begin with nothing.
@@ -95,6 +101,7 @@ class Confirmations:
             price: what settled exchanges cost that nothing was reserved for.
             alive: whether the worker is there whose ``gw.id`` this is.
             answers: whether it has been heard of lately; without it, as `alive`.
+            left: whether what it has written down is still there, for another to bring.
         """
         self.results: Counter[Result] = Counter()
         self._steady = steady or clock
@@ -102,6 +109,7 @@ class Confirmations:
         self._price = price
         self._alive = alive
         self._answers = answers or alive
+        self._left = left
         self._records: dict[str, _Record] = {}
         self._by_request: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
@@ -150,11 +158,11 @@ class Confirmations:
                 right = self._corrected_by(one, found.entry)
                 self._ready.append(right)
                 self._ended.append(Ended(right, found.entry))
-                self._meet(one, found.entry)
+                self._meet(right, found.entry)
                 continue
             self._records[one.id] = _Record(one, now)
             self._untold[one.id] = now
-            if one.outcome != "canceled":
+            if not _waits(one):
                 self._ready.append(one)
             if one.request_id is not None:
                 self._by_request[one.request_id] = one.id
@@ -168,10 +176,11 @@ class Confirmations:
             key = entry.id or self._by_request.get(entry.request_id, "")
             found = self._records.get(key)
             if found is not None:
+                one = found.completion
                 if key in self._untold:
-                    self._tell(key, entry)
+                    one = self._tell(key, entry)
                 self._forget(key)
-                self._meet(found.completion, entry)
+                self._meet(one, entry)
             else:
                 self._entries[entry.id or entry.request_id] = _Entry(entry, now)
         while len(self._entries) > MAX_HELD:
@@ -194,15 +203,20 @@ class Confirmations:
         due = [
             (key, held.entry)
             for key, held in self._entries.items()
-            if now - held.at >= self._patience(held.entry)
+            if now - held.at >= GRACE_SECONDS and self._is_due(held, now)
         ]
         for key, _ in due:
             del self._entries[key]
         return list(self._settle(entry for _, entry in due))
 
-    def _patience(self, entry: Entry) -> float:
-        there = entry.id and self._alive(entry.id)
-        return PATIENCE_SECONDS if there else GRACE_SECONDS
+    def _is_due(self, held: _Entry, now: float) -> bool:
+        """Say whether nobody will bring the record any more, `GRACE_SECONDS` being over."""
+        id_ = held.entry.id
+        if not id_:
+            return True
+        if self._alive(id_):
+            return now - held.at >= PATIENCE_SECONDS
+        return not self._left(id_)
 
     def _settle(self, entries: Iterable[Entry]) -> Iterator[Ended]:
         for entry in entries:
@@ -220,22 +234,26 @@ class Confirmations:
         self.results["confirmed" if agree(completion, entry) else "differing"] += 1
 
     def _corrected_by(self, completion: Completion, entry: Entry) -> Completion:
-        if completion.outcome != "canceled" or not broke_off(entry):
+        if completion.error == WORKER_LOST:
+            corrected = _as_told(completion, entry, self._price)
+        elif completion.outcome == "canceled" and broke_off(entry):
+            corrected = msgspec.structs.replace(
+                completion, outcome="upstream_error", error=RESET
+            )
+        else:
             return completion
-        corrected = msgspec.structs.replace(
-            completion, outcome="upstream_error", error=RESET
-        )
         self._corrected.append(corrected)
         return corrected
 
-    def _tell(self, key: str, entry: Entry | None = None) -> None:
+    def _tell(self, key: str, entry: Entry | None = None) -> Completion:
         """Tell of a record, as it is or as Envoy knows it; count it if nobody has yet."""
         del self._untold[key]
         one = self._records[key].completion
         right = one if entry is None else self._corrected_by(one, entry)
-        if one.outcome == "canceled":
+        if _waits(one):
             self._ready.append(right)
         self._ended.append(Ended(right, entry))
+        return right
 
     def _give_up(self, key: str) -> None:
         if key in self._untold:
@@ -247,6 +265,11 @@ class Confirmations:
         record = self._records.pop(key)
         if record.completion.request_id is not None:
             self._by_request.pop(record.completion.request_id, None)
+
+
+def _waits(completion: Completion) -> bool:
+    """Say whether Envoy may know better how it ended."""
+    return completion.outcome == "canceled" or completion.error == WORKER_LOST
 
 
 def broke_off(entry: Entry) -> bool:
@@ -270,45 +293,39 @@ def settled(entry: Entry, price: Price = lambda *_: None) -> Completion:
         slip = read_slip(entry.slip)
     except msgspec.DecodeError:
         slip = Slip("unknown", None, ())
-    usage = cost = None
-    provider = cluster = model = None
-    if slip.legs and entry.attempts:
-        provider, cluster, model = slip.legs[min(entry.attempts, len(slip.legs)) - 1]
-        # What came of it is not known: all that was held for it is charged.
-        usage = Usage(entry.request_bytes // 4 + 1, answer_tokens(entry.answer_bytes))
-        cost = slip.reserved
-        if cost is None:
-            cost = price(cluster, model, usage)
-    return Completion(
+    lost = lost_with_worker(
+        slip,
         id=entry.id,
         request_id=entry.request_id or None,
-        operation=slip.operation,
         started=entry.started,
+        duration=entry.milliseconds / 1000,
+        request_bytes=entry.request_bytes,
+        attempts=entry.attempts,
+    )
+    return _as_told(lost, entry, price)
+
+
+def _as_told(lost: Completion, entry: Entry, price: Price) -> Completion:
+    """Return the record of a lost exchange with what Envoy knows of its end.
+
+    What is charged stays, for the store is told the same; only what nobody reserved for
+    has no cost yet.
+    """
+    usage, cost = lost.usage, lost.cost
+    if usage is not None:
+        given = entry.request_bytes // 4 + 1
+        usage = Usage(given, answer_tokens(entry.answer_bytes))
+        if cost is None and lost.cluster and lost.request_model:
+            cost = price(lost.cluster, lost.request_model, usage)
+    return msgspec.structs.replace(
+        lost,
         duration=entry.milliseconds / 1000,
         outcome=_outcome(entry),
         status=entry.status,
-        error="worker_lost",
-        key=slip.key,
-        original_model=slip.original_model,
-        virtual_model=slip.virtual_model,
-        request_model=model,
-        provider=provider,
-        cluster=cluster,
-        attempts=entry.attempts,
-        streamed=slip.streamed,
         usage=usage,
-        estimated=True,
+        cost=cost,
         request_bytes=entry.request_bytes,
         answer_bytes=entry.answer_bytes,
-        admission="free" if slip.reserved is None else "admitted",
-        reserved=slip.reserved,
-        cost=cost,
-        budgets=slip.budgets if cost is not None else (),
-        organization=slip.organization,
-        team=slip.team,
-        user=slip.user,
-        end_user=slip.end_user,
-        tags=slip.tags,
     )
 
 

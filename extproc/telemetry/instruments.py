@@ -207,6 +207,11 @@ INSTRUMENTS: Final = (
         "worker",
     ),
     _gauge(
+        "extproc_worker_unwritten_records",
+        "Those of them that are in its memory only, and would die with it.",
+        "worker",
+    ),
+    _gauge(
         "extproc_worker_unsettled", "Bills that a worker could not tell the store yet.",
         "worker",
     ),

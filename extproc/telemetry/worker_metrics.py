@@ -22,6 +22,7 @@ LEVELS = (
     "extproc_worker_connections",
     "extproc_worker_tasks",
     "extproc_worker_unacknowledged_records",
+    "extproc_worker_unwritten_records",
     "extproc_worker_unsettled",
     "extproc_worker_store_away",
 )

@@ -29,7 +29,9 @@ import yaml
 
 from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
+from extproc.exchange.completion import Completion
 from extproc.identity import NANOS
+from extproc.server import journal, journals
 from extproc.server.compiled import ADDRESS_FILE
 from tests.budgets.world import Asked, ask, key_of
 from tests.harness import (
@@ -65,10 +67,6 @@ KEYS: dict[str, dict[str, Any]] = {
 TEAMS = {"core": {"budgets": [{"usd": 2000, **TOTAL}]}}
 WORST_NANOS = 2_000_000_000
 """No request of ours may cost more."""
-MOST_NANOS = 130_000_000
-"""What 400 tokens and a prompt cost at the dearest."""
-MOST_PROMPT_NANOS = 4_000_000
-"""What a prompt alone costs then."""
 PROMPT = "The canary sings 4711-prompt-canary"
 WRONG_KEY = "sk-wrong-canary-0123456789abcdef0123456789"
 LONG = " ".join(f"w{n}" for n in range(300))
@@ -185,6 +183,17 @@ class Running:
                     return client.get(f"http://envoy{path}").content
         raise AssertionError("there is no worker")
 
+    def written(self) -> set[str]:
+        """Return whose records the workers have, and control has not."""
+        found = set()
+        for path in (self.state / journals.FOLDER).glob(f"*{journals.SUFFIX}"):
+            with contextlib.suppress(OSError):
+                for entry in journal.read(path.read_bytes())[0]:
+                    if entry.kind == journal.Kind.RECORD:
+                        one = msgspec.msgpack.decode(entry.data, type=Completion)
+                        found.add(one.end_user or "")
+        return found
+
     def health(self) -> dict[str, Any]:
         """Return what control says of everything; empty while it is away."""
         with contextlib.suppress(httpx.HTTPError, OSError):
@@ -254,6 +263,40 @@ async def traffic(run: Running, seconds: float, *, control: bool) -> dict[str, A
     return seen
 
 
+LAST = 8
+"""Requests that are answered while control is down, before their workers are killed."""
+
+
+def last_words(run: Running) -> tuple[dict[str, Asked], set[str]]:
+    """Kill control, ask, and kill all workers before there is another control.
+
+    Return what clients saw, and who was answered and is written in journals alone.
+    """
+    kinds = [Kind(model, path=path) for model in PRICES for path in (CHAT, MESSAGES)]
+    seen: dict[str, Asked] = {}
+
+    async def ask_all(marks: list[str]) -> None:
+        async def one(mark: str, kind: Kind) -> None:
+            seen[mark] = await _ask(run.url, key_of("hard"), kind, mark)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number, mark in enumerate(marks):
+                tasks.create_task(one(mark, kinds[number % len(kinds)]))
+
+    for attempt in range(20):
+        wait_for(run.health, run.process.output, 60)
+        marks = [f"last-{attempt}-{n}" for n in range(LAST)]
+        run.kill("extproc.local.control")
+        asyncio.run(ask_all(marks))
+        written = run.written()
+        for number in range(2):
+            run.kill(f"w{number}.sock")
+        whole = {mark for mark in marks if seen[mark].status == 200}
+        if whole and whole <= written:
+            return seen, whole
+    raise AssertionError("control was always back before the workers were killed")
+
+
 async def _ask(url: str, key: str, kind: Kind, mark: str) -> Asked:
     body = body_of(kind, mark)
     try:
@@ -273,8 +316,8 @@ class Store:
     spent: dict[str, int]
     held: dict[str, int]
     settled: set[str] = field(default_factory=set)
-    expired: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What was charged as reserved, by id and meter: their worker died."""
+    expired: set[str] = field(default_factory=set)
+    """What was charged as reserved, and nobody has said what came of it."""
     waiting: int = 0
 
 
@@ -292,15 +335,11 @@ def read_store(server: RedisServer) -> Store:
             content = client.get(key)
             if content is None:
                 continue
-            state, reserved = msgspec.msgpack.decode(content)
+            state, _ = msgspec.msgpack.decode(content)
             if state == "settled":
                 store.settled.add(id_)
             elif state == "expired":
-                store.expired[id_] = {
-                    meter: int(amount)
-                    for kind, meter, amount, _ in reserved
-                    if kind == "b"
-                }
+                store.expired.add(id_)
     return store
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from extproc.db import usage
 from extproc.db.tables import UsageRecord
-from extproc.db.usage import CORRECTED, Filter, Row, Spend
+from extproc.db.usage import CORRECTED, LOST, Filter, Row, Spend
+from extproc.exchange.slip import WORKER_LOST
 from extproc.telemetry.confirm import RESET
 
 DAY = 86_400.0
@@ -213,5 +214,27 @@ def test_an_end_that_envoy_knows_better_is_corrected_and_nothing_else(database):
     assert rows["c"].outcome == "upstream_error"
 
 
+def test_how_an_exchange_ended_that_lost_its_worker_is_told_by_envoy(database):
+    lost: dict[str, Any] = {"error": LOST, "estimated": True}
+    with database.write() as session:
+        usage.add(session, [row("a", outcome="ok", cost=5), row("b", cost=5, **lost)])
+        told: dict[str, Any] = {
+            "status": 503,
+            "duration": 9.0,
+            "outcome": "canceled",
+            "cost": 6,
+        }
+        usage.add(session, [row(name, **told, **lost) for name in "ab"])
+        usage.add(session, [row("b", outcome="ok", cost=1)])
+    with database.read() as session:
+        rows = {one.id: one for one in usage.search(session)}
+    assert (rows["a"].outcome, rows["a"].error, rows["a"].cost) == ("ok", None, 5)
+    b = rows["b"]
+    assert (b.error, b.outcome, b.status, b.duration, b.cost) == (
+        LOST, "canceled", 503, 9.0, 6,
+    )  # fmt: skip
+
+
 def test_the_books_and_the_join_call_it_alike():
     assert CORRECTED == RESET
+    assert LOST == WORKER_LOST

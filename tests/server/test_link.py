@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import uvloop
 
@@ -18,8 +19,10 @@ from extproc.routing.state import LiveDeployment
 from extproc.runtime import Snapshot
 from extproc.server import control_link, link, link_frames
 from extproc.server.control_link import ControlLink
+from extproc.server.journal import Journal, read, size_of
 from extproc.server.link import WorkerLink
 from extproc.server.link_frames import Live, Others
+from extproc.server.notes import Notes
 
 
 def completion(name: str) -> Completion:
@@ -282,6 +285,62 @@ def test_records_dropped_while_their_batch_is_under_way_do_not_stall(
         # What was dropped while it was under way may have arrived all the same.
         assert len(control.records) + worker.lost >= 51
         assert len(set(control.records)) == len(control.records)
+
+    asyncio.run(main())
+
+
+def test_what_dead_workers_left_goes_first_and_is_told_from_our_own(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of two; who inherits hears once that control has all of it."""
+    monkeypatch.setattr(link, "MAX_BATCH", 2)
+    done: list[int] = []
+    told: list[bool] = []
+
+    async def main() -> None:
+        worker = WorkerLink(control.path, ignore)
+        worker.inherit(
+            [completion(name) for name in "abc"],
+            lambda: done.append(len(control.records)),
+        )
+        worker.record(completion("d"))
+        assert worker.unacknowledged == 4
+        async with control.running() as link_:
+            monkeypatch.setattr(link_, "rebalance", lambda: told.append(True))
+            async with working(worker), asyncio.timeout(5):
+                await worker.flushed()
+        assert control.records == ["a", "b", "c", "d"]
+
+    asyncio.run(main())
+    assert done == [4]
+    assert told == [True, True]
+
+
+def test_who_inherits_nothing_is_told_at_once(control: Control) -> None:
+    done: list[bool] = []
+    WorkerLink(control.path, ignore).inherit([], lambda: done.append(True))
+    assert done == [True]
+
+
+def test_a_record_is_written_down_until_control_has_it(control: Control) -> None:
+    memory = bytearray(size_of(8))
+
+    def written() -> list[str]:
+        entries, _ = read(memory)
+        return [msgspec.msgpack.decode(one.data)["id"] for one in entries]
+
+    async def main() -> None:
+        notes = Notes(Journal(memory, 8))
+        worker = WorkerLink(control.path, ignore, notes=notes, max_kept=3)
+        worker.inherit([completion("left")], lambda: None)
+        for name in "abcd":
+            worker.record(completion(name))
+        assert worker.lost == 2  # what was left, and the oldest
+        assert written() == ["b", "c", "d"]
+        async with control.running(), working(worker), asyncio.timeout(5):
+            await worker.flushed()
+            assert written() == []
+        assert notes.empty
 
     asyncio.run(main())
 

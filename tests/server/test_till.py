@@ -9,11 +9,16 @@ import pytest
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
 from extproc.policy.claims import NOTHING, Admission, Admitted, Claim, Denied, Spent
+from extproc.server.estate import settle
+from extproc.server.journal import Journal, read, size_of
 from extproc.server.network_till import NetworkTill
+from extproc.server.notes import Notes
 from extproc.server.till import MemoryTill, make_till
 from extproc.state.base import Balance
 from extproc.state.memory import MemoryStore
+from tests.server.test_estate import sent
 
+SLOTS = 64
 METER = "team/a/month/UTC/0"
 ENDS = 2_000_000_000
 
@@ -37,6 +42,8 @@ class Wire:
         self.clock = clock
         self.store = MemoryStore()
         self.cut = False
+        self.deaf = False
+        """It is cut on the way back: the store has heard, and its reply is lost."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.calls = 0
@@ -52,7 +59,10 @@ class Wire:
                 await self.gate.wait()
             if self.cut:
                 raise Away
-            return getattr(self.store, verb)(*args, **kwargs)
+            reply = getattr(self.store, verb)(*args, **kwargs)
+            if self.deaf:
+                raise Away
+            return reply
 
         return call
 
@@ -71,12 +81,19 @@ class Played:
     def __init__(self, **accounting):
         self.clock = Clock()
         self.wire = Wire(self.clock)
+        self.memory = bytearray(size_of(SLOTS))
         self.till = NetworkTill(
             self.wire,
             clock=self.clock,
             accounting=Accounting(**{"deadline_seconds": 5.0, **accounting}),
             error=Away,
+            notes=Notes(Journal(self.memory, SLOTS)),
         )
+
+    def left(self):
+        """Return what its journal would tell the next worker to charge."""
+        entries, _ = read(self.memory)
+        return settle(entries, now=self.clock.now).settlements
 
     async def admit(self, admission):
         verdict = self.till.admit(admission)
@@ -206,6 +223,74 @@ def test_what_the_store_admits_after_we_have_refused_is_given_back():
             await asyncio.sleep(0.01)
 
     play(scene, deadline_seconds=0.05, lease_percent=0.0)
+
+
+def test_what_the_store_admits_and_nobody_hears_of_is_given_back():
+    """Refused by an empty lease, its reply lost: nobody else would settle it."""
+
+    async def scene(played):
+        await played.admit(money(0))
+        played.wire.deaf = True
+        assert isinstance(await played.admit(money(1, 30)), Denied)
+        assert played.left() == (
+            Settlement(money(0), NOTHING),
+            Settlement(money(1, 30), NOTHING),
+        )
+        assert played.spent == 40
+        played.wire.deaf = False
+        await played.till.flushed()
+        assert played.spent == 10
+        assert played.left() == (Settlement(money(0), NOTHING),)
+
+    play(scene, lease_percent=1.0)
+
+
+def test_what_is_open_is_written_down_until_the_store_has_its_bill():
+    async def scene(played):
+        till = played.till
+        await played.admit(money(1))
+        assert isinstance(await played.admit(money(2, 5000)), Denied)
+        assert played.left() == (Settlement(money(1), NOTHING),)
+        played.wire.cut = True
+        till.settle(paid(money(1), 7))
+        while not till.away:
+            await asyncio.sleep(0.01)
+        assert isinstance(await played.admit(money(3, 5000)), Denied)
+        assert played.left() == (paid(money(1), 7),)
+        played.wire.cut = False
+        await till.flushed()
+        assert played.left() == ()
+        assert played.spent == 7
+
+    play(scene)
+
+
+def test_who_inherits_bills_tells_the_store_each_once():
+    async def scene(played):
+        await played.admit(money(1))
+        played.till.inherit([paid(money(1), 7), paid(money(2), 4)])
+        assert played.left() == (paid(money(1), 7), paid(money(2), 4))
+        await played.till.flushed()
+        played.till.inherit([paid(money(2), 4)])
+        await played.till.flushed()
+        assert played.spent == 11
+        assert played.left() == ()
+
+    play(scene)
+
+
+def test_more_that_is_reserved_is_written_down_with_what_was_sent():
+    clock = Clock()
+    memory = bytearray(size_of(SLOTS))
+    notes = Notes(Journal(memory, SLOTS))
+    till = MemoryTill(MemoryStore(), clock=clock, accounting=Accounting(), notes=notes)
+    till.admit(money(1))
+    notes.sent(sent("gw-1"))
+    assert till.top_up(money(1), 25)
+    assert not till.top_up(money(1), 5000)
+    till.inherit([paid(money(2))])
+    [record] = settle(read(memory)[0], now=clock.now).records
+    assert record.cost == 50 + 25
 
 
 def test_a_store_that_forgot_everything_is_told_what_is_known():

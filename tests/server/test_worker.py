@@ -17,7 +17,8 @@ from extproc.deployment import RoutingNumbers
 from extproc.runtime import Snapshot
 from extproc.server import worker
 from extproc.server.lean import HEALTH_CHECK, SERVING
-from extproc.server.worker import Worker, parse
+from extproc.server.worker import Worker
+from extproc.server.worker_options import parse
 from tests.harness import Process, temporary_folder, wait_for
 
 HEAVY = {
@@ -130,7 +131,7 @@ WRONG = [
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
-        worker.parse(arguments)
+        parse(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from extproc.exchange.completion import Completion
 from extproc.exchange.local_reply import LOCAL
-from extproc.exchange.slip import Slip
+from extproc.exchange.slip import Slip, lost_with_worker
 from extproc.telemetry import confirm
 from extproc.telemetry.access import Entry
 from extproc.telemetry.confirm import (
@@ -23,6 +24,7 @@ from extproc.telemetry.confirm import (
     local_reply,
     settled,
 )
+from extproc.usage import Usage
 from tests.telemetry.slips import written
 
 
@@ -31,12 +33,14 @@ class World:
         self.now = 1_000.0
         self.workers = {"gw-a-"}
         self.hung: set[str] = set()
+        self.left: set[str] = set()
         self.join = Confirmations(
             clock=lambda: self.now,
             alive=lambda id_: any(id_.startswith(one) for one in self.workers),
             answers=lambda id_: any(
                 id_.startswith(one) for one in self.workers - self.hung
             ),
+            left=lambda id_: any(id_.startswith(one) for one in self.left),
             price=lambda _cluster, _model, usage: usage.total_tokens,
         )
 
@@ -190,6 +194,42 @@ def test_what_a_control_before_this_one_counted_is_not_counted_again(
     world.join.logged([entry(), entry("gw-dead-1", started=990.0)])
     assert world.later(PATIENCE_SECONDS) == []
     assert world.join.results == {"unmatched": 2}
+
+
+def test_what_a_dead_worker_has_written_down_is_waited_for(world: World) -> None:
+    """However long it takes until there is another worker to bring it."""
+    world.left.add("gw-dead-")
+    world.join.logged([entry("gw-dead-1"), entry("gw-gone-1")])
+    assert [one.id for one in world.later(GRACE_SECONDS)] == ["gw-gone-1"]
+    assert world.later(10 * PATIENCE_SECONDS) == []
+    world.join.recorded([record("gw-dead-1")])
+    world.left.clear()
+    assert world.later(10 * PATIENCE_SECONDS) == []
+    assert [one.outcome for one in world.join.ready()] == ["ok"]
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_how_it_ended_that_lost_its_worker_is_on_envoys_word(
+    world: World, record_first: bool
+) -> None:
+    """What it is charged is on the worker's: the store is told the same."""
+    lost = lost_with_worker(
+        SLIP, id="gw-b-1", request_id="r-gw-b-1", started=999.0, duration=9.0,
+        request_bytes=40,
+    )  # fmt: skip
+    lost = msgspec.structs.replace(lost, cost=900, reserved=900)
+    steps = [
+        lambda: world.join.recorded([lost]),
+        lambda: world.join.logged([entry("gw-b-1", status=503)]),
+    ]
+    for step in steps if record_first else reversed(steps):
+        step()
+    [told] = world.join.ready()
+    assert world.join.corrected() == [told]
+    assert [one.completion for one in world.join.ended()] == [told]
+    assert (told.status, told.outcome, told.duration) == (503, "gateway_error", 0.5)
+    assert (told.cost, told.budgets, told.usage) == (900, (("m", 9),), Usage(11, 20))
+    assert world.join.results == {"confirmed": 1}
 
 
 def test_a_worker_that_loses_its_link_for_a_moment_is_not_dead(world: World) -> None:
