@@ -2,9 +2,8 @@
 
 A verdict is awaited for a short while, and settlements are sent later and again until
 they arrive: nothing of an answer waits for the store. What the till cannot ask in time it
-decides by its *lease*: a small part of every limit, which each worker may admit by itself
-while the store is away, so that all of them together overspend at most workers x lease in
-one outage. What the lease admitted is charged in full as soon as the store is back.
+decides by its lease (`extproc.server.lease`), so that all workers together overspend at most
+workers x lease in one outage. What the lease admitted is charged in full as soon as the store is back.
 
 A store that has lost its data gets it back from the workers: each says what it was last
 told is spent, and what it holds. Settlements wait for that, so that none is lost in it.
@@ -20,8 +19,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, TypeVar
 
-import msgspec
-
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
 from extproc.policy.books import Books
@@ -33,11 +30,11 @@ from extproc.policy.claims import (
     Denied,
     Verdict,
 )
+from extproc.server.lease import Lease
 from extproc.server.notes import More, Notes
 from extproc.server.pulse import Pulse
 from extproc.server.till import TICK_SECONDS, Open, Timed
 from extproc.state.base import Balance, Charged, Store
-from extproc.state.memory import MemoryStore
 
 T = TypeVar("T")
 
@@ -50,9 +47,6 @@ SENT_AT_ONCE: Final = 200
 MOST_UNSENT: Final = 100_000
 """Settlements kept while the store is away: some 60 MB, 100 s at 1,000 requests/s. Past
 that the oldest go, and their holds are charged as reserved when they expire."""
-RATE_SHARE: Final = 10.0
-"""Percent of a rate limit that a worker admits by itself while the store is away, at
-least: limits on speed are not money, and 1 % of 60 requests a minute is none."""
 FRESH_SECONDS: Final = 2.0
 """How young a store's memory has to be for a worker that has just begun, and has lost
 nothing itself, to say what control knows: later the store knows better."""
@@ -87,10 +81,7 @@ class NetworkTill:
         self._error = error
         self._open = Open()
         self.accounting = accounting
-        self._lease = MemoryStore()
-        self._unanswered: dict[str, tuple[Admission, float]] = {}
-        """What the lease has admitted, and when it expires, while the store was asked."""
-        self._remaining: dict[str, int] = {}
+        self._lease = Lease()
         self._seen: dict[str, Balance] = {}
         """What the store has last said is spent."""
         self._told: dict[str, Balance] = {}
@@ -127,8 +118,9 @@ class NetworkTill:
 
     def settle(self, settlement: Settlement) -> None:
         """See `Till.settle`."""
-        self._open.discard(settlement.admission)
-        self._lease.settle(settlement.admission, settlement.spent, now=self._clock())
+        admission = settlement.admission
+        self._open.discard(admission)
+        self._lease.settle(admission, settlement.spent, now=self._clock())
         if len(self._unsent) >= MOST_UNSENT:
             self._notes.settled(self._unsent.popleft().admission)
             self.lost += 1
@@ -206,18 +198,19 @@ class NetworkTill:
             )
         except self._error as error:
             self._lose(error)
-            self._unanswered.pop(admission.id, None)
+            self._lease.answer(admission, admitted=False, now=self._clock())
             if not verdict.done():
                 verdict.set_result(self._by_lease(admission, now, expires))
             if isinstance(verdict.result(), Denied):
                 # It may have been heard all the same, and nobody else will settle it.
                 self.settle(Settlement(admission, NOTHING))
             return
-        self._unanswered.pop(admission.id, None)
+        admitted = isinstance(said, Admitted)
+        self._lease.answer(admission, admitted=admitted, now=self._clock())
         if isinstance(said, Admitted):
             self._note(admission, said)
         else:
-            self._open.discard(admission)
+            self._note_denied(admission, said)
         if not verdict.done():
             verdict.set_result(said)
         refused = isinstance(verdict.result(), Denied)
@@ -252,37 +245,31 @@ class NetworkTill:
         if not verdict.done():
             said = self._by_lease(admission, self._clock(), expires)
             if isinstance(said, Admitted):
-                self._unanswered[admission.id] = admission, expires
+                self._lease.ask(admission, expires)
             verdict.set_result(said)
 
     def _by_lease(self, admission: Admission, now: float, expires: float) -> Verdict:
-        claims = tuple(map(self._leased, admission.claims))
-        mine = msgspec.structs.replace(admission, claims=claims)
-        verdict = self._lease.admit(mine, now=now, expires=expires)
+        verdict = self._lease.admit(
+            admission, self.accounting, now=now, expires=expires
+        )
         if isinstance(verdict, Admitted):
-            return msgspec.structs.replace(verdict, leased=True)
+            return verdict
         if self.accounting.fail_open:
             return Admitted((), leased=True)
         self._open.discard(admission)
-        return msgspec.structs.replace(verdict, storeless=True)
-
-    def _leased(self, claim: Claim) -> Claim:
-        """Return `claim` on the part of its limit that is ours."""
-        percent = self.accounting.lease_percent
-        if claim.counts == "nanos":
-            known = self._remaining.get(claim.meter, claim.limit)
-            limit = min(int(claim.limit * percent / 100), known)
-        else:
-            limit = max(1, int(claim.limit * max(percent, RATE_SHARE) / 100))
-        return msgspec.structs.replace(claim, limit=limit)
+        return verdict
 
     def _note(self, admission: Admission, said: Admitted) -> None:
-        if len(self._remaining) > MOST_UNSENT:
-            self._remaining.clear()
         for claim, left in zip(admission.claims, said.left, strict=True):
             if claim.counts == "nanos":
-                self._remaining[claim.meter] = left.remaining
+                self._lease.know(claim.meter, left.remaining)
                 self._know(claim, left.spent)
+
+    def _note_denied(self, admission: Admission, said: Denied) -> None:
+        self._open.discard(admission)
+        claim = admission.claims[said.claim]
+        if claim.counts == "nanos":
+            self._lease.know(claim.meter, said.left.remaining)
 
     def _know(self, claim: Claim, nanos: int) -> None:
         known = self._seen.get(claim.meter)
@@ -300,18 +287,9 @@ class NetworkTill:
     def _lose(self, error: Exception) -> None:
         if not self.away:
             self.away = True
-            self._renew_lease()
+            self._lease.renew(now=self._clock())
             # Its text can have the address with a password in it.
             log.warning("the store is away: %s", type(error).__name__)
-
-    def _renew_lease(self) -> None:
-        """Begin a lease, of which is used what this outage had admitted unnoticed."""
-        now = self._clock()
-        self._lease = MemoryStore()
-        self._lease.recover({}, self._unanswered.values(), now=now)
-        for one in self._unsent:
-            if one.admission.id in self._unanswered:
-                self._lease.settle(one.admission, one.spent, now=now)
 
     async def _look(self, now: float) -> None:
         """Bring a store up to date that has lost what it knew."""
@@ -330,6 +308,7 @@ class NetworkTill:
         self._looked = now
         if self.away:
             self.away = False
+            self._lease.renew(now=now)
             log.warning("the store is back")
 
     async def _tick(self) -> None:

@@ -213,6 +213,75 @@ def test_a_slow_verdict_is_the_leases():
     play(scene, deadline_seconds=0.02)
 
 
+def test_a_store_that_is_slow_again_and_again_uses_no_lease_up():
+    """Of 20, for requests of 10: what the store has admitted, however late, it counts."""
+
+    async def scene(played):
+        for n in range(12):
+            played.wire.gate.clear()
+            late = money(n, limit=1000)
+            verdict = await played.admit(late)
+            assert isinstance(verdict, Admitted), n
+            assert verdict.leased
+            if n % 2:
+                played.till.settle(paid(late))
+            played.wire.gate.set()
+            while played.till._asking:
+                await asyncio.sleep(0)
+            if not n % 2:
+                played.till.settle(paid(late))
+            await played.till.flushed()
+        assert played.spent == 120
+
+    play(scene, deadline_seconds=0.02, lease_percent=2.0)
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_what_a_slow_store_has_refused_stays_of_the_lease(settled_first):
+    """Overspent by no more than that, though the store is slow again and again."""
+
+    async def scene(played):
+        played.wire.store.seed({METER: Balance(995, ENDS)}, now=played.clock.now)
+        admitted = []
+        for n in range(8):
+            played.wire.gate.clear()
+            late = money(n)
+            verdict = await played.admit(late)
+            leased = isinstance(verdict, Admitted)
+            if leased:
+                admitted.append(n)
+            if leased and settled_first:
+                played.till.settle(paid(late))
+            played.wire.gate.set()
+            while played.till._asking:
+                await asyncio.sleep(0)
+            if leased and not settled_first:
+                played.till.settle(paid(late))
+            await played.till.flushed()
+        # The first one; of the others, as what is left is known by then, none.
+        assert admitted == [0]
+        assert played.spent == 1005
+
+    play(scene, deadline_seconds=0.02, lease_percent=2.0)
+
+
+def test_a_store_that_is_back_renews_the_lease():
+    async def scene(played):
+        played.wire.cut = True
+        for n in range(3):
+            verdict = await played.admit(money(n))
+            assert isinstance(verdict, Admitted) == (n < 2)
+            if n < 2:
+                played.till.settle(paid(money(n)))
+        played.wire.cut = False
+        await played.till.flushed()
+        played.wire.gate.clear()
+        assert isinstance(await played.admit(money(4)), Admitted)
+        played.wire.gate.set()
+
+    play(scene, deadline_seconds=0.05, lease_percent=2.0)
+
+
 def test_what_the_store_admits_after_we_have_refused_is_given_back():
     async def scene(played):
         played.wire.gate.clear()
