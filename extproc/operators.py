@@ -28,6 +28,7 @@ from extproc.admin.routes import read_dimensions
 from extproc.config.build import build
 from extproc.config.load import ConfigError, autoconfig, load
 from extproc.config.schema import Config
+from extproc.db.database import Database
 from extproc.db.usage import Filter
 from extproc.server.registry import open_database
 
@@ -93,7 +94,9 @@ def gateway(
             ) as http:
                 yield Remote(http)
         else:
-            yield Local(state, _config(config, environ), environ)
+            with contextlib.closing(open_database(state, environ)) as database:
+                database.migrate()
+                yield Local(database, _config(config, environ))
     except AdminError as error:
         raise CannotDo(error.message) from None
     except httpx.HTTPError as error:
@@ -172,12 +175,9 @@ class Remote:
 class Local:
     """The database itself."""
 
-    def __init__(
-        self, state: Path, config: Callable[[], Config], environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, database: Database, config: Callable[[], Config]) -> None:
         self._config = config
-        self._database = open_database(state, environ)
-        self._database.migrate()
+        self._database = database
         self._directory = Directory(
             self._database,
             config=config,

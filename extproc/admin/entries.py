@@ -117,7 +117,9 @@ def check_settings(kind: EntryKind, settings: Mapping[str, Any]) -> BaseModel:
         if error["type"] == "extra_forbidden":
             known = ", ".join(kind.form.model_fields)
             message = f"there is no such field; there are {known}"
-        raise Invalid(f"{place}: {message}.", param=place) from None
+        # Of the whole, as where it is nested deeper than pydantic reads, there is no place.
+        where = f"{place}: {message}" if place else message
+        raise Invalid(f"{where}.", param=place or None) from None
 
 
 def of_file(config: Config, section: Section) -> dict[str, Settings]:

@@ -149,6 +149,13 @@ class Control:
             CannotStart: the first configuration is wrong, and nothing serves yet.
             OSError: an address or a folder cannot be used.
         """
+        try:
+            await self._run(stop)
+        finally:
+            await self._identities.close()
+            self._registry.database.close()
+
+    async def _run(self, stop: asyncio.Event) -> None:
         seen = self.serving.fingerprint()
         await self._registry.open()
         await self.reload()
@@ -184,8 +191,6 @@ class Control:
                 http.stop()
                 for task in serving:
                     task.cancel()
-        await self._identities.close()
-        self._registry.database.close()
 
     async def reload(self) -> None:
         """Bring the configuration as it is now to everybody; `problems` says if not."""

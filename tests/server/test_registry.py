@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,23 @@ models: {gpt-4o: {targets: [{provider: openai}]}}
 """
 
 
-def directory(folder: Path) -> Directory:
+@pytest.fixture
+def closing() -> Iterator[Callable[[Database], Database]]:
+    """Give what is given, closed in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def note(database: Database) -> Database:
+            stack.callback(database.close)
+            return database
+
+        yield note
+
+
+def directory(database: Database) -> Directory:
     """As another process opens the same database."""
     config = loads(FILE, {}, source="gateway.yaml", folder=Path())
     return Directory(
-        Database.in_folder(folder),
+        database,
         config=lambda: config,
         clock=lambda: 1_000.0,
         changed=lambda: None,
@@ -56,11 +68,11 @@ def ids(registry: Registry) -> list[str]:
     return [stored.id for stored in registry.entries.sections.get("keys", ())]
 
 
-def test_a_change_of_another_process_is_seen_within_a_second(tmp_path):
+def test_a_change_of_another_process_is_seen_within_a_second(closing, tmp_path):
     async def play() -> None:
-        registry = Registry(Database.in_folder(tmp_path), tmp_path)
+        registry = Registry(closing(Database.in_folder(tmp_path)), tmp_path)
         async with running(registry) as changes:
-            other = directory(tmp_path)
+            other = directory(closing(Database.in_folder(tmp_path)))
             await asyncio.to_thread(other.create, "keys", {}, MACHINE, id_="k")
             async with asyncio.timeout(10):
                 await changes.get()
@@ -74,13 +86,13 @@ def test_a_change_of_another_process_is_seen_within_a_second(tmp_path):
     asyncio.run(play())
 
 
-def test_a_poke_from_another_thread_is_heard(tmp_path, monkeypatch):
+def test_a_poke_from_another_thread_is_heard(closing, tmp_path, monkeypatch):
     monkeypatch.setattr("extproc.server.registry.POLL_SECONDS", 3600)
 
     async def play() -> None:
-        registry = Registry(Database.in_folder(tmp_path), tmp_path)
+        registry = Registry(closing(Database.in_folder(tmp_path)), tmp_path)
         async with running(registry) as changes:
-            other = directory(tmp_path)
+            other = directory(closing(Database.in_folder(tmp_path)))
             await asyncio.to_thread(other.create, "keys", {}, MACHINE, id_="k")
             await asyncio.to_thread(registry.poke)
             async with asyncio.timeout(10):
@@ -90,14 +102,18 @@ def test_a_poke_from_another_thread_is_heard(tmp_path, monkeypatch):
     asyncio.run(play())
 
 
-def test_what_the_database_had_is_known_while_it_is_away(tmp_path):
+def test_what_the_database_had_is_known_while_it_is_away(closing, tmp_path):
     async def play() -> None:
-        first = Registry(Database.in_folder(tmp_path), tmp_path)
+        first = Registry(closing(Database.in_folder(tmp_path)), tmp_path)
         await first.open()
-        directory(tmp_path).create("keys", {"tags": ["a"]}, MACHINE, id_="k")
-        again = Registry(Database.in_folder(tmp_path), tmp_path)
+        directory(closing(Database.in_folder(tmp_path))).create(
+            "keys", {"tags": ["a"]}, MACHINE, id_="k"
+        )
+        again = Registry(closing(Database.in_folder(tmp_path)), tmp_path)
         await again.open()
-        away = Registry(Database(f"postgresql://x@/x?host={tmp_path}"), tmp_path)
+        away = Registry(
+            closing(Database(f"postgresql://x@/x?host={tmp_path}")), tmp_path
+        )
         await away.open()
         assert away.problem == "OperationalError"
         assert away.entries == again.entries
@@ -107,13 +123,13 @@ def test_what_the_database_had_is_known_while_it_is_away(tmp_path):
     asyncio.run(play())
 
 
-def test_a_database_that_comes_back_is_read(tmp_path, monkeypatch):
+def test_a_database_that_comes_back_is_read(closing, tmp_path, monkeypatch):
     monkeypatch.setattr("extproc.server.registry.POLL_SECONDS", 0.02)
 
     async def play() -> None:
         folder = tmp_path / "later"
         folder.write_text("in the way")
-        registry = Registry(Database.in_folder(folder), tmp_path)
+        registry = Registry(closing(Database.in_folder(folder)), tmp_path)
         async with running(registry) as changes:
             assert _is_away(registry)
             folder.unlink()
