@@ -22,6 +22,7 @@ import cProfile
 import functools
 import gc
 import hashlib
+import mmap
 import os
 import platform
 import pstats
@@ -52,9 +53,11 @@ from extproc.server.call import Call, Office
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, FrameType, Setting
 from extproc.server.h2.messages import wrap
+from extproc.server.journal import SLOTS, Journal, size_of
 from extproc.server.lean import LeanServer
 from extproc.server.lean_connection import PROCESS, LeanConnection
 from extproc.server.link import WorkerLink
+from extproc.server.notes import Notes
 from extproc.server.till import make_till
 from extproc.server.worker import make_id_factory
 
@@ -248,14 +251,17 @@ def office() -> Office:
     runtime = Runtime.of(
         build(loaded, grants=[grant], generation=1, created=int(time.time()))
     )
-    link = WorkerLink(Path("nowhere"), lambda _: None, max_kept=100)
+    # In memory: a worker's is a file's, and costs it as much.
+    notes = Notes(Journal(mmap.mmap(-1, size_of(SLOTS)), SLOTS))
+    link = WorkerLink(Path("nowhere"), lambda _: None, max_kept=100, notes=notes)
     return Office(
         runtime=runtime,
         new_id=make_id_factory("bench"),
         wall_clock=time.time,
         record=link.record,
         routing=RoutingState(random.Random(1), runtime.routing),
-        till=make_till(runtime.accounting, clock=time.time),
+        till=make_till(runtime.accounting, clock=time.time, notes=notes),
+        notes=notes,
     )
 
 

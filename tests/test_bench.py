@@ -74,17 +74,18 @@ def test_a_record_takes_no_more_calls_of_control_than_it_may(control, case, most
 @pytest.mark.parametrize(
     ("case", "most"),
     [
-        ("pass-through", 14),
-        ("translated", 14),
-        ("pass-through, limits and budget", 22),
-        ("translated, limits and budget", 22),
-        ("pass-through stream", 14),
-        ("translated stream", 14),
+        ("pass-through", 32),
+        ("translated", 32),
+        ("pass-through, limits and budget", 40),
+        ("translated, limits and budget", 40),
+        ("pass-through stream", 32),
+        ("translated stream", 32),
     ],
 )
 def test_telemetry_takes_no_more_calls_of_functions_than_it_may(telemetry, case, most):
-    """Measured are 11, 18 where there are limits, and 11 of a stream: 6 to 10 µs of 20.
+    """Measured are 30, 37 where there are limits, and 30 of a stream.
 
+    Two thirds of them write down what is sent, and the record, where they outlive the worker.
     A record of 940 bytes is encoded in one of them; a longer one takes longer.
     """
     assert 0 < telemetry[case]["calls"] <= most

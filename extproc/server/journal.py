@@ -83,6 +83,8 @@ class Journal:
         self._base = _HEADER_BYTES + slots
         self._fresh = 0
         self._free: list[int] = []
+        self._long: dict[int, list[int]] = {}
+        """The slots of what takes more than one, by the first of them."""
         self._sequence = 0
         memory[0 : _HEADER.size] = _HEADER.pack(MAGIC, slots)
 
@@ -117,13 +119,10 @@ class Journal:
             return
         at = _HEADER_BYTES + place
         self._memory[at : at + 1] = b"\0"
-        while True:
+        if place in self._long:
+            self._free += self._long.pop(place)
+        else:
             self._free.append(place)
-            at = self._base + place * SLOT_BYTES
-            [after] = _NEXT.unpack(self._memory[at : at + _NEXT.size])
-            if after == place:
-                return
-            place = after
 
     def _write_long(self, kind: int, data: bytes) -> int:
         number = 1 + -(-(len(data) - _FIRST_BYTES) // _MORE_BYTES)
@@ -142,6 +141,7 @@ class Journal:
             end += _MORE_BYTES
         at = _HEADER_BYTES + slots[0]
         self._memory[at : at + 1] = _BYTES[kind]
+        self._long[slots[0]] = slots
         return slots[0]
 
     def _put(self, slot: int, blob: bytes) -> None:

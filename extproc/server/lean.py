@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,11 +155,10 @@ class LeanServer:
             self._bound = None
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()  # as the connections read it
         for connection in tuple(self.connections.values()):
             connection.sweep(now)
-        self._sweeper = loop.call_later(SWEEP, self._sweep)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
 
     def _check_health(self, _request: bytes) -> bytes:
         return SERVING if self._health() and not self._draining else NOT_SERVING
