@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from extproc.errors import BudgetReached, ClientError, Forbidden, GatewayError
+from extproc.errors import (
+    BadUpstreamAnswer,
+    BudgetReached,
+    ClientError,
+    Forbidden,
+    GatewayError,
+)
 from extproc.exchange import events
 from extproc.exchange.commands import AnswerBody, AnswerHeaders, Command
 from extproc.exchange.forward import only_writes
@@ -129,6 +135,9 @@ class SessionHalf(ResponseHalf):
         self._stream = Conversation(self.leg.model, writes=only_writes(path))
         self.state = State.STREAMING
         return [AnswerHeaders(set_headers=self._report())]
+
+    def _begin_stream(self, *, end: bool) -> list[Command]:  # noqa: ARG002
+        raise BadUpstreamAnswer("The provider answers with a stream of another kind.")
 
     def _on_frames(self, event: events.ResponseBody) -> list[Command]:
         self._tally.answer_bytes += len(event.data)

@@ -295,3 +295,20 @@ def test_an_error_in_the_place_of_a_session_is_told_as_any_other():
     told: Any = exchange.receive(events.ResponseBody(body, end=True), 101.0)
     assert told[0].status == 400
     assert b"no such thing" in told[1].data
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("text/event-stream", b'data: {"choices": []}\n\n', 502),
+        ("application/json", b'{"object": "realtime.session"}', 200),
+        ("text/html", b"<p>It works!", 200),
+    ],
+)
+def test_an_answer_in_the_place_of_a_session_is_no_session(content_type, body, status):
+    exchange = Exchange(runtime(KEY), id="gw-1", started=1000.0, now=100.0)
+    exchange.receive(ASKED, 100.0)
+    told = exchange.receive(answered(200, content_type), 101.0)
+    told += exchange.receive(events.ResponseBody(body, end=False), 101.5)
+    told += exchange.receive(events.ResponseBody(b"", end=True), 102.0)
+    assert record(told).status == status
