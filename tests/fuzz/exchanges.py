@@ -387,7 +387,6 @@ TARGETS = (
         lambda: [msgspec.json.encode(one) for all_ in OTHERS.values() for one in all_],
         others,
         JSON,
-        few=2,
     ),
     Target(
         "answer other",

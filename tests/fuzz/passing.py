@@ -185,10 +185,9 @@ TARGETS = (
         lambda: [ASKED, asked_to_stream(ASKED, "openai_completions")],
         completions_asked,
         JSON,
-        few=4,
     ),
     Target("answer openai_completions", _answers, completions_answered, JSON, few=4),
     Target("stream openai_completions", _streamed, completions_streamed, SSE, few=8),
-    Target("websocket", lambda: FRAMES, websocket, BYTES, few=2),
+    Target("websocket", lambda: FRAMES, websocket, BYTES),
     Target("realtime", lambda: EVENTS, realtime, JSON, few=4),
 )

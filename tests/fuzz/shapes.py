@@ -41,6 +41,8 @@ class Shape:
     """Raises ValueError for what has not this shape."""
     change: Change
     write: Callable[[Any], bytes]
+    of_bytes: bool = False
+    """Whether it is no shape at all, and libFuzzer's own mutations are the better ones."""
 
     def mutate(self, data: bytes, chance: random.Random) -> bytes:
         """Return an input that differs from `data`."""
@@ -226,7 +228,7 @@ def _as_it_is(data: bytes) -> bytes:
     return data
 
 
-BYTES = Shape(_as_it_is, change_bytes, _as_it_is)
+BYTES = Shape(_as_it_is, change_bytes, _as_it_is, of_bytes=True)
 
 
 def _change_lines(lines: list[str], chance: random.Random) -> list[str]:

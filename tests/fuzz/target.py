@@ -43,9 +43,9 @@ def inputs(target: Target, count: int, seed: int) -> Iterator[bytes]:
 def pieces(data: bytes) -> list[bytes]:
     """Cut `data` somewhere, always there: what is fuzzed must play again."""
     number = zlib.crc32(data)
-    if len(data) < 2 or number % 3 == 0:
+    if len(data) < 2 or number % 8 == 0:
         return [data]
-    if len(data) < 200 and number % 3 == 1:
+    if len(data) < 200 and number % 8 == 1:
         return [data[i : i + 1] for i in range(len(data))]
     first, second = sorted((number % len(data), number // 7 % len(data)))
     return [data[:first], data[first:second], data[second:]]

@@ -14,16 +14,25 @@ CONFIGS = (
     """\
 providers:
   openai: {type: openai, api_key: "${A}"}
+models:
+  m: {targets: [{provider: openai}]}
+""",
+    """\
+providers:
   anthropic:
     type: anthropic
     api_keys: [sk-1, sk-2]
     timeouts: {first_byte: 5}
+models: {m: {targets: [{provider: anthropic, model: c}]}}
+""",
+    """\
+providers: {a: {type: openai, api_key: k}}
 models:
   "gpt-*":
     strategy: weighted
     targets:
-      - {provider: openai, weight: 3}
-      - {provider: anthropic, model: claude}
+      - {provider: a, weight: 3}
+      - {provider: a, model: gpt}
 """,
     """\
 listen: {address: 127.0.0.1:0}
@@ -32,22 +41,33 @@ providers:
 models:
   m: {targets: [{provider: local}], fallbacks: [n]}
   n: {targets: [{provider: local, model: x}]}
+""",
+    """\
+providers: {a: {type: gemini, api_key: k}}
 keys:
-  - {id: ci, key: "${KEY:-sk-0123456789abcdef}", models: [m], team: a}
-teams:
-  - {id: a, budget: {usd: 5, period: month}}
-limits: {requests_per_minute: 5}
+  - {id: ci, key: "${KEY:-sk-0123456789abcdef0}", models: [m], team: a}
+teams: {a: {budgets: [{usd: 5, period: month}]}}
+models: {m: {targets: [{provider: a}]}}
+rate_limits: {requests_per_minute: 5}
 """,
     """\
 providers:
   bedrock: {type: bedrock, region: us-east-1}
-  azure: {type: azure, endpoint: https://a.openai.azure.com, api_key: k}
+  azure: {type: azure, base_url: https://a.openai.azure.com, api_key: k}
+models: {m: {targets: [{provider: bedrock}, {provider: azure}]}}
+""",
+    """\
+providers: {a: {type: mistral, api_key: k}}
 models:
   m:
-    targets: [{provider: bedrock, model: a}, {provider: azure}]
-    retry: {attempts: 3}
+    targets: [{provider: a, model: a}]
+routing: {retry: {attempts: 3}}
 prices:
   m: {input: 1, output: 2}
+""",
+    """\
+providers: {a: {type: cohere, api_key: k}}
+models: {m: {targets: [{provider: a}]}}
 telemetry: {otlp: {endpoint: "http://127.0.0.1:4317"}}
 """,
 )
@@ -87,6 +107,6 @@ def redaction(data: bytes) -> None:
 
 
 TARGETS = (
-    Target("config", lambda: [text.encode() for text in CONFIGS], config, TEXT, few=10),
+    Target("config", lambda: [text.encode() for text in CONFIGS], config, TEXT),
     Target("redaction", lambda: [text.encode() for text in SAID], redaction, TEXT),
 )
