@@ -17,7 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
@@ -50,6 +50,16 @@ that the oldest go, and their holds are charged as reserved when they expire."""
 FRESH_SECONDS: Final = 2.0
 """How young a store's memory has to be for a worker that has just begun, and has lost
 nothing itself, to say what control knows: later the store knows better."""
+
+
+class Awaited(NamedTuple):
+    """A verdict that the store was asked for."""
+
+    admission: Admission
+    verdict: asyncio.Future[Verdict]
+    expires: float
+    more: int = 4
+    """How often there is more time, if the worker did other things meanwhile."""
 
 
 class NetworkTill:
@@ -110,10 +120,8 @@ class NetworkTill:
         asking = loop.create_task(self._ask(admission, coming, now, expires))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
-        late = loop.call_later(
-            self.accounting.deadline_seconds, self._late, admission, coming, expires
-        )
-        coming.add_done_callback(lambda _: late.cancel())
+        due = loop.time() + self.accounting.deadline_seconds
+        self._wait(loop, due, Awaited(admission, coming, expires))
         return coming
 
     def settle(self, settlement: Settlement) -> None:
@@ -239,14 +247,29 @@ class NetworkTill:
             self._notes.reserved(More(admission.id, nanos))
         granted.set_result(said)
 
-    def _late(
-        self, admission: Admission, verdict: asyncio.Future[Verdict], expires: float
+    def _wait(
+        self, loop: asyncio.AbstractEventLoop, due: float, awaited: Awaited
     ) -> None:
-        if not verdict.done():
-            said = self._by_lease(admission, self._clock(), expires)
-            if isinstance(said, Admitted):
-                self._lease.ask(admission, expires)
-            verdict.set_result(said)
+        late = loop.call_at(due, self._late, loop, due, awaited)
+        awaited.verdict.add_done_callback(lambda _: late.cancel())
+
+    def _late(
+        self, loop: asyncio.AbstractEventLoop, due: float, awaited: Awaited
+    ) -> None:
+        if awaited.verdict.done():
+            return
+        now, patience = loop.time(), self.accounting.deadline_seconds
+        if now - due > patience / 10 and awaited.more:
+            # It was us who were busy: what the store has said is not read yet, or what it
+            # is asked not even sent.
+            awaited = awaited._replace(more=awaited.more - 1)
+            self._wait(loop, now + patience / 2, awaited)
+            return
+        admission, verdict, expires, _ = awaited
+        said = self._by_lease(admission, self._clock(), expires)
+        if isinstance(said, Admitted):
+            self._lease.ask(admission, expires)
+        verdict.set_result(said)
 
     def _by_lease(self, admission: Admission, now: float, expires: float) -> Verdict:
         verdict = self._lease.admit(

@@ -174,3 +174,21 @@ def test_while_redis_hangs_nobody_waits_past_the_deadline_and_leases_admit(redis
         assert last.result().left[0].remaining == LIMIT - spent - AMOUNT
 
     play(redis, scene)
+
+
+def test_a_worker_that_was_busy_hears_what_the_store_has_said(redis):
+    async def scene(_, tills):
+        verdicts = []
+        for number in range(3):
+            verdicts += [
+                till.admit(money(f"{number}-{n}")) for n, till in enumerate(tills)
+            ]
+            # Not the store is late: nobody reads what it says.
+            time.sleep(2 * DEADLINE)
+            if number:
+                await asyncio.sleep(0)
+        for verdict in await answered(verdicts):
+            assert isinstance(verdict, Admitted)
+            assert not verdict.leased
+
+    play(redis, scene)
