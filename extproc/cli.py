@@ -122,12 +122,17 @@ def check(file: ConfigArgument = None) -> None:
 
     from extproc.config.compile import write_files  # noqa: PLC0415
     from extproc.local import envoy  # noqa: PLC0415
+    from extproc.local.place import allowed_files  # noqa: PLC0415
     from extproc.server.compiled import XDS_FOLDER  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="extproc-") as name:
         folder = Path(name)
         files, _ = _compiled(file, folder, Path(certifi.where()))
         write_files(files, folder / XDS_FOLDER)
+        allowed = allowed_files()
+        shortage = None if allowed is None else _loaded(file).limits.shortage(allowed)
+        if shortage is not None:
+            print(f"Here, {shortage}.", file=sys.stderr)
         try:
             envoy.validate(folder / XDS_FOLDER)
         except envoy.EnvoyMissing:

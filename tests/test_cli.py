@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from extproc import __version__
 from extproc.cli import app
+from extproc.local import place
 from extproc.runtime import Snapshot
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,25 @@ def extproc(*arguments: str, cwd: Path, **environ: str) -> Done:
             app, arguments, env={**hidden, **environ}, catch_exceptions=False
         )
     return Done(done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True)
+def _files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no limit of this machine be told."""
+    monkeypatch.setattr(place, "allowed_files", lambda: None)
+
+
+def test_check_says_where_there_are_too_few_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gateway.yaml").write_text(GOOD)
+    for allowed, told in ((41_000, False), (20_000, True), (10, True)):
+        monkeypatch.setattr(place, "allowed_files", lambda allowed=allowed: allowed)
+        done = extproc("check", "gateway.yaml", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "ok\n")
+        assert ("limits.connections is 20000" in done.stderr) == told
+        assert (f"and {allowed} are allowed" in done.stderr) == told
+        assert ("set limits.connections to 1." in done.stderr) == (allowed == 10)
 
 
 def test_version_and_help(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ more than one place of the file is checked in `extproc.config.load`.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -112,6 +112,10 @@ class KeyConfig(KeyHolder):
         return self
 
 
+SPARE_FILES: Final = 1_000
+"""What Envoy opens beside its clients' connections and those to their providers."""
+
+
 class LimitsConfig(Section):
     """What the gateway takes on; each has its reason in ``envoy/README.md``."""
 
@@ -125,6 +129,18 @@ class LimitsConfig(Section):
     """Of an answer that must be read whole to be translated."""
     memory_bytes: Annotated[ByteCount, Field(ge=64 << 20)] = 2 << 30
     """Of Envoy's heap; at 98 % it refuses requests."""
+
+    def shortage(self, files: int) -> str | None:
+        """Say what an Envoy that may open so many files cannot do; None: it can."""
+        needed = 2 * self.connections + SPARE_FILES
+        if files >= needed:
+            return None
+        fit = max(1, (files - SPARE_FILES) // 2)
+        return (
+            f"limits.connections is {self.connections}, for which Envoy needs {needed} "
+            f"open files, and {files} are allowed: raise the hard limit (ulimit -Hn), or "
+            f"set limits.connections to {fit}"
+        )
 
 
 class TimeoutsConfig(Section):

@@ -69,6 +69,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
     parser.add_argument("--mock-url")
     parser.add_argument("--mock-only", action="store_true")
     parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--files", type=int)
     parser.add_argument("--ca-bundle", type=Path, help="PEM, as Envoy sees it")
     parser.add_argument("--resume", action="store_true")
     given = parser.parse_args(arguments)
@@ -80,6 +81,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
         mock_url=given.mock_url,
         concurrency=given.concurrency,
         ca_bundle=given.ca_bundle,
+        files=given.files,
         resume=given.resume,
     )
     return options, given.mock_only

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.config.endpoint import split_address
+from extproc.local.place import allowed_files
 from extproc.server import compiled, journals
 from extproc.server.compiled import Overrides
 
@@ -83,6 +84,7 @@ class Launch:
             *_option("--workers", given.workers),
             *_option("--mock-url", self.mock_url),
             *("--concurrency", str(threads())),
+            *_option("--files", allowed_files()),
             *(("--mock-only",) if self.mock_only else ()),
             *(("--resume",) if resume else ()),
         )

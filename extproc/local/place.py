@@ -136,6 +136,12 @@ def free_port(preferred: int | None) -> int:
     raise CannotRun("There is no free port on 127.0.0.1.")
 
 
+def allowed_files() -> int | None:
+    """Return how many files a child of `extproc run` may open; None: any number."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+
+
 def raise_file_limit() -> None:
     """Allow as many open files as the system lets us have; children inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

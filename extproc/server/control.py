@@ -356,5 +356,10 @@ class Control:
             log.warning("nothing changed: the configuration before it serves on")
         elif self.serving.snapshot is not None:
             log.info("serving generation %d", self.serving.snapshot.generation)
+        files, config = self._options.files, self.serving.config
+        if files is not None and config is not None:
+            shortage = config.limits.shortage(files)
+            if shortage is not None:
+                log.warning("%s", shortage)
         for what in self.restart_needed:
             log.warning("%s takes effect when the gateway is started again", what)

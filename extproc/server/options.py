@@ -36,5 +36,7 @@ class Options:
     """Envoy's worker threads."""
     ca_bundle: Path | None = None
     """The public certificate authorities, where Envoy finds them; None: certifi's."""
+    files: int | None = None
+    """How many files Envoy may open; None: it is started elsewhere."""
     resume: bool = False
     """Whether what is on disk serves already, so that a bad file changes nothing."""
