@@ -28,7 +28,9 @@ _BY_DEPLOYMENT = (
 V1 = Provider(
     name="azure.ai.openai",
     # A deployment's name does not tell whose the model is; most are OpenAI's.
-    format=quirky(openai_chat.PROVIDER, ("no_reasoning_back",), "Azure"),
+    format=quirky(
+        openai_chat.PROVIDER, ("no_reasoning_back", "no_web_search"), "Azure"
+    ),
     base_url="",
     chat_path="/openai/v1/chat/completions",
     others=(

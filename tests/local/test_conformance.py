@@ -155,7 +155,7 @@ class Overheard(Gateway):
 @pytest.mark.parametrize(
     ("dialect", "provider", "model", "prompt"),
     [
-        (openai_chat.DIALECT, "openai", "gpt-4o", SEARCH),
+        (openai_chat.DIALECT, "openai", "gpt-4o-search-preview", SEARCH),
         (openai_responses.DIALECT, "openai", "gpt-4o", SEARCH),
         (anthropic.DIALECT, "anthropic", "claude-sonnet-4-5", SEARCH),
         (anthropic.DIALECT, "anthropic", "claude-sonnet-4-5", PAPERS),

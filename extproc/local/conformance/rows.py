@@ -51,6 +51,9 @@ EARS: Final = {
 }  # fmt: skip
 """The model that hears, of providers whose usual one does not."""
 
+SEARCHERS: Final = {("openai_chat", "openai"): "gpt-4o-search-preview"}
+"""The model that searches the web, by the client's API, where the usual one does not in it."""
+
 Outcome = Literal["pass", "fail", "unsupported"]
 
 
@@ -145,7 +148,10 @@ def _play(
     """Ask it in every way; the first that does not pass decides."""
     able = feature.prompt.thinking or feature.prompt.cache
     ears = EARS.get(provider, "") if feature.prompt.audio else ""
+    searcher = SEARCHERS.get((dialect.name, provider), "")
     model = feature.model or ears or models[able]
+    if feature.prompt.web_search:
+        model = searcher or model
     for stream in feature.ways:
         prompt = replace(
             feature.prompt,

@@ -534,6 +534,18 @@ REFUSED = [
         "unsupported_parameter",
     ),
     Refused(
+        "Unknown parameter: 'web_search_options'",
+        ask(web_search_options={}),
+        "web_search_options",
+        "unknown_parameter",
+    ),
+    Refused(
+        "'temperature' is not supported with this model",
+        {**ask(temperature=0.5), "model": "gpt-4o-search-preview"},
+        "temperature",
+        "unsupported_parameter",
+    ),
+    Refused(
         "'reasoning_effort' is not supported",
         ask(reasoning_effort="low"),
         "reasoning_effort",

@@ -50,6 +50,13 @@ def _check_model(body: Body, model: Model) -> None:
                 name,
                 "unsupported_parameter",
             )
+    if body.get("web_search_options") is not None and not model.searches:
+        # https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat
+        raise _bad(
+            "Unknown parameter: 'web_search_options'.",
+            "web_search_options",
+            "unknown_parameter",
+        )
     temperature = body.get("temperature")
     if model.reasoning and temperature not in (None, 1):
         raise _bad(

@@ -37,6 +37,8 @@ class Model:
     audio: bool = False
     completes: bool = False
     """Serves legacy completions, and no chat."""
+    searches: bool = False
+    """Searches the web in chat completions, which no other model is offered."""
     caches: bool = False
     """Takes options and breakpoints for its prompt cache, as models from GPT-5.6 on do."""
 
@@ -116,6 +118,16 @@ _BASE: Final = (
         16_384,
         refuses=PLAIN_REFUSES,
         audio=True,
+    ),
+    Model(
+        "gpt-4o-search-preview",
+        "gpt-4o-search-preview-2025-03-11",
+        1741388720,
+        128_000,
+        16_384,
+        refuses=PLAIN_REFUSES
+        | {"temperature", "top_p", "presence_penalty", "frequency_penalty"},
+        searches=True,
     ),
     Model(
         "gpt-3.5-turbo-instruct",
