@@ -32,7 +32,7 @@ from extproc.identity import (
 )
 from extproc.log_settings import LogSettings
 from extproc.pricing import PriceRow, PriceTable
-from extproc.providers import PROVIDERS
+from extproc.providers import HEADERS, PROVIDERS
 from extproc.providers.base import Dialect, Provider, fill_path
 from extproc.providers.quirks import with_quirks
 from extproc.tokens import Tokens
@@ -388,18 +388,13 @@ def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
         **provider.headers,
         **dict(spec.placement.headers),
     }
-    # Upstream filters edit the one header map that all attempts share: what the attempt
-    # before this one set is still there.
-    others = {
-        name
-        for other in PROVIDERS.values()
-        for name in (*other.headers, *other.format.headers)
-    }
     return Target(
         spec,
         provider,
         set_headers=tuple(headers.items()),
-        delete_headers=tuple(sorted((others | given | _CLIENTS_OWN) - headers.keys())),
+        # Upstream filters edit the one header map that all attempts share: what the
+        # attempt before this one set is still there.
+        delete_headers=tuple(sorted((HEADERS | given | _CLIENTS_OWN) - headers.keys())),
         lacks=spec.placement.abilities.lacks,
         known=spec.model is not None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from extproc.formats import converse
 from extproc.formats.converse import count_tokens
 from extproc.formats.embeddings import cohere, titan
-from extproc.formats.rerank import providers as rerank
+from extproc.formats.rerank import bedrock as rerank
 from extproc.framing.eventstream import EVENT_STREAM
 from extproc.providers.base import Dialect, Provider
 
@@ -29,8 +29,8 @@ PROVIDER = Provider(
         ),
         Dialect(titan.PROVIDER, _INVOKE, families=("titan-embed-text",)),
         Dialect(cohere.BEDROCK, _INVOKE, families=("cohere.embed",)),
-        Dialect(rerank.BEDROCK_COHERE, _INVOKE, families=("cohere.rerank",)),
-        Dialect(rerank.BEDROCK_AMAZON, _INVOKE, families=("amazon.rerank",)),
+        Dialect(rerank.COHERE, _INVOKE, families=("cohere.rerank",)),
+        Dialect(rerank.AMAZON, _INVOKE, families=("amazon.rerank",)),
     ),
     framing=EVENT_STREAM,
     request_id_header="x-amzn-requestid",

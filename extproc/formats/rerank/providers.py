@@ -1,4 +1,4 @@
-"""Rerank as providers speak it: Cohere, Jina, Voyage, Bedrock, vLLM, TEI.
+"""Rerank as providers speak it: Cohere, Jina, Voyage, vLLM, TEI; see also `bedrock`.
 
 | | request | answer |
 |---|---|---|
@@ -17,14 +17,13 @@ https://huggingface.github.io/text-embeddings-inference/#/Text%20Embeddings%20In
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from extproc.errors import ProtocolViolation
+from extproc.errors import ProtocolViolation, UpstreamError
 from extproc.formats import openai_errors
 from extproc.formats.base import Overview, ProviderFormat, Rendered, Unsupported
-from extproc.formats.converse.errors import read_error as read_bedrock_error
 from extproc.formats.rerank.clients import (
     COHERE as COHERE_NAME,
     JINA as JINA_NAME,
@@ -34,9 +33,6 @@ from extproc.reranking import Ranked, RerankAnswer, RerankRequest
 from extproc.usage import Usage
 
 T = TypeVar("T")
-
-_API_VERSION: Final = 2
-"""Of Cohere's models on Bedrock; without it they refuse the request."""
 
 
 class _Result(msgspec.Struct):
@@ -96,48 +92,39 @@ Writer = Callable[[RerankRequest, str, int], Rendered]
 
 
 def _write_cohere(request: RerankRequest, model: str, _: int) -> Rendered:
-    said: dict[str, object] = {"model": model, **_common(request, "top_n")}
+    said: dict[str, object] = {"model": model, **common(request, "top_n")}
     if request.max_tokens_per_document is not None:
         said["max_tokens_per_doc"] = request.max_tokens_per_document
-    _refuse(request, "Cohere", max_tokens=True)
+    refuse(request, "Cohere", max_tokens=True)
     return Rendered(_encode(said))
 
 
 def _write_jina(request: RerankRequest, model: str, _: int) -> Rendered:
-    _refuse(request, "The provider")
+    refuse(request, "The provider")
     # Its default is to repeat the documents, which we do where they are wanted.
-    said = {"model": model, **_common(request, "top_n"), "return_documents": False}
+    said = {"model": model, **common(request, "top_n"), "return_documents": False}
     return Rendered(_encode(said))
 
 
 def _write_voyage(request: RerankRequest, model: str, _: int) -> Rendered:
-    _refuse(request, "Voyage")
-    return Rendered(_encode({"model": model, **_common(request, "top_k")}))
-
-
-def _write_bedrock_cohere(request: RerankRequest, model: str, _: int) -> Rendered:  # noqa: ARG001  the path says it
-    _refuse(request, "Cohere on Bedrock")
-    return Rendered(_encode({"api_version": _API_VERSION, **_common(request, "top_n")}))
-
-
-def _write_amazon(request: RerankRequest, model: str, _: int) -> Rendered:  # noqa: ARG001  the path says it
-    _refuse(request, "Amazon Rerank")
-    return Rendered(_encode(_common(request, "top_n")))
+    refuse(request, "Voyage")
+    return Rendered(_encode({"model": model, **common(request, "top_k")}))
 
 
 def _write_tei(request: RerankRequest, model: str, _: int) -> Rendered:  # noqa: ARG001  it serves one
-    _refuse(request, "The provider")
+    refuse(request, "The provider")
     return Rendered(_encode({"query": request.query, "texts": request.documents}))
 
 
-def _common(request: RerankRequest, top: str) -> dict[str, object]:
+def common(request: RerankRequest, top: str) -> dict[str, object]:
+    """Return what all say alike; `top` is what the provider calls the number wanted."""
     said: dict[str, object] = {"query": request.query, "documents": request.documents}
     if request.top_n is not None:
         said[top] = request.top_n
     return said
 
 
-def _refuse(request: RerankRequest, provider: str, *, max_tokens: bool = False) -> None:
+def refuse(request: RerankRequest, provider: str, *, max_tokens: bool = False) -> None:
     """Refuse what the provider has no word for.
 
     Raises:
@@ -212,19 +199,19 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise ProtocolViolation(f"cannot read the ranking: {exc}") from None
 
 
-def _form(
+def form(
     name: str,
     write: Writer,
     read: Callable[[bytes], RerankAnswer] = _read_results,
-    *,
-    bedrock: bool = False,
+    read_error: Callable[[int, bytes], UpstreamError] = openai_errors.read_error,
 ) -> ProviderFormat[RerankRequest, RerankAnswer]:
+    """Return a format that reads the answers of `results` unless it is given another."""
     return ProviderFormat(
         name=name,
         operation=OPERATION,
         write_request=write,
         read_answer=read,
-        read_error=read_bedrock_error if bedrock else openai_errors.read_error,
+        read_error=read_error,
         overview=_overview,
         header_usage=_bedrock_usage,
     )
@@ -236,10 +223,8 @@ def _bedrock_usage(headers: Mapping[str, str]) -> Usage | None:
     return Usage(input_tokens=int(count)) if count.isdecimal() else None
 
 
-COHERE = _form(COHERE_NAME, _write_cohere)
-JINA = _form(JINA_NAME, _write_jina)
+COHERE = form(COHERE_NAME, _write_cohere)
+JINA = form(JINA_NAME, _write_jina)
 """vLLM's too."""
-VOYAGE = _form("voyage_rerank", _write_voyage, _read_data)
-BEDROCK_COHERE = _form("bedrock_cohere_rerank", _write_bedrock_cohere, bedrock=True)
-BEDROCK_AMAZON = _form("bedrock_amazon_rerank", _write_amazon, bedrock=True)
-TEI = _form("tei_rerank", _write_tei, _read_scores)
+VOYAGE = form("voyage_rerank", _write_voyage, _read_data)
+TEI = form("tei_rerank", _write_tei, _read_scores)

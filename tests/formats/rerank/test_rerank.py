@@ -9,7 +9,7 @@ import pytest
 
 from extproc.errors import BadRequest, ProtocolViolation, UpstreamError
 from extproc.formats.base import Unsupported
-from extproc.formats.rerank import clients, providers
+from extproc.formats.rerank import bedrock, clients, providers
 from extproc.framing.members import read_members
 from tests.formats.crossing import Crossed, cross
 
@@ -20,10 +20,10 @@ PROVIDERS: dict[str, tuple[Any, str]] = {
     "vllm": (providers.JINA, "/vllm/v1/rerank"),
     "voyage": (providers.VOYAGE, "/voyage/v1/rerank"),
     "bedrock-cohere": (
-        providers.BEDROCK_COHERE,
+        bedrock.COHERE,
         "/model/cohere.rerank-v3-5:0/invoke",
     ),
-    "bedrock-amazon": (providers.BEDROCK_AMAZON, "/model/amazon.rerank-v1:0/invoke"),
+    "bedrock-amazon": (bedrock.AMAZON, "/model/amazon.rerank-v1:0/invoke"),
     "tei": (providers.TEI, "/tei/rerank"),
 }
 CLIENTS = {"jina": clients.JINA_CLIENT, "cohere": clients.COHERE_CLIENT}
