@@ -3,7 +3,8 @@
     python bench/control_memory.py [--records 600000] [--rate 4000]
 
 A whole gateway runs, and beside its worker one of ours, which only says that it has served:
-a record for each request, and Envoy's log of it, as both would come. Control's tables of
+a record for each request, and Envoy's log of it, as both would come. It prints the CPU that
+a record costs control, sockets, event loop and what it does anyway included. Control's tables of
 what it must remember for a while (64,000 ids of records, what has no partner yet) are full
 after the first hundred thousand. Exit code 1: behind that it goes on growing by more than
 `LEFT_BYTES` a record.
@@ -23,85 +24,65 @@ from pathlib import Path
 
 import grpc
 import psutil
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
-)
 
-from extproc.exchange.completion import Completion
 from extproc.server.link import WorkerLink
 from extproc.telemetry.access import EXPORT
-from extproc.usage import Usage
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway import HERE, KEY, child, free_port, gateway_config, rss, wait_for_answer
+from control_cpu import CASES, completion, export_of
+from gateway import (
+    HERE,
+    KEY,
+    child,
+    cpu,
+    free_port,
+    gateway_config,
+    rss,
+    wait_for_answer,
+)
 from soak import processes
 
 LEFT_BYTES = 8.0
-BATCH = 500
-SAMPLE = 10_000
+BATCH = 50
 FULL = 300_000
 """Records after which every table of a fixed length is full."""
-
-
-def completion(number: int) -> Completion:
-    model = ("gpt-4o", "claude-sonnet-4-5")[number % 2]
-    return Completion(
-        id=f"gw-0123456789abcdef-{number:x}",
-        request_id=f"6fa3c3a0-0000-4000-8000-{number:012x}",
-        operation="chat", started=time.time(), duration=0.25, outcome="ok", status=200,
-        key="master", original_model=model, virtual_model=model, request_model=model,
-        response_model=model, provider="openai", cluster="openai", attempts=1,
-        usage=Usage(19, 16), first_byte=0.2, request_bytes=300, answer_bytes=500,
-        cost=123_456 + number,
-    )  # fmt: skip
-
-
-def export(completions: list[Completion]) -> bytes:
-    """Return Envoy's log of these."""
-    request = ExportLogsServiceRequest()
-    scope = request.resource_logs.add().scope_logs.add()
-    for one in completions:
-        record = scope.log_records.add(time_unix_nano=time.time_ns())
-        said = {
-            "id": one.id, "slip": '["chat","master",[["openai","openai","m"]]]',
-            "request_id": one.request_id or "-", "method": "POST", "route": "chat",
-            "status": "200", "details": "via_upstream", "cluster": "openai",
-            "attempts": "1", "milliseconds": "250", "answer_bytes": "500",
-        }  # fmt: skip
-        for key, value in said.items():
-            record.attributes.add(key=key).value.string_value = value
-    return request.SerializeToString()
 
 
 async def drive(run: Path, control: int, records: int, rate: float) -> bool:
     """Send them; return whether control has come to rest."""
     link = WorkerLink(run / "control.sock", lambda _: None, name="w9", id="9" * 16)
     talking = asyncio.create_task(link.run())
+    case = next(one for one in CASES if one.budgets)
+    used = cpu(control)
     samples: list[tuple[int, float]] = []
+    sample = max(BATCH, records // 60 // BATCH * BATCH)
     began = time.monotonic()
     async with grpc.aio.insecure_channel(f"unix:{run / 'log.sock'}") as channel:
         say = channel.unary_unary(EXPORT)
         for first in range(0, records, BATCH):
-            batch = [completion(first + number) for number in range(BATCH)]
+            batch = [completion(case, first + number) for number in range(BATCH)]
             for one in batch:
                 link.record(one)
-            await say(export(batch))
-            while link.unacknowledged > 20 * BATCH:  # noqa: ASYNC110  no event says so
+            await say(export_of(batch))
+            while link.unacknowledged > 200 * BATCH:  # noqa: ASYNC110  no event says so
                 await asyncio.sleep(0.01)
             await asyncio.sleep(max(0.0, began + first / rate - time.monotonic()))
-            if first % SAMPLE == 0:
+            if first % sample == 0:
                 samples.append((first, rss(control)))
-                if first % (5 * SAMPLE) == 0:
+                if first % (5 * sample) == 0:
                     print(f"{first:>8} records  {samples[-1][1]:7.1f} MB", flush=True)
         await link.flushed()
     talking.cancel()
+    await asyncio.sleep(2.0)  # until the database has them, too
+    used = cpu(control) - used
     late = [one for one in samples if one[0] >= min(FULL, records // 2)]
     slope, _ = statistics.linear_regression(*zip(*late, strict=True))
     took = time.monotonic() - began
     print(
         f"{records} records in {took:.0f} s, {link.lost} lost; behind the first "
-        f"{late[0][0]}: {1e6 * slope:+.1f} bytes a record"
+        f"{late[0][0]}: {1e6 * slope:+.1f} bytes a record; "
+        f"{1e6 * used / records:.0f} us of CPU a record"
     )
     return 1e6 * slope <= LEFT_BYTES and not link.lost
 

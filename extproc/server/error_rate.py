@@ -31,13 +31,18 @@ class ErrorRate:
         if not self._slots or now - self._slots[-1][0] >= SLOT_SECONDS:
             self._slots.append((now, Counter(), Counter()))
         _, asked, failed = self._slots[-1]
-        for one in completions:
-            if one.operation in OWN:
-                continue
-            for name in {ALL, one.provider or ALL}:
+        alike = Counter(
+            [
+                (one.provider or ALL, one.outcome in FAILED)
+                for one in completions
+                if one.operation not in OWN
+            ]
+        )
+        for (provider, bad), number in alike.items():
+            for name in {ALL, provider}:
                 if name in asked or len(asked) < MAX_PROVIDERS:
-                    asked[name] += 1
-                    failed[name] += one.outcome in FAILED
+                    asked[name] += number
+                    failed[name] += bad * number
 
     def conditions(self, share: float, least: int) -> Iterator[Condition]:
         """Yield where more than `share` has failed, of `least` requests or more."""

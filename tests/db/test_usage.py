@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from extproc.db import usage
+from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
 from extproc.db.usage import CORRECTED, LOST, Filter, Row, Spend
 from extproc.exchange.slip import WORKER_LOST
@@ -238,3 +240,19 @@ def test_how_an_exchange_ended_that_lost_its_worker_is_told_by_envoy(database):
 def test_the_books_and_the_join_call_it_alike():
     assert CORRECTED == RESET
     assert LOST == WORKER_LOST
+
+
+@pytest.mark.parametrize("owner", ["user", "team", "organization", "end_user"])
+def test_an_owner_is_found_by_an_index_that_has_no_rows_without_one(tmp_path, owner):
+    database = Database.in_folder(tmp_path)
+    database.migrate()
+    question = sa.select(UsageRecord.id).where(getattr(UsageRecord, owner) == "x")
+    with database.read() as session:
+        plan = session.execute(
+            sa.text(f"EXPLAIN QUERY PLAN {question}"), {f"{owner}_1": "x"}
+        )
+        assert f"ix_usage_{owner}_day" in str(plan.all())
+        made = "SELECT sql FROM sqlite_master WHERE name = :name"
+        index = session.scalar(sa.text(made), {"name": f"ix_usage_{owner}_day"})
+    database.close()
+    assert "IS NOT NULL" in str(index)
