@@ -97,3 +97,13 @@ def test_content_that_is_not_wanted_costs_a_look(telemetry):
     for case, cost in telemetry.items():
         assert cost["looks"] <= (120 if "stream" in case else 8)
         assert cost["content_calls"] > 0
+
+
+def test_a_request_leaves_nothing_behind_in_a_worker():
+    """The least object is 28 bytes; what comes and goes is some 20 kB in all."""
+    command = [BENCH / "worker_memory.py", "--requests", "960", "--left", "26"]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        check=False, timeout=240, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
