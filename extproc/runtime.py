@@ -93,6 +93,8 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_body_bytes: int = 32 * 1024 * 1024
     """Of the body as it came, and of what it decompresses to."""
+    max_held_bytes: int = 512 * 1024 * 1024
+    """Of all bodies that a worker holds at once (`extproc.server.bodies`)."""
     max_answer_bytes: int = 64 * 1024 * 1024
     """Of an answer that has to be read whole before it can be translated. A batch of
     embeddings or a picture reaches some tens of MiB."""

@@ -135,6 +135,7 @@ def limits(config: Config) -> Limits:
     times = config.timeouts
     return Limits(
         max_body_bytes=config.limits.body_bytes,
+        max_held_bytes=config.limits.held_bytes,
         max_answer_bytes=config.limits.answer_bytes,
         request_seconds=times.request + BEHIND_ENVOY_SECONDS,
         upload_seconds=times.upload,

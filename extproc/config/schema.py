@@ -123,6 +123,8 @@ class LimitsConfig(Section):
     new_connections_per_second: Annotated[Whole, Field(ge=1, le=1_000_000)] = 2_000
     body_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 32 << 20
     """Of a request."""
+    held_bytes: Annotated[ByteCount, Field(ge=1 << 20, le=1 << 40)] = 512 << 20
+    """Of all requests whose bodies a worker holds at once; a longer one is held alone."""
     upload_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 40)] = 512 << 20
     """Of a file, or a form with one, which streams through: OpenAI's own limit."""
     answer_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 64 << 20

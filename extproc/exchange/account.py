@@ -119,6 +119,11 @@ class Account:
         members = patched(asked.members, changed)
         return msgspec.structs.replace(asked, body=body, members=members)
 
+    def forget(self) -> None:
+        """Let go of the request's body, of which nothing more is asked."""
+        self._asked = msgspec.structs.replace(self._asked, body=b"", members={})
+        self._forecast.forget(self._asked)
+
     def claim(self, legs: tuple[Leg, ...]) -> Admission | None:
         """Return what has to be reserved before `legs` may be tried; None: nothing.
 

@@ -75,6 +75,9 @@ class ResponseTrailers(msgspec.Struct, frozen=True, gc=False):
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """The exchange's own deadline has passed."""
 
+    crowded: bool = False
+    """There is no room for its body."""
+
 
 class ToppedUp(msgspec.Struct, frozen=True, gc=False):
     """What came of a `TopUp`."""

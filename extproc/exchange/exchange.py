@@ -110,6 +110,18 @@ class Exchange:
         """The attempts, once they are rendered."""
         return self._request.legs
 
+    @property
+    def held(self) -> int:
+        """How many bytes of the request's body are held: none once it is on its way."""
+        if self.completed or self._response is not None:
+            return 0
+        return self._request.held
+
+    @property
+    def announced(self) -> int:
+        """How many bytes the request's body may come to."""
+        return self._request.announced
+
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `receive` will have to read for this event, about."""
         if self.completed:

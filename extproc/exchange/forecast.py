@@ -46,6 +46,12 @@ class Forecast:
         """Take `most` as the output tokens of one choice: the request now says so."""
         self.told = msgspec.structs.replace(self.told, most=most)
 
+    def forget(self, asked: Asked) -> None:
+        """Count what may be asked for later, and go on with `asked`, which has no body."""
+        if self.counts and self._prompt is None:
+            self._prompt = prompt_tokens(self._asked.body)
+        self._asked = asked
+
     @property
     def counts(self) -> bool:
         """Whether the operation costs tokens at all: counting them does not."""

@@ -62,6 +62,11 @@ class Form:
                 self._check_size()
         return []
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the model."""
+        return len(self._held)
+
     def release(self) -> RequestChunk:
         """Return what was held; from now on all goes on at once."""
         self._sent = True

@@ -102,6 +102,12 @@ def render(
     return tuple(legs)
 
 
+def bare(leg: Leg) -> Leg:
+    """Return `leg` without the body that has been sent."""
+    attempt = msgspec.structs.replace(leg.attempt, body=b"")
+    return msgspec.structs.replace(leg, attempt=attempt)
+
+
 def _leg(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
     """Render one attempt; without a canonical request the client's bytes pass.
 

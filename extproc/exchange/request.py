@@ -44,7 +44,7 @@ from extproc.exchange.operations import (
     show_model,
     unknown_url,
 )
-from extproc.exchange.render import Asked, Leg, render
+from extproc.exchange.render import Asked, Leg, bare, render
 from extproc.exchange.slip import write_slip
 from extproc.exchange.tally import Tally
 from extproc.formats.base import CHAT
@@ -59,6 +59,12 @@ Step = Callable[[Any, Any], list[Command]]
 
 _JSON = "application/json"
 JSON = (("content-type", _JSON),)
+
+LITTLE = 64 * 1024
+"""Bytes of a body that may be held until its answer is over."""
+
+CROWDED_SECONDS = "1"
+"""After which one asks again that there was no room for: others take no longer."""
 
 
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
@@ -90,6 +96,7 @@ class RequestHalf:
         self._decoder: ContentDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
+        self._held = 0
         self._form: Form | None = None
         self.capture: Capture | None = None
         """Hears what is said, where that is kept."""
@@ -103,6 +110,19 @@ class RequestHalf:
     def headers(self) -> Mapping[str, str]:
         """The client's, with its key where keys usually are."""
         return self._headers
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that are here, decompressed."""
+        return self._held if self._form is None else self._form.held
+
+    @property
+    def announced(self) -> int:
+        """Bytes that the body may come to, by what its headers say."""
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and self._decoder is None:
+            return int(length)
+        return self._runtime.limits.max_body_bytes
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -131,6 +151,7 @@ class RequestHalf:
         if self._size > self._runtime.limits.max_body_bytes:
             raise _too_large(self._runtime.limits.max_body_bytes)
         self._body.append(data)
+        self._held += len(data)
         return []
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
@@ -231,6 +252,7 @@ class RequestHalf:
         data = self._decoder.feed(event.data) if self._decoder else event.data
         if data:
             self._body.append(data)
+            self._held += len(data)
         if not event.end:
             return []
         if self._decoder:
@@ -243,7 +265,9 @@ class RequestHalf:
     def _on_trailers(self, event: events.RequestTrailers) -> list[Command]:
         raise BadRequest(f"{type(event).__name__[7:]} on a request are not supported.")
 
-    def _on_expired(self, event: events.Expired) -> list[Command]:  # noqa: ARG002
+    def _on_expired(self, event: events.Expired) -> list[Command]:
+        if event.crowded:
+            raise _crowded()
         raise RequestTimeout("The request's body did not arrive in time.")
 
     def _route(self, body: bytes) -> list[Command]:
@@ -312,11 +336,20 @@ class RequestHalf:
         slip = write_slip(self._tally, legs, self._account.admission)
         told = self._account.headers
         route = Route(self._tally.id, arm(legs), first_byte, told, slip)
+        if self._held > LITTLE:
+            self._forget()
         if self._form is not None:
             self.state = State.FORM
             return [route, self._form.release()]
         self.state = State.ROUTED
         return [route]
+
+    def _forget(self) -> None:
+        """Hold no long body while its answer comes, which may take minutes."""
+        self._account.forget()
+        if self._dispatch.plan is not None:
+            self._dispatch.plan.demand.forget()
+        self.legs = tuple(bare(leg) for leg in self.legs)
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         (State.HEADERS, events.RequestHeaders): _on_headers,
@@ -332,6 +365,13 @@ class RequestHalf:
         (State.FORM, events.RequestTrailers): _on_trailers,
         (State.FORM, events.Expired): _on_expired,
     }
+
+
+def _crowded() -> Overloaded:
+    return Overloaded(
+        "The gateway holds as many large requests as it can; try again in a moment.",
+        retry_after=CROWDED_SECONDS,
+    )
 
 
 def _too_large(limit: int) -> BodyTooLarge:

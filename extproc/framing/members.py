@@ -110,14 +110,15 @@ def patch(body: bytes, members: Members, changes: Mapping[str, bytes]) -> bytes:
         for key, value in changes.items()
         if key not in spans
     )
-    pieces = [body[:position], added]
+    view = memoryview(body)  # of a long body no second copy, but the one that is made
+    pieces: list[bytes | memoryview] = [view[:position], added]
     if added and members:
         pieces.append(b",")
     edits = [(*spans[key], value) for key, value in changes.items() if key in spans]
     for start, end, value in sorted(edits):
-        pieces += (body[position:start], value)
+        pieces += (view[position:start], value)
         position = end
-    pieces.append(body[position:])
+    pieces.append(view[position:])
     return b"".join(pieces)
 
 

@@ -49,6 +49,10 @@ the quotes are escaped, so that no text is taken for one."""
 _SCHEMA = re.compile(rb'"type"\s*:\s*"json_schema"')
 
 
+SHORT = 1_000
+"""Bytes of a member that may be kept when the rest of a body is not."""
+
+
 class Demand:
     """One request, as routing looks at it."""
 
@@ -70,6 +74,14 @@ class Demand:
         self.input_tokens = size // BYTES_PER_TOKEN
         """The prompt's tokens, estimated: rather too few than too many."""
         self._members = members or {}
+
+    def forget(self) -> None:
+        """Let go of the request's body; what is short in it stays."""
+        self._members = {
+            name: raw.copy()
+            for name, raw in self._members.items()
+            if len(memoryview(raw)) <= SHORT
+        }
 
     def needs(self, ability: str) -> bool:
         """Say whether only a model with this one of the `Abilities` can serve it."""

@@ -27,6 +27,7 @@ from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
+from extproc.server.bodies import Bodies, Room
 from extproc.server.codec import decode, encode, write_piece
 from extproc.server.notes import Notes, Sent
 from extproc.server.pieces import read_piece
@@ -48,6 +49,8 @@ class Office(msgspec.Struct):
     keep: Callable[[Content], None] = lambda _: None
     """Takes what was said, where that is kept, before the record of it."""
     notes: Notes = msgspec.field(default_factory=Notes)
+    bodies: Bodies = msgspec.field(default_factory=Bodies)
+    """As `routing`."""
 
 
 HEAVY_BYTES = 256 * 1024
@@ -73,12 +76,18 @@ class Call:
     meantime waits its turn.
     """
 
-    __slots__ = ("_exchange", "_more", "_office", "_waiting", "finished", "work")
+    __slots__ = (
+        "_exchange", "_more", "_office", "_room", "_waiting", "finished", "parting", "work",
+    )  # fmt: skip
 
     def __init__(self, office: Office) -> None:
         self._office = office
         self._exchange: Exchange | None = None
         self._waiting: list[events.Event] = []
+        self._room: Room | None = None
+        """What it holds of its request's body."""
+        self.parting = False
+        """Whether it holds much until the edge has sent what it said; then `part`."""
         self._more: asyncio.Future[bool] | None = None
         """What will say whether more money is reserved; looked at when more comes."""
         self.finished = False
@@ -89,7 +98,17 @@ class Call:
     @property
     def deadline(self) -> float:
         """When `expire` is due, by the edge's clock."""
-        return math.inf if self._exchange is None else self._exchange.deadline
+        if self._exchange is None:
+            return math.inf
+        deadline, room = self._exchange.deadline, self._room
+        if room is not None and room.turn is not None:
+            return min(deadline, room.until)
+        return deadline
+
+    @property
+    def turn(self) -> asyncio.Future[None] | None:
+        """Done when the edge may take more of the request's body; None: it may."""
+        return None if self._room is None else self._room.turn
 
     @property
     def known_as(self) -> dict[str, str | None]:
@@ -114,14 +133,17 @@ class Call:
                 books=office.till.books,
                 current=lambda: office.runtime,
             )
-        elif exchange.takes is not None and self.work is None:
+        elif (kind := exchange.takes) is not None and self.work is None:
             # Most messages of all: bytes of a body that are only passed on, or kept.
-            piece = read_piece(message, exchange.takes)
+            piece = read_piece(message, kind)
             if piece is not None:
                 said = exchange.take(piece, now)
                 if isinstance(said, bytes):
                     return [write_piece(said)]
-                return self._carry_out(said, now) if said else []
+                messages = self._carry_out(said, now) if said else []
+                if kind is events.RequestBody:
+                    messages += self._hold(exchange, now)
+                return messages
         return self._deliver(exchange, decode(message), now)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:
@@ -146,11 +168,21 @@ class Call:
             messages = self._deliver(self._exchange, worked, now)
         for event in waiting:
             messages += self._deliver(self._exchange, event, now)
+        if self._room is not None and self.work is None:
+            messages += self._hold(self._exchange, now)
         return messages
 
     def expire(self, now: float) -> list[bytes]:
         """Return the messages to send because the deadline has passed."""
-        return self._deliver(self._exchange, events.Expired(), now)
+        crowded = self.turn is not None
+        return self._deliver(self._exchange, events.Expired(crowded), now)
+
+    def part(self) -> None:
+        """Hold nothing any more of what has been sent."""
+        self.parting = False
+        if self._room is not None:
+            self._office.bodies.leave(self._room)
+            self._room = None
 
     def close(self, now: float, *, clean: bool) -> None:  # noqa: ARG002
         """Say that the stream is over; `clean` is whether Envoy ended it properly.
@@ -160,6 +192,8 @@ class Call:
         """
         if not self.finished:
             self._deliver(self._exchange, events.Closed(), now)
+        if self.work is None:
+            self.part()
 
     def _deliver(
         self, exchange: Exchange | None, event: events.Event, now: float
@@ -179,7 +213,30 @@ class Call:
         ):
             self.work = functools.partial(_work, exchange, event, now)
             return []
-        return self._carry_out(exchange.receive(event, now), now)
+        messages = self._carry_out(exchange.receive(event, now), now)
+        if type(event) is events.RequestBody:
+            messages += self._hold(exchange, now)
+        return messages
+
+    def _hold(self, exchange: Exchange | None, now: float) -> list[bytes]:
+        """Count what is held now; return what to say if that is too much."""
+        held = 0 if exchange is None else exchange.held
+        room = self._room
+        if not held or exchange is None:
+            if room is not None:
+                self.parting = room.large
+                if not self.parting:
+                    self.part()
+            return []
+        if room is None:
+            room = self._room = Room()
+        waits = room.turn is not None
+        if not self._office.bodies.hold(room, held, lambda: exchange.announced):
+            return self._deliver(exchange, events.Expired(crowded=True), now)
+        if room.turn is not None and not waits:
+            # Half of what a body has to arrive: Envoy would say that it came too late.
+            room.until = now + exchange.runtime.limits.request_seconds / 2
+        return []
 
     def _carry_out(self, commands: list[Command], now: float) -> list[bytes]:
         if not commands:

@@ -110,6 +110,8 @@ class GrpcServer:
                     async with asyncio.timeout(
                         None if patience == math.inf else patience
                     ):
+                        if (turn := call.turn) is not None:
+                            await turn
                         message = await context.read()
                 except TimeoutError:
                     answers = call.expire(now())
@@ -123,6 +125,8 @@ class GrpcServer:
                     answers = [*answers, *call.resume(worked, now())]
                 for answer in answers:
                     await context.write(answer)
+                if call.parting:
+                    call.part()
             else:
                 clean = True
         finally:

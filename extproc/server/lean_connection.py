@@ -68,6 +68,10 @@ class LeanConnection(asyncio.Protocol):
         self._unary: dict[int, Callable[[bytes], bytes]] = {}
         self._working: dict[int, bool] = {}
         """The calls that a thread works for, and whether they half-closed meanwhile."""
+        self._stalled: set[int] = set()
+        """The calls that may not send more of a body yet."""
+        self._parting: dict[int, Call] = {}
+        """The calls that hold much until what they said is on its way."""
         self._left: deque[Event] = deque()
         """Events that have not had their turn."""
         self._ahead = 0
@@ -226,6 +230,20 @@ class LeanConnection(asyncio.Protocol):
             self._fail(stream_id, exc)
         else:
             self._reply(stream_id, call, replies)
+            if not replies and (turn := call.turn) is not None:
+                self._stall(stream_id, turn)
+
+    def _stall(self, stream_id: int, turn: asyncio.Future[None]) -> None:
+        """Let no more of a body come before its turn."""
+        if stream_id not in self._stalled:
+            self._stalled.add(stream_id)
+            self._h2.stall(stream_id)
+            turn.add_done_callback(partial(self._let_on, stream_id))
+
+    def _let_on(self, stream_id: int, _: asyncio.Future[None]) -> None:
+        self._stalled.discard(stream_id)
+        self._h2.let_on(stream_id)
+        self._flush()
 
     def _start(self, stream_id: int, path: str) -> None:
         if path == PROCESS and self._new_call is not None:
@@ -249,6 +267,7 @@ class LeanConnection(asyncio.Protocol):
             replies = ask(now)
         except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
             self._fail(stream_id, exc)
+            call.part()
         else:
             self._reply(stream_id, call, replies)
 
@@ -261,6 +280,8 @@ class LeanConnection(asyncio.Protocol):
                 alive = self._h2.send_messages(stream_id, replies, end=finished)
             if finished or not alive:
                 self._drop(stream_id, clean=alive)
+        if call.parting:
+            self._parting[stream_id] = call
         if call.work is not None and stream_id not in self._working:
             # No task a call: the end of a thread, or of the wait for the store, comes back
             # as a callback of the loop.
@@ -318,6 +339,7 @@ class LeanConnection(asyncio.Protocol):
         call = self._calls.pop(stream_id, None)
         if call is None:
             return
+        self._stalled.discard(stream_id)
         try:
             call.close(_clock(), clean=clean)
         except Exception as exc:  # noqa: BLE001  the others must be closed too
@@ -332,6 +354,10 @@ class LeanConnection(asyncio.Protocol):
     def _drop_all(self) -> None:
         for stream_id in tuple(self._calls):
             self._drop(stream_id, clean=False)
+        for call in self._parting.values():
+            call.part()
+        self._parting.clear()
+        self._stalled.clear()
         self._unary.clear()
 
     def _flush(self) -> None:
@@ -341,8 +367,16 @@ class LeanConnection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data:
             self._transport.write(data)
+        if self._parting:
+            self._part()
         if self._over or (self._leaving and self._h2.drained):
             self._transport.close()
+
+    def _part(self) -> None:
+        """Let go of the bodies that are on their way."""
+        for stream_id in tuple(self._parting):
+            if not self._h2.queued(stream_id):
+                self._parting.pop(stream_id).part()
 
 
 def _known_as(call: Call | None) -> dict[str, str | None]:

@@ -240,6 +240,7 @@ class Worker:
             self._office.runtime = runtime
             self._office.till.accounting = runtime.accounting
             self._office.routing.numbers = runtime.routing
+        self._office.bodies.limit = runtime.limits.max_held_bytes
         self._ready.set()
 
     def _note_inherited(self) -> None:

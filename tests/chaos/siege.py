@@ -24,7 +24,7 @@ CROWDS: dict[str, tuple[Play, int, int]] = {
     "slow-bodies": (crowds.slow_bodies, 200, 20),
     "header-flood": (crowds.header_flood, 600, 30),
     "cancels": (crowds.cancels, 1000, 60),
-    "large-bodies": (crowds.large_bodies, 50, 4),
+    "large-bodies": (crowds.large_bodies, 50, 8),
     "disk-full": (losses.disk_full, 200, 20),
     "sql-locked": (losses.sql_locked, 200, 20),
 }

@@ -24,6 +24,8 @@ from tests.harness import KEY, Process
 CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
 REQUEST_SECONDS = 3
 """How long a body may take here; headers may take ten seconds, which is not configured."""
+HELD = 64 << 20
+"""Bytes of bodies that a worker may hold."""
 PATIENCE = 30.0
 LIMITED_KEY = "sk-limited-0123456789abcdef0123456789abcd"
 LIMIT, LEASE_PERCENT = 100, 10.0
@@ -271,6 +273,7 @@ def config(stage: Stage) -> dict[str, Any]:
         "workers": 2,
         "accounting": {"store": stage.redis.url, "lease_percent": LEASE_PERCENT},
         "timeouts": {"request": REQUEST_SECONDS},
+        "limits": {"held_bytes": HELD},
         "providers": {
             "good": {**one, "base_url": stage.good.url},
             "fountain": {

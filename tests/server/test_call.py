@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import json
@@ -29,7 +30,14 @@ from extproc.policy.books import Books
 from extproc.policy.claims import NOTHING, Admitted, Left, Verdict
 from extproc.providers import PROVIDERS
 from extproc.routing.state import RoutingState, Still
-from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
+from extproc.runtime import (
+    Grant,
+    Limits,
+    ModelSpec,
+    Runtime,
+    Snapshot,
+    TargetSpec,
+)
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
 from extproc.server.network_till import NetworkTill
@@ -451,3 +459,122 @@ def test_a_piece_that_is_only_kept_is_answered_as_any_event(
     general = formats_office.calls(provider, "openai_chat", "application/json", pieces)
     assert quick == general
     assert len(quick[1]) == 1
+
+
+LONG = 300 * 1024
+
+
+ROOMY = msgspec.structs.replace(RUNTIME, limits=Limits())
+
+
+def crowded(bodies):
+    shared = office([])
+    shared.runtime = ROOMY
+    shared.bodies.limit = bodies
+    return shared
+
+
+def body_piece(data, *, end=False):
+    request = ProcessingRequest()
+    request.request_body.body = data
+    request.request_body.end_of_stream = end
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize("size", [8_000, 2 * LONG])
+def test_a_long_body_waits_for_room_and_goes_on_when_another_has_been_sent(size):
+    async def play():
+        shared = crowded(2 * LONG)
+        first, second = Call(shared), Call(shared)
+        text = json.dumps(
+            {"model": "gpt", "messages": [{"role": "user", "content": "a" * LONG}]}
+        ).encode()
+        for call in (first, second):
+            call.receive(request_headers(), 1.0)
+            for at in range(0, len(text) - 9, size):
+                piece = text[at : min(at + size, len(text) - 9)]
+                assert call.receive(body_piece(piece), 1.0) == []
+        assert first.turn is None
+        turn = second.turn
+        assert turn is not None
+        assert first.receive(body_piece(text[-9:], end=True), 1.0) == []
+        loop = asyncio.get_running_loop()
+        answers = first.resume(await first.begin(loop), 2.0)
+        assert kinds(answers) == ["request_headers", "request_body"]
+        # Of what is said the edge still has to send much.
+        assert first.parting
+        assert not turn.done()
+        first.part()
+        assert turn.done()
+        assert second.turn is None
+        second.close(3.0, clean=False)
+        assert (shared.bodies.held, shared.bodies.waiting) == (0, 0)
+
+    asyncio.run(play())
+
+
+def test_who_has_no_room_for_long_is_told_so_and_leaves_the_line():
+    async def play():
+        shared = crowded(2 * LONG)
+        first, second = Call(shared), Call(shared)
+        for call in (first, second):
+            call.receive(request_headers(), 1.0)
+            call.receive(body_piece(b"{" + b" " * LONG), 1.0)
+        assert second.deadline == 1.0 + RUNTIME.limits.request_seconds / 2
+        (answer,) = second.expire(second.deadline)
+        said = ProcessingResponse.FromString(answer).immediate_response
+        assert said.status.code == 503
+        assert json.loads(said.body)["error"]["type"] == "service_unavailable"
+        headers = {
+            one.header.key: one.header.raw_value for one in said.headers.set_headers
+        }
+        assert headers["retry-after"] == b"1"
+        second.close(40.0, clean=True)
+        assert shared.bodies.waiting == 0
+        (answer,) = first.expire(100.0)
+        said = ProcessingResponse.FromString(answer).immediate_response
+        assert said.status.code == 408
+        first.close(100.0, clean=True)
+        assert shared.bodies.held == 0
+
+    asyncio.run(play())
+
+
+def test_far_too_much_at_once_is_refused():
+    shared = crowded(1000)
+    call = Call(shared)
+    call.receive(request_headers(), 1.0)
+    (answer,) = call.receive(body_piece(b"{" + b" " * 3000), 1.0)
+    said = ProcessingResponse.FromString(answer).immediate_response
+    assert said.status.code == 503
+    assert call.finished
+
+
+def holders(text):
+    """Return the containers that hold bytes with `text` in them."""
+    gc.collect()
+    return [
+        one
+        for one in gc.get_objects()
+        if isinstance(one, dict | list | tuple) and len(one) < 100
+        for item in (one.values() if isinstance(one, dict) else one)
+        if isinstance(item, bytes) and text in item
+    ]
+
+
+def test_no_long_body_is_held_while_its_answer_comes():
+    async def play():
+        call = Call(crowded(LONG))
+        call.receive(request_headers(), 1.0)
+        call.receive(request_body("x" * LONG), 1.0)
+        call.resume(await call.begin(asyncio.get_running_loop()), 2.0)
+        async with asyncio.timeout(10):
+            while holders(b"x" * LONG):  # the thread has it until it is done
+                await asyncio.sleep(0.01)
+        exchange = call._exchange
+        assert exchange is not None
+        assert exchange.plan is not None
+        assert exchange.plan.demand._members.keys() == {"model"}
+        assert [leg.attempt.body for leg in exchange.legs] == [b""]
+
+    asyncio.run(play())

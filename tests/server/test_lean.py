@@ -20,6 +20,7 @@ import pytest
 import uvloop
 
 from extproc.server import lean, lean_connection
+from extproc.server.bodies import FREE
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import FrameType
 from extproc.server.h2.messages import wrap
@@ -48,6 +49,13 @@ class FakeCall:
         self.received = 0
         self.work = None
         self.worked = 0
+        self.turn = None
+        self.parting = False
+        self.parted = 0
+
+    def part(self):
+        self.parting = False
+        self.parted += 1
 
     def begin(self, loop):
         return loop.run_in_executor(None, self.work)
@@ -80,6 +88,12 @@ class FakeCall:
             case b"work that fails":
                 self.work = lambda: 1 // 0
                 return []
+            case b"too much":
+                self.turn = asyncio.get_running_loop().create_future()
+                return []
+            case b"large":
+                self.parting = True
+                return [bytes(3 << 20)]
             case b"twice":
                 return [b"one", b"two"]
             case b"deadline":
@@ -691,3 +705,36 @@ def test_what_waits_for_its_turn_ends_with_its_connection(connection, monkeypatc
     assert 0 < len(calls) < 20
     assert all(call.ended == [False] for call in calls)
     assert not made._server.turns
+
+
+def test_a_body_without_room_is_not_read_until_its_turn(run, path):
+    async def main():
+        async with Bench(path) as bench:
+            held = Held(b"too much")
+            call = bench.process(held)
+            await until(lambda: bench.calls and bench.calls[0].turn)
+            (one,) = bench.calls
+            for _ in range(8):
+                held.send(bytes(100 << 10))
+            # What its window lets come unasked, and not a message more.
+            most = FREE // (100 << 10) + 1
+            assert await bench.ask(b"a") == ([b"a"], grpc.StatusCode.OK)
+            assert one.received <= most
+            turn, one.turn = one.turn, None
+            turn.set_result(None)
+            await until(lambda: one.received == 9)
+            held.end()
+            answers, code = await asyncio.to_thread(bench.collect, call)
+            assert (len(answers), code) == (8, grpc.StatusCode.OK)
+
+    run(main())
+
+
+def test_a_large_answer_is_let_go_of_when_it_is_on_its_way(run, path):
+    async def main():
+        async with Bench(path) as bench:
+            answers, code = await bench.ask(b"large", b"a")
+            assert ([*map(len, answers)], code) == ([3 << 20, 1], grpc.StatusCode.OK)
+            assert bench.calls[0].parted == 1
+
+    run(main())

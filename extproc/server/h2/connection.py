@@ -26,7 +26,7 @@ from extproc.server.h2.messages import (
 )
 from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.reader import FrameReader
-from extproc.server.h2.streams import REACTIONS, Reaction, StreamState
+from extproc.server.h2.streams import REACTIONS, Reaction, Stream, StreamState
 
 _OPEN = StreamState.OPEN
 _unpack_head = MESSAGE_HEAD.unpack_from
@@ -169,6 +169,25 @@ class ServerConnection:
         if stream is not None and stream.end is None:
             self._calls.end(stream, headers.trailers(status, message))
 
+    def queued(self, stream_id: int) -> bool:
+        """Say whether something of a call waits for the peer's window."""
+        stream = self._calls.streams.get(stream_id)
+        return stream is not None and bool(stream.pending)
+
+    def stall(self, stream_id: int) -> None:
+        """Let the peer send no more of a call than it may already."""
+        stream = self._calls.streams.get(stream_id)
+        if stream is not None:
+            stream.stalled = True
+
+    def let_on(self, stream_id: int) -> None:
+        """Let the peer go on with a call that was stalled."""
+        stream = self._calls.streams.get(stream_id)
+        if stream is not None and stream.stalled:
+            stream.stalled = False
+            if stream.state is StreamState.OPEN and stream.end is None:
+                self._renew(stream)
+
     def reset(self, stream_id: int, code: ErrorCode) -> None:
         """Break a call off; nothing happens if it has ended."""
         stream = self._calls.streams.get(stream_id)
@@ -307,8 +326,14 @@ class ServerConnection:
         if ended:
             self._calls.half_close(stream)
         elif stream.credit <= window // 2 and stream.end is None:
-            self._out.write(frames.window_update(stream_id, window - stream.credit))
-            stream.credit = window
+            self._renew(stream)
+
+    def _renew(self, stream: Stream) -> None:
+        """Make the credit of a stream whole again, unless it is stalled."""
+        if not stream.stalled:
+            more = self._limits.stream_window - stream.credit
+            self._out.write(frames.window_update(stream.id, more))
+            stream.credit += more
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         # Read whatever the stream: later blocks may depend on this one.

@@ -46,12 +46,12 @@ class Limits:
     frame: int = 256 * KIB
     """Largest frame we take. The default of 16 KiB makes 2,048 frames of a 32 MiB body."""
 
-    stream_window: int = 1 * MIB
-    """Bytes of one stream in flight. Messages are consumed as they arrive, so this only
-    has to cover a round trip; 64 KiB would cost a WINDOW_UPDATE every 32 KiB."""
+    stream_window: int = 256 * KIB
+    """Bytes of one stream that come unasked: more wait until there is room for the whole
+    body (`server.bodies`). 64 KiB would cost a WINDOW_UPDATE every 32 KiB."""
 
     connection_window: int = 16 * MIB
-    """Bytes of all streams in flight: sixteen whole stream windows."""
+    """Bytes of all streams in flight: sixty-four whole stream windows."""
 
     control_frames: int = 1000
     """PING and SETTINGS a period, each of which we must answer (CVE-2019-9512, -9515).

@@ -84,6 +84,7 @@ class Stream:
         "expected",
         "id",
         "pending",
+        "stalled",
         "state",
         "window",
     )
@@ -102,5 +103,7 @@ class Stream:
         """Whether our response headers are written."""
         self.pending: deque[memoryview] | None = None
         """Bytes that wait for the peer's window; a frame never spans two of them."""
+        self.stalled = False
+        """Whether the peer gets no more credit."""
         self.end: bytes | None = None
         """The frame that ends our half, while it waits behind `pending`."""

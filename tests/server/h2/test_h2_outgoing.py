@@ -195,3 +195,23 @@ def test_settings_of_the_library_are_obeyed(library_peer):
     peer.server.send_messages(1, [BODY[:100_000]], end=True)
     peer.exchange()
     assert peer.bodies[1] == wrap([BODY[:100_000]])
+
+
+def test_a_stream_that_is_stalled_gets_no_window_until_it_is_let_on(raw_peer):
+    peer = raw_peer(Limits(stream_window=100_000))
+    peer.open(1)
+    peer.open(3)
+    peer.server.stall(1)
+    peer.server.stall(99)
+    data = frames.frame(FrameType.DATA, 0, 1, wrap([bytes(59_995)]))
+    assert [one for one in peer.send(data) if one.stream == 1] == []
+    other = frames.frame(FrameType.DATA, 0, 3, wrap([bytes(59_995)]))
+    assert [one.kind for one in peer.send(other) if one.stream] == [
+        FrameType.WINDOW_UPDATE
+    ]
+    peer.server.let_on(1)
+    peer.server.let_on(1)
+    peer.server.let_on(99)
+    (update,) = peer.send(b"")
+    assert (update.kind, update.stream) == (FrameType.WINDOW_UPDATE, 1)
+    assert int.from_bytes(update.payload) == 60_000

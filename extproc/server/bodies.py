@@ -1,0 +1,119 @@
+"""How many bytes of request bodies a worker holds at once, and who has to wait with more.
+
+A body is held until it is whole, read, and written for its providers. One up to `FREE`
+bytes is counted as it comes. A longer one needs room for all of it first: with room it
+comes to its end whatever the others do, and without, in order of arrival, it waits until
+there is some. Nobody who waits is waited for, so that somebody always gets on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+FREE: Final = 256 * 1024
+"""Bytes that nobody waits for room for: as many as a stream's window lets come unasked."""
+
+
+class Room:
+    """What one request holds."""
+
+    __slots__ = ("large", "size", "turn", "until")
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes that are counted for it."""
+        self.large = False
+        """Whether it has room for all that comes."""
+        self.turn: asyncio.Future[None] | None = None
+        """While it waits for room: done once there is some."""
+        self.until = 0.0
+        """By when it must have had it, by the clock of who asked."""
+
+
+class Bodies:
+    """All rooms of a worker."""
+
+    __slots__ = ("_large", "_line", "_loose", "_roomy", "limit")
+
+    def __init__(self, limit: int = 512 * 1024 * 1024) -> None:
+        self.limit = limit
+        """Bytes; one body may have more, alone. Short bodies, which wait for nobody, are
+        refused where they alone come to as much."""
+        self._large = 0
+        """How many have room,"""
+        self._roomy = 0
+        """and for how many bytes."""
+        self._loose = 0
+        """Bytes of all others."""
+        self._line: dict[Room, int] = {}
+        """Who waits, the first first, and how much each will need in all."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that are here, or that there is room for."""
+        return self._roomy + self._loose
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for room."""
+        return len(self._line)
+
+    def hold(self, room: Room, size: int, whole: Callable[[], int]) -> bool:
+        """Count `size` bytes for `room`, now that they are here.
+
+        It waits from here on where `room.turn` is set.
+
+        Args:
+            room: of the request.
+            size: bytes of it that are held.
+            whole: how many it may come to; asked when there is more than `FREE`.
+
+        Returns:
+            False: there are far too many already, and it is to be refused.
+        """
+        if room.large:
+            more = max(0, size - room.size)
+            room.size += more
+            self._roomy += more
+            return True
+        self._loose += size - room.size
+        room.size = size
+        if size > FREE and room.turn is None:
+            need = max(size, whole())
+            if not self._line and self._fits(need - size):
+                self._admit(room, need)
+                return True
+            room.turn = asyncio.get_running_loop().create_future()
+            self._line[room] = need
+        return self._loose <= self.limit
+
+    def leave(self, room: Room) -> None:
+        """Let go of all that `room` holds; whoever waited for it may go on."""
+        if room.large:
+            self._large -= 1
+            self._roomy -= room.size
+        else:
+            self._loose -= room.size
+            self._line.pop(room, None)
+        room.size, room.large, room.turn = 0, False, None
+        while self._line:
+            first, need = next(iter(self._line.items()))
+            need = max(need, first.size)
+            if not self._fits(need - first.size):
+                break
+            del self._line[first]
+            turn, first.turn = first.turn, None
+            self._admit(first, need)
+            if turn is not None and not turn.done():
+                turn.set_result(None)
+
+    def _fits(self, more: int) -> bool:
+        return not self._large or self.held + more <= self.limit
+
+    def _admit(self, room: Room, need: int) -> None:
+        self._loose -= room.size
+        self._roomy += need
+        self._large += 1
+        room.size, room.large = need, True
