@@ -280,7 +280,7 @@ def broke_off(entry: Entry) -> bool:
 
 def agree(completion: Completion, entry: Entry) -> bool:
     """Say whether both tell of the same end."""
-    if completion.outcome == "canceled":
+    if completion.outcome == "canceled" or completion.error == RESET:
         return entry.flags != "" or entry.status == 0
     return completion.status == entry.status and (
         not completion.attempts or completion.attempts == entry.attempts

@@ -397,3 +397,16 @@ def test_every_exchange_counts_once_whatever_comes_and_in_which_order(
     told = settled + [one.completion.id for one in world.join.ended()]
     heard = {name for _, name in arrivals}
     assert sorted(counted) == sorted(told) == sorted(heard)
+
+
+@pytest.mark.parametrize("status", [0, 200])
+def test_an_answer_that_its_provider_broke_off_is_confirmed_by_envoys_word(status):
+    join = Confirmations(clock=lambda: 1.0)
+    left = Completion(
+        id="gw-1", operation="chat", started=1.0, duration=1.0, outcome="canceled",
+        status=status, attempts=1, streamed=True, provider="p",
+    )  # fmt: skip
+    join.recorded([left])
+    join.logged([Entry(id="gw-1", status=200, flags="UR", attempts=1)])
+    assert dict(join.results) == {"confirmed": 1}
+    assert [one.outcome for one in join.ready()] == ["upstream_error"]
