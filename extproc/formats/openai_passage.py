@@ -2,9 +2,9 @@ r"""A stream of OpenAI's completions, chat or legacy, to clients who speak it: i
 
 They are the provider's own to the last byte, with one exception: where we asked for
 usage and the client did not, the chunk that brings it (``"choices": []`` with a
-``usage`` object) is left out. A whole event is never held back. Where something may have
-to be left out, the incomplete event at the end of a read waits for its rest; elsewhere
-every byte passes at once and only a copy is looked at.
+``usage`` object) is left out. A whole event is never held back; an incomplete one at the
+end of a read waits for its rest: it may have to be left out, or never come, and what we say
+of that begins on a line of its own.
 
 Frames are cut, not parsed: a few searches say whether one of them can be of interest.
 JSON writes a quote inside a string as ``\"``, so ``"usage":`` with both of its quotes
@@ -107,12 +107,11 @@ class ChunkPassage:
             self._swallow_lf = False
             data = data.removeprefix(b"\n")
         whole = self._held.cut(data)
-        has_usage = bool(whole) and self._look(whole)
-        if self._show_usage:
-            return data
         passing = b""
         if whole:
-            passing = self._without_usage(whole) if has_usage else whole
+            has_usage = self._look(whole)
+            hides = has_usage and not self._show_usage
+            passing = self._without_usage(whole) if hides else whole
             if self._held.passed:
                 passing = self._held.fresh(passing)
         return passing + self._held.early(data) if self._held.size else passing
@@ -129,9 +128,8 @@ class ChunkPassage:
         has_usage = bool(tail.strip()) and self._look(tail + b"\n\n")
         if not self._over:
             raise TruncatedStream("the provider's stream ended in the middle")
-        if self._show_usage:
-            return b""
-        return self._held.fresh(self._without_usage(tail) if has_usage else tail)
+        hides = has_usage and not self._show_usage
+        return self._held.fresh(self._without_usage(tail) if hides else tail)
 
     def _look(self, frames: bytes) -> bool:
         """Read what `frames` say; return whether one of them has a usage object."""

@@ -347,7 +347,7 @@ def test_a_control_that_is_killed_costs_no_row_and_doubles_none(live: World) -> 
 
 
 def test_a_worker_that_is_killed_leaves_no_request_uncounted(live: World) -> None:
-    """Its exchanges are settled on Envoy's word: estimated, and charged as reserved."""
+    """Its exchanges are settled from its journal: estimated, and charged as reserved."""
     wait_for(
         lambda: len(live.by("extproc_worker_generation", "worker")) == 2 or None,
         str,
@@ -372,7 +372,7 @@ def test_a_worker_that_is_killed_leaves_no_request_uncounted(live: World) -> Non
         return True if len(lost) == len(rows) == 8 else None
 
     wait_for(settled, live.process.output, 60)
-    assert live.by("extproc_confirmations_total", "result")["settled"] == 8
+    assert live.by("extproc_confirmations_total", "result").get("settled", 0) == 0
 
 
 def test_every_kind_was_asked() -> None:

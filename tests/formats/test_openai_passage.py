@@ -109,16 +109,15 @@ def test_a_whole_event_is_never_held_back(show, end):
         assert seen.endswith(spelled)
 
 
-def test_nothing_waits_where_nothing_is_left_out():
-    passage = PROVIDER.passage(True)
-    for piece in bytewise(WHOLE):
-        assert passage.feed(piece) == piece
-
-
-def test_an_incomplete_event_waits_where_it_might_be_left_out():
-    passage = PROVIDER.passage(False)
+@pytest.mark.parametrize("show_usage", [True, False])
+def test_an_event_passes_when_it_is_whole(show_usage):
+    """Until then it might be left out, or have to be followed by an error of ours."""
+    passage = PROVIDER.passage(show_usage)
     assert passage.feed(HELLO + HELLO[:20]) == HELLO
     assert passage.feed(HELLO[20:]) == HELLO
+    for piece in bytewise(HELLO[:-1]):
+        assert passage.feed(piece) == b""
+    assert passage.feed(HELLO[-1:]) == HELLO
 
 
 SPELLINGS = {
