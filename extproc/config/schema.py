@@ -121,6 +121,11 @@ class LimitsConfig(Section):
 
     connections: Annotated[Whole, Field(ge=1, le=1_000_000)] = 20_000
     new_connections_per_second: Annotated[Whole, Field(ge=1, le=1_000_000)] = 2_000
+    address_requests_per_minute: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = (
+        None
+    )
+    """Of any one client address, whatever its key; as many at once after a minute's rest.
+    In each of Envoy's processes; an office behind one address is one."""
     body_bytes: Annotated[ByteCount, Field(ge=1024, le=1 << 30)] = 32 << 20
     """Of a request."""
     held_bytes: Annotated[ByteCount, Field(ge=1 << 20, le=1 << 40)] = 512 << 20

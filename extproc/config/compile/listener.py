@@ -10,10 +10,15 @@ from envoy_data_plane.envoy.config.accesslog import v3 as accesslog
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as rules
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener
+from envoy_data_plane.envoy.config.route import v3 as route
 from envoy_data_plane.envoy.extensions.access_loggers.file import v3 as file
+from envoy_data_plane.envoy.extensions.common.ratelimit import v3 as ratelimit
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation import (
     v3 as mutation,
+)
+from envoy_data_plane.envoy.extensions.filters.http.local_ratelimit import (
+    v3 as local_ratelimit,
 )
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
 from envoy_data_plane.envoy.extensions.filters.listener.local_ratelimit import (
@@ -52,6 +57,9 @@ LISTENER = "gateway"
 NOT_FROM_CLIENTS_PREFIXES = ("x-envoy-", "x-gw-")
 """Request headers that steer Envoy; nobody outside may send them. Clients say what they
 wish of the gateway in ``x-extproc-…``, which goes no further."""
+
+ADDRESSES = 10_000
+"""Whose requests are counted at once; one that is forgotten begins with a full bucket."""
 
 _LOG_FIELDS = {
     "time": "%START_TIME%",
@@ -210,6 +218,8 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                     )
                 ),
             ),
+            # Ahead of whatever looks at who asks: keys cannot be tried one after another.
+            *_address_limit(config),
             # After what clients may not send, and before who reads what it adds.
             token_filter(layout),
             # Off, but for the routes that turn it on: an answer that Envoy makes before
@@ -221,6 +231,47 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
             ),
         ],
     )
+
+
+def _address_limit(config: Config) -> list[hcm.HttpFilter]:
+    """Compile the limit on the requests of one address, if there is one."""
+    most = config.limits.address_requests_per_minute
+    if most is None:
+        return []
+    always = core.RuntimeFractionalPercent(
+        default_value=envoy_type.FractionalPercent(numerator=100)
+    )
+    bucket = envoy_type.TokenBucket(
+        max_tokens=most, tokens_per_fill=most, fill_interval=wire.seconds(60)
+    )
+    limit = local_ratelimit.LocalRateLimit(
+        stat_prefix="addresses",
+        filter_enabled=always,
+        filter_enforced=always,
+        rate_limits=[
+            route.RateLimit(
+                actions=[
+                    route.RateLimitAction(
+                        remote_address=route.RateLimitActionRemoteAddress()
+                    )
+                ]
+            )
+        ],
+        # No value: each address has a bucket of its own, and the oldest unused goes first.
+        descriptors=[
+            ratelimit.LocalRateLimitDescriptor(
+                entries=[ratelimit.RateLimitDescriptorEntry(key="remote_address")],
+                token_bucket=bucket,
+            )
+        ],
+        max_dynamic_descriptors=ADDRESSES,
+        response_headers_to_add=[
+            core.HeaderValueOption(
+                header=core.HeaderValue(key="retry-after", value=str(-(-60 // most)))
+            )
+        ],
+    )
+    return [wire.http_filter("local_ratelimit", wire.pack(limit))]
 
 
 def _sidecar() -> ext_proc.ExternalProcessor:
