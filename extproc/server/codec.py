@@ -318,7 +318,8 @@ _RENDERINGS = tuple(field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
 """The metadata's keys, by attempt."""
 
 
-@functools.lru_cache(maxsize=1024)
+# Clients' own `anthropic-…` headers are among what is kept, 32 KiB at most each time.
+@functools.lru_cache(maxsize=256)
 def _fixed_rendering(
     key: bytes,
     what: tuple[str, str, str],

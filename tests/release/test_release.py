@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -113,3 +115,43 @@ def test_the_wheel_has_all_that_it_needs_and_runs_by_itself(tmp_path):
         text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     assert str(packages) in where.stdout
+
+
+@pytest.fixture
+def signed(tmp_path):
+    """Sign as the page says; return a function that verifies as it says."""
+    page = (ROOT / "docs" / "releasing.md").read_text().partition("an SSH key")[2]
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    sign, verify = (
+        block.replace("$ ", "", 1).replace("\n$ ", "\n") for block in blocks[:2]
+    )
+
+    def run(script):
+        return subprocess.run(
+            ["bash", "-ec", script], cwd=tmp_path, env={**os.environ, "KEY": "key"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    (tmp_path / "dist").mkdir()
+    for name in ("e.whl", "e.tar.gz", "e.cdx.json"):
+        (tmp_path / "dist" / name).write_text(name)
+    run("ssh-keygen -q -t ed25519 -N '' -f key")
+    (tmp_path / "allowed_signers").write_text(
+        f"release {(tmp_path / 'key.pub').read_text()}"
+    )
+    done = run(sign)
+    assert done.returncode == 0, done.stderr
+    return lambda: run(verify).returncode
+
+
+def test_what_is_signed_as_the_page_says_is_verified_as_it_says(signed):
+    assert signed() == 0
+
+
+@pytest.mark.parametrize(
+    "changed", ["dist/e.whl", "dist/SHA256SUMS", "allowed_signers"]
+)
+def test_what_was_changed_since_is_not_verified(signed, tmp_path, changed):
+    path = tmp_path / changed
+    path.write_text(path.read_text().replace("e", "f", 1))
+    assert signed() != 0
