@@ -182,6 +182,7 @@ class Control:
                     tasks.create_task(self.intake.traces.run()),
                     tasks.create_task(self._push.run()),
                     tasks.create_task(self._watch(seen)),
+                    tasks.create_task(self._warn()),
                     tasks.create_task(
                         self._registry.run(self._entries_changed, self._retention())
                     ),
@@ -349,6 +350,17 @@ class Control:
         if gone := self.rollout.prune():
             log.info("removed %s", ", ".join(gone))
 
+    async def _warn(self) -> None:
+        """Say, once a worker serves, what this machine is too small for."""
+        files, config = self._options.files, self.serving.config
+        if files is None or config is None or self.serving.snapshot is None:
+            return
+        shortage = config.limits.shortage(files)
+        if shortage is not None:
+            while not any(peer.generation for peer in self.link.peers):
+                await asyncio.sleep(WATCH_SECONDS)
+            log.warning("%s", shortage)
+
     def _report(self) -> None:
         if self.problems:
             for problem in self.problems:
@@ -356,10 +368,5 @@ class Control:
             log.warning("nothing changed: the configuration before it serves on")
         elif self.serving.snapshot is not None:
             log.info("serving generation %d", self.serving.snapshot.generation)
-        files, config = self._options.files, self.serving.config
-        if files is not None and config is not None:
-            shortage = config.limits.shortage(files)
-            if shortage is not None:
-                log.warning("%s", shortage)
         for what in self.restart_needed:
             log.warning("%s takes effect when the gateway is started again", what)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class GrpcServer:
 
     async def _process(self, _: object, context: aio.ServicerContext[Any, Any]) -> None:
         call = self._new_call()
-        now = asyncio.get_running_loop().time
+        now = time.monotonic  # uvloop counts milliseconds only
         clean = False
         try:
             while not call.finished:

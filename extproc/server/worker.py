@@ -258,7 +258,7 @@ class Worker:
         if self._office is None:
             return Live()
         routing = self._office.routing
-        deployments, benches = routing.live(asyncio.get_running_loop().time())
+        deployments, benches = routing.live(time.monotonic())
         return Live(
             tuple(deployments),
             tuple(benches),
@@ -313,7 +313,7 @@ class Worker:
     def _note_broken(self, deployments: Sequence[str]) -> None:
         """Take in whose answers broke off, which here looked as if clients had left."""
         if self._office is not None:
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             for one in deployments:
                 self._office.routing.broke(one, now)
 
@@ -325,7 +325,7 @@ class Worker:
 
     def _learn(self, peer: str, live: Live) -> None:
         if self._office is not None:
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             self._office.routing.learn(peer, live.deployments, live.benches, now)
 
 
@@ -336,7 +336,7 @@ def _log_bench(cluster: str, seconds: float) -> None:
 
 
 def _asking(routing: RoutingState) -> Asking:
-    return routing.ask_trials(asyncio.get_running_loop().time())
+    return routing.ask_trials(time.monotonic())
 
 
 async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -25,7 +25,14 @@ from extproc.local.conformance import checks
 from extproc.local.conformance.features import FEATURES, SEED, TEMPERATURE, Feature
 from extproc.local.conformance.gateway import GRANT, Gateway, Unreached
 from extproc.local.conformance.prompts import PAPER, PICTURE
-from extproc.local.conformance.rows import DIALECTS, MODELS, Row, rows_of, sayable
+from extproc.local.conformance.rows import (
+    DIALECTS,
+    MODELS,
+    SEARCHERS,
+    Row,
+    rows_of,
+    sayable,
+)
 from extproc.local.mock.reply import Reply, Request
 from extproc.local.providers.way import as_proxy
 from extproc.pricing import cost, show
@@ -265,6 +272,15 @@ def _runtime(config: Config, provider: str) -> Runtime:
     return Runtime.of(build(alone, grants=(GRANT,), generation=1, created=0))
 
 
+def _searchers(account: Account) -> dict[tuple[str, str], str]:
+    """Return those of the account's type, if its models are the usual ones of that."""
+    return {
+        (dialect, account.name): model
+        for (dialect, kind), model in SEARCHERS.items()
+        if account.models == MODELS[kind]
+    }
+
+
 def play_live(asked: Sequence[Account]) -> Iterator[Row]:
     """Yield the rows of these accounts, as they are played. It costs money."""
     gateway = Gateway(
@@ -272,7 +288,8 @@ def play_live(asked: Sequence[Account]) -> Iterator[Row]:
     )
     for one in asked:
         with one.peer as peer:
-            for row in rows_of(gateway, {one.name: one.models}, LIVE):
+            models = {one.name: one.models}
+            for row in rows_of(gateway, models, LIVE, _searchers(one)):
                 # Some providers repeat the key where they refuse it.
                 clean = row.reason
                 if peer.secret:

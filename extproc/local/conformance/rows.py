@@ -105,15 +105,23 @@ def rows_of(
     gateway: Gateway,
     models: Mapping[str, tuple[str, str]],
     features: Sequence[Feature] = FEATURES,
+    searchers: Mapping[tuple[str, str], str] = SEARCHERS,
 ) -> Iterator[Row]:
-    """Yield the rows of the providers that `models` names, as they are played."""
+    """Yield the rows of the providers that `models` names, as they are played.
+
+    `searchers` are as `SEARCHERS`, by the names in `models`.
+    """
     for provider, asked in models.items():
         for dialect in DIALECTS:
             for feature in sayable(dialect, features):
                 outcome: Outcome = "unsupported"
                 reason = feature.unplayed
                 if not reason:
-                    outcome, reason = _play(gateway, provider, asked, dialect, feature)
+                    able = asked
+                    if feature.prompt.web_search:
+                        searcher = searchers.get((dialect.name, provider))
+                        able = (searcher, searcher) if searcher else asked
+                    outcome, reason = _play(gateway, provider, able, dialect, feature)
                 yield Row(
                     client_format=dialect.name,
                     provider_format=gateway.provider_format(dialect.name, provider),
@@ -148,10 +156,7 @@ def _play(
     """Ask it in every way; the first that does not pass decides."""
     able = feature.prompt.thinking or feature.prompt.cache
     ears = EARS.get(provider, "") if feature.prompt.audio else ""
-    searcher = SEARCHERS.get((dialect.name, provider), "")
     model = feature.model or ears or models[able]
-    if feature.prompt.web_search:
-        model = searcher or model
     for stream in feature.ways:
         prompt = replace(
             feature.prompt,
