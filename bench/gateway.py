@@ -549,12 +549,13 @@ def run(
         half = rounds["translated"]["rate"] / 2
         latency = run_latency(peers, half, options)
         first = first_bytes(peers, options)
-        megabytes = per_megabyte(peers)
         before = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         opened = open_streams(urls["gateway"], options.streams)
         streaming = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         for conn in opened:
             conn.close()
+        # Last: what large bodies have freed, the C library keeps.
+        megabytes = per_megabyte(peers)
     return {
         "worker alone": by_itself,
         "worker ready s": ready,
