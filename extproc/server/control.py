@@ -357,8 +357,7 @@ class Control:
             return
         shortage = config.limits.shortage(files)
         if shortage is not None:
-            while not any(peer.generation for peer in self.link.peers):
-                await asyncio.sleep(WATCH_SECONDS)
+            await self.link.served()
             log.warning("%s", shortage)
 
     def _report(self) -> None:

@@ -156,6 +156,11 @@ class ControlLink:
         while any(peer.generation < generation for peer in self.peers):
             await self._changed.wait()
 
+    async def served(self) -> None:
+        """Wait until some worker serves, whatever generation."""
+        while not any(peer.generation for peer in self.peers):
+            await self._changed.wait()
+
     async def run(self, on_listening: Callable[[], None] | None = None) -> None:
         """Serve until canceled.
 
