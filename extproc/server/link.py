@@ -103,6 +103,8 @@ class WorkerLink:
         """Where each of `_kept` is written down."""
         self._inherited = 0  # the sequence of the first that is our own
         self._on_inherited: Callable[[], None] = lambda: None
+        self._released = asyncio.Event()
+        self._released.set()
         self.contents = KeptContents()
         self._on_balances = on_balances
         self._on_broke = on_broke
@@ -140,15 +142,22 @@ class WorkerLink:
     ) -> None:
         """Take, before any of our own, the records of workers that have died.
 
-        They are written down already; `on_kept` is called when control has them.
+        They are written down already; `on_kept` is called when control has them. Nothing
+        is sent before `release`: what control knows, a store that loses its memory is told
+        was spent, and a bill that came to it after that would be charged twice.
         """
         self._kept.extend(msgspec.Raw(encoder.encode(one)) for one in records)
         self._inherited = self._first + len(records)
         self._on_inherited = on_kept
         if records:
+            self._released.clear()
             self._arrived.set()
         else:
             on_kept()
+
+    def release(self) -> None:
+        """Let records go: the store has the bills of those that were inherited."""
+        self._released.set()
 
     def _forget(self) -> None:
         """Drop the oldest: control has it, or never will."""
@@ -272,6 +281,7 @@ class WorkerLink:
     async def _send_batches(self) -> None:
         while True:
             await self._arrived.wait()
+            await self._released.wait()
             await self._connection.wait()
             writer = self._writer
             if writer is None:

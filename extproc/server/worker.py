@@ -62,6 +62,8 @@ GRACE_SECONDS = 30.0
 """How long open calls may take to end after SIGTERM; a supervisor allows a little more."""
 RESTART_SECONDS = 0.5
 """Before what has failed beside the streams is tried again."""
+BILL_SECONDS = 10.0
+"""For the store to take the bills of workers that have died, before control hears of them."""
 FLUSH_SECONDS = 2.0
 """How long the last records may take to reach control."""
 
@@ -149,6 +151,7 @@ class Worker:
             running = [
                 tasks.create_task(_kept("till", till.run)),
                 tasks.create_task(_kept("pulse", lambda: watch_lag(self._pulse))),
+                tasks.create_task(self._release(till)),
             ]
             if self._fleet is not None:
                 running.append(tasks.create_task(_kept("fleet", self._fleet.run)))
@@ -242,6 +245,13 @@ class Worker:
             self._office.routing.numbers = runtime.routing
         self._office.bodies.limit = runtime.limits.max_held_bytes
         self._ready.set()
+
+    async def _release(self, till: Till) -> None:
+        """Let records go to control when the store has what others have left it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BILL_SECONDS):
+                await till.flushed()
+        self._link.release()
 
     def _note_inherited(self) -> None:
         """Note that control, or the till, has what other workers have left."""

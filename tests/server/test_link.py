@@ -308,6 +308,11 @@ def test_what_dead_workers_left_goes_first_and_is_told_from_our_own(
         async with control.running() as link_:
             monkeypatch.setattr(link_, "rebalance", lambda: told.append(True))
             async with working(worker), asyncio.timeout(5):
+                while not worker.connected:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                assert control.records == []  # not before the store has the bills
+                worker.release()
                 await worker.flushed()
         assert control.records == ["a", "b", "c", "d"]
 
@@ -338,6 +343,7 @@ def test_a_record_is_written_down_until_control_has_it(control: Control) -> None
         assert worker.lost == 2  # what was left, and the oldest
         assert written() == ["b", "c", "d"]
         async with control.running(), working(worker), asyncio.timeout(5):
+            worker.release()
             await worker.flushed()
             assert written() == []
         assert notes.empty
