@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from extproc.db.tables import UsageRecord
+from extproc.exchange.slip import WORKER_LOST
 
 Dimension = Literal[
     "key", "user", "team", "organization", "end_user", "model", "provider", "operation",
@@ -31,8 +32,6 @@ _COLUMNS: Final = {
 
 CORRECTED: Final = "upstream_reset"
 """See `extproc.telemetry.confirm.RESET`."""
-LOST: Final = "worker_lost"
-"""See `extproc.exchange.slip.WORKER_LOST`."""
 _TOLD: Final = ("status", "duration", "input_tokens", "output_tokens", "cost")
 """What is told of such an exchange by Envoy alone."""
 MAX_PAGE: Final = 1000
@@ -114,7 +113,7 @@ def add(session: Session, rows: Sequence[Row]) -> None:
 
     A record comes again when control ended between writing and acknowledging it; and with
     another end where Envoy knows better: than its worker, who broke it off (`CORRECTED`),
-    than nobody, how one ended that its worker did not live to tell of (`LOST`).
+    than nobody, how one ended that its worker did not live to tell of (`WORKER_LOST`).
     """
     if rows:
         connection = session.connection()
@@ -128,7 +127,7 @@ def _insertion(dialect: sa.Dialect) -> str:
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
     quote = dialect.identifier_preparer.quote
     told = ", ".join(
-        f"{name} = CASE WHEN excluded.error = '{LOST}' "
+        f"{name} = CASE WHEN excluded.error = '{WORKER_LOST}' "
         f"THEN excluded.{name} ELSE usage.{name} END"
         for name in _TOLD
     )
@@ -137,7 +136,7 @@ def _insertion(dialect: sa.Dialect) -> str:
         f"VALUES ({', '.join([mark] * len(Row._fields))}) "
         "ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error = excluded.error, "
         f"{told} WHERE excluded.error = '{CORRECTED}' "
-        f"OR excluded.error = '{LOST}' AND usage.error = '{LOST}'"
+        f"OR excluded.error = '{WORKER_LOST}' AND usage.error = '{WORKER_LOST}'"
     )
 
 

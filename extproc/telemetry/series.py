@@ -6,10 +6,12 @@ a series by checking and spelling its labels: two thirds of what counting a reco
 
 from __future__ import annotations
 
+import abc
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Generic, TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -50,16 +52,23 @@ class Spread:
         self.sum += value
 
 
-class Counter(Collector):
-    """All series of a counter."""
+Series = TypeVar("Series", Sum, Spread)
 
-    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+
+class Family(Collector, abc.ABC, Generic[Series]):
+    """All series of a metric, by their labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         self._name, self._text, self._names = name, text, tuple(labels)
-        self._series: dict[tuple[str, ...], Sum] = {}
+        self._series: dict[tuple[str, ...], Series] = {}
         if not labels:
             self.labels()
 
-    def labels(self, *values: str) -> Sum:
+    @abc.abstractmethod
+    def _begin(self) -> Series:
+        """Return a series that nothing was added to."""
+
+    def labels(self, *values: str) -> Series:
         """Return the series of these labels, in their order.
 
         Raises:
@@ -68,8 +77,18 @@ class Counter(Collector):
         found = self._series.get(values)
         if found is None:
             _check(self._names, values)
-            found = self._series[values] = Sum()
+            found = self._series[values] = self._begin()
         return found
+
+
+class Counter(Family[Sum]):
+    """All series of a counter."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        super().__init__(name, text, labels)
+
+    def _begin(self) -> Sum:
+        return Sum()
 
     def inc(self, amount: float = 1.0) -> None:
         """Add, where there are no labels."""
@@ -87,31 +106,19 @@ class Counter(Collector):
         yield family
 
 
-class Histogram(Collector):
+class Histogram(Family[Spread]):
     """All series of a histogram."""
 
     def __init__(
         self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]
     ) -> None:
-        self._name, self._text, self._names = name, text, tuple(labels)
         self._bounds = tuple(buckets)
         ends = (*buckets, math.inf)
         self._ends = [floatToGoString(end) for end in ends]  # type: ignore[no-untyped-call]
-        self._series: dict[tuple[str, ...], Spread] = {}
-        if not labels:
-            self.labels()
+        super().__init__(name, text, labels)
 
-    def labels(self, *values: str) -> Spread:
-        """Return the series of these labels, in their order.
-
-        Raises:
-            ValueError: they are not as many as there are labels.
-        """
-        found = self._series.get(values)
-        if found is None:
-            _check(self._names, values)
-            found = self._series[values] = Spread(self._bounds)
-        return found
+    def _begin(self) -> Spread:
+        return Spread(self._bounds)
 
     def observe(self, value: float) -> None:
         """Count `value`, where there are no labels."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from extproc.db import usage
 from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
-from extproc.db.usage import CORRECTED, LOST, Filter, Row, Spend
+from extproc.db.usage import CORRECTED, Filter, Row, Spend
 from extproc.exchange.slip import WORKER_LOST
 from extproc.telemetry.confirm import RESET
 
@@ -217,7 +217,7 @@ def test_an_end_that_envoy_knows_better_is_corrected_and_nothing_else(database):
 
 
 def test_how_an_exchange_ended_that_lost_its_worker_is_told_by_envoy(database):
-    lost: dict[str, Any] = {"error": LOST, "estimated": True}
+    lost: dict[str, Any] = {"error": WORKER_LOST, "estimated": True}
     with database.write() as session:
         usage.add(session, [row("a", outcome="ok", cost=5), row("b", cost=5, **lost)])
         told: dict[str, Any] = {
@@ -233,13 +233,12 @@ def test_how_an_exchange_ended_that_lost_its_worker_is_told_by_envoy(database):
     assert (rows["a"].outcome, rows["a"].error, rows["a"].cost) == ("ok", None, 5)
     b = rows["b"]
     assert (b.error, b.outcome, b.status, b.duration, b.cost) == (
-        LOST, "canceled", 503, 9.0, 6,
+        WORKER_LOST, "canceled", 503, 9.0, 6,
     )  # fmt: skip
 
 
 def test_the_books_and_the_join_call_it_alike():
     assert CORRECTED == RESET
-    assert LOST == WORKER_LOST
 
 
 @pytest.mark.parametrize("owner", ["user", "team", "organization", "end_user"])
