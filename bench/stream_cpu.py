@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import os
 import platform
 import socket
@@ -28,7 +27,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Self
-from unittest import mock
 
 import hpack
 import msgspec
@@ -38,9 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.identity import Accounting
-from extproc.providers import PROVIDERS
 from extproc.routing.state import RoutingState, Still
-from extproc.runtime import Grant, ModelSpec, Runtime, Snapshot, TargetSpec
 from extproc.server.call import Call, Office
 from extproc.server.h2 import frames
 from extproc.server.h2.frames import ACK, END_HEADERS, FrameType, Setting
@@ -48,7 +44,7 @@ from extproc.server.h2.messages import wrap
 from extproc.server.lean import LeanServer
 from extproc.server.lean_connection import PROCESS
 from extproc.server.till import make_till
-from tests.casebook import CLIENTS, PROVIDER_FORMATS
+from tests.casebook import CLIENTS, PROVIDER_FORMATS, runtime_of_all
 from tests.streams import Stream, stream_of
 
 KEY = "sk-bench"
@@ -65,29 +61,10 @@ ASKED = {
 }
 
 
-def runtime() -> Runtime:
-    """Return a configuration with a model for each provider format, of its name."""
-    models = tuple(
-        ModelSpec(
-            name,
-            (
-                TargetSpec(
-                    provider=name, type=name, cluster=name, authority="provider.test",
-                    base_path="/v1",
-                ),
-            ),
-        )
-        for name in PROVIDER_FORMATS
-    )  # fmt: skip
-    grant = Grant("bench", hashlib.sha256(KEY.encode()).hexdigest())
-    with mock.patch.dict(PROVIDERS, PROVIDER_FORMATS):
-        return Runtime.of(Snapshot(generation=1, grants=(grant,), models=models))
-
-
 async def serve(path: str) -> None:
     """Serve until killed."""
     office = Office(
-        runtime=runtime(),
+        runtime=runtime_of_all(KEY),
         new_id=lambda: "gw-1",
         wall_clock=time.time,
         record=lambda _: None,

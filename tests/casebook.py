@@ -234,6 +234,25 @@ def _runtime(
         )
 
 
+def runtime_of_all(key: str) -> Runtime:
+    """Return a runtime with a model for each provider format, of its name."""
+    models = tuple(
+        ModelSpec(
+            name,
+            (
+                TargetSpec(
+                    provider=name, type=name, cluster=name, authority="provider.test",
+                    base_path="/v1",
+                ),
+            ),
+        )
+        for name in PROVIDER_FORMATS
+    )  # fmt: skip
+    grant = Grant("bench", hashlib.sha256(key.encode()).hexdigest())
+    with mock.patch.dict(PROVIDERS, PROVIDER_FORMATS):
+        return Runtime.of(Snapshot(generation=1, grants=(grant,), models=models))
+
+
 def exchange(provider: str, model: str | None, **more: bool) -> Exchange:
     """Return an exchange whose only target is a provider of this format."""
     runtime = _runtime(provider, model, **more)

@@ -72,7 +72,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     for target in model.targets:
         place = target.spec.placement
         name = target.request_model(asked)
-        health = state.health(f"{target.spec.cluster}/{name}")
+        health = state.health(deployment(target, name))
         health.cap = place.max_concurrency
         candidate = Candidate(target, health, name)
         no = _unable(candidate, turn) or _unwanted(place, demand, tagged=tagged)
@@ -104,9 +104,9 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     )
 
 
-def deployment(target: Target, asked: str) -> str:
+def deployment(target: Target, model: str) -> str:
     """Return the name of what is up or down: cluster (and so key) and request model."""
-    return f"{target.spec.cluster}/{target.request_model(asked)}"
+    return f"{target.spec.cluster}/{model}"
 
 
 def _ordered(model: VirtualModel, able: list[Candidate], turn: Turn) -> list[Candidate]:

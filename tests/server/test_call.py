@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import itertools
 import json
 import math
 import random
-from unittest import mock
 
 import msgspec
 import pytest
@@ -28,15 +26,11 @@ from extproc.identity import (
 )
 from extproc.policy.books import Books
 from extproc.policy.claims import NOTHING, Admitted, Left, Verdict
-from extproc.providers import PROVIDERS
 from extproc.routing.state import RoutingState, Still
 from extproc.runtime import (
-    Grant,
     Limits,
-    ModelSpec,
     Runtime,
     Snapshot,
-    TargetSpec,
 )
 from extproc.server import call as calls
 from extproc.server.call import Call, Office
@@ -45,7 +39,7 @@ from extproc.server.pieces import read_piece
 from extproc.server.till import make_till
 from extproc.state.pipeline import Pipeline
 from extproc.state.redis import RedisError, RedisStore, connect
-from tests.casebook import CLIENTS, PROVIDER_FORMATS
+from tests.casebook import CLIENTS, PROVIDER_FORMATS, runtime_of_all
 from tests.exchange.test_exchange import KEY, RUNTIME
 from tests.redis_server import RedisServer
 from tests.streams import stream_of
@@ -332,23 +326,7 @@ class FormatsOffice:
     """An office with a model for each provider format, of its name."""
 
     def __init__(self):
-        models = tuple(
-            ModelSpec(
-                name,
-                (
-                    TargetSpec(
-                        provider=name, type=name, cluster=name, authority="provider.test",
-                        base_path="/v1",
-                    ),
-                ),
-            )
-            for name in PROVIDER_FORMATS
-        )  # fmt: skip
-        grant = Grant("bench", hashlib.sha256(KEY.encode()).hexdigest())
-        with mock.patch.dict(PROVIDERS, PROVIDER_FORMATS):
-            self.runtime = Runtime.of(
-                Snapshot(generation=1, grants=(grant,), models=models)
-            )
+        self.runtime = runtime_of_all(KEY)
 
     def calls(self, provider, client, content_type, pieces):
         """Return what a call says to each message of an answer, and its record."""
