@@ -16,8 +16,9 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
@@ -32,6 +33,7 @@ from extproc.policy.claims import (
 )
 from extproc.server.lease import Lease
 from extproc.server.notes import More, Notes
+from extproc.server.patience import Patience
 from extproc.server.pulse import Pulse
 from extproc.server.till import TICK_SECONDS, Open, Timed
 from extproc.state.base import Balance, Charged, Store
@@ -50,16 +52,6 @@ that the oldest go, and their holds are charged as reserved when they expire."""
 FRESH_SECONDS: Final = 2.0
 """How young a store's memory has to be for a worker that has just begun, and has lost
 nothing itself, to say what control knows: later the store knows better."""
-
-
-class Awaited(NamedTuple):
-    """A verdict that the store was asked for."""
-
-    admission: Admission
-    verdict: asyncio.Future[Verdict]
-    expires: float
-    more: int = 4
-    """How often there is more time, if the worker did other things meanwhile."""
 
 
 class NetworkTill:
@@ -92,6 +84,7 @@ class NetworkTill:
         self._open = Open()
         self.accounting = accounting
         self._lease = Lease()
+        self._patience = Patience()
         self._seen: dict[str, Balance] = {}
         """What the store has last said is spent."""
         self._told: dict[str, Balance] = {}
@@ -120,8 +113,12 @@ class NetworkTill:
         asking = loop.create_task(self._ask(admission, coming, now, expires))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
-        due = loop.time() + self.accounting.deadline_seconds
-        self._wait(loop, due, Awaited(admission, coming, expires))
+        self._patience.wait(
+            loop,
+            self.accounting.deadline_seconds,
+            coming,
+            partial(self._late, admission, coming, expires),
+        )
         return coming
 
     def settle(self, settlement: Settlement) -> None:
@@ -247,25 +244,9 @@ class NetworkTill:
             self._notes.reserved(More(admission.id, nanos))
         granted.set_result(said)
 
-    def _wait(
-        self, loop: asyncio.AbstractEventLoop, due: float, awaited: Awaited
-    ) -> None:
-        late = loop.call_at(due, self._late, loop, due, awaited)
-        awaited.verdict.add_done_callback(lambda _: late.cancel())
-
     def _late(
-        self, loop: asyncio.AbstractEventLoop, due: float, awaited: Awaited
+        self, admission: Admission, verdict: asyncio.Future[Verdict], expires: float
     ) -> None:
-        if awaited.verdict.done():
-            return
-        now, patience = loop.time(), self.accounting.deadline_seconds
-        if now - due > patience / 10 and awaited.more:
-            # It was us who were busy: what the store has said is not read yet, or what it
-            # is asked not even sent.
-            awaited = awaited._replace(more=awaited.more - 1)
-            self._wait(loop, now + patience / 2, awaited)
-            return
-        admission, verdict, expires, _ = awaited
         said = self._by_lease(admission, self._clock(), expires)
         if isinstance(said, Admitted):
             self._lease.ask(admission, expires)

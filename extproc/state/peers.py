@@ -98,4 +98,5 @@ class RedisPeers:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._pipeline.close()
         await self._client.aclose()

@@ -1,22 +1,36 @@
-"""Scripts on one Redis connection, all that are asked for at one time in one round trip.
+"""Scripts on one Redis connection, sent as they come and answered in that order.
 
-Whoever finds the connection free sends everything that is waiting and, when its own reply
-is here, wakes the next one to do the same: no task of ours stands by, and a burst of 200
-requests is a few round trips on one socket and not 200 sockets.
+What is asked in one turn of the loop leaves in one write, and a reply goes to whoever
+waits for it in the turn in which it is read: a worker that has much to do hears what the
+store says after four turns, where a client's pool, streams and timers take ten to twenty.
+A burst of 200 requests is one write on one socket, and not 200 sockets.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import (
+    ConnectionError as NotConnected,
+    InvalidResponse,
+    RedisError,
+    ResponseError,
+    TimeoutError as TooLate,
+)
 
-MOST_AT_ONCE: Final = 500
-"""Scripts in one round trip: some 20 ms of the server's time."""
+from extproc.state.resp import Replies, Reply, argument, command
+
+LATE_SHARE: Final = 0.1
+"""Of the time that the server has: a look at the clock that is later than that shows that
+the worker is late, and perhaps not the server."""
 
 
 class Script:
@@ -24,38 +38,89 @@ class Script:
 
     def __init__(self, name: str) -> None:
         file = resources.files("extproc.state") / "lua" / f"{name}.lua"
-        self.text = file.read_text(encoding="utf-8")
-        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  EVALSHA's
+        text = file.read_bytes()
+        sha = hashlib.sha1(text).hexdigest().encode()  # noqa: S324  EVALSHA's
+        self.known = argument(b"EVALSHA") + argument(sha)
+        self.whole = argument(b"EVAL") + argument(text)
 
 
 class _Call:
-    """One script that is asked for."""
+    """Something that is asked for."""
 
-    __slots__ = ("arguments", "future", "script")
+    __slots__ = ("data", "future", "sent", "whole")
 
     def __init__(
-        self,
-        script: Script,
-        arguments: tuple[bytes | float, ...],
-        future: asyncio.Future[Any],
+        self, data: bytes, whole: bytes, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self.script = script
-        self.arguments = arguments
-        self.future = future
+        self.data = data
+        self.whole = whole
+        """The same for a server that does not know the script; empty: there is none."""
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.sent = 0.0
 
 
-_LEAD: Final = object()
-"""What a future is woken with whose turn it is to send."""
+class _Line(asyncio.Protocol):
+    """A connection."""
+
+    def __init__(self, answer: Callable[[_Call, Reply], None]) -> None:
+        self.asked: deque[_Call] = deque()
+        self.lost: RedisError | None = None
+        self._answer = answer
+        self._replies = Replies()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note where to write."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def ask(self, calls: Iterable[_Call], now: float) -> None:
+        """Send what is asked for."""
+        data = bytearray()
+        for call in calls:
+            if not call.future.done():  # else nobody waits for it any more
+                call.sent = now
+                data += call.data
+                self.asked.append(call)
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the replies."""
+        try:
+            replies = self._replies.feed(data)
+        except InvalidResponse as error:
+            self.end(error)
+            return
+        for reply in replies:
+            if self.asked:  # else nobody has: Redis does not speak first
+                self._answer(self.asked.popleft(), reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell those who wait."""
+        self.end(NotConnected(str(error or "closed")))
+
+    def end(self, error: RedisError) -> None:
+        """Close, and let everybody who waits have `error`."""
+        if self.lost is None:
+            self.lost = error
+            if self._transport is not None:
+                self._transport.abort()
+            _fail(self.asked, error)
+            self.asked.clear()
 
 
 class Pipeline:
     """Runs scripts; see the module's docstring."""
 
     def __init__(self, client: Redis, tag: str) -> None:
-        self._client = client
-        self._tag = tag
+        """Connect as `client` would, when something is asked."""
+        self._pool = client.connection_pool
+        self._seconds = float(self._pool.connection_kwargs["socket_timeout"])
+        self._keys = argument(b"1") + argument(tag.encode())
         self._waiting: list[_Call] = []
-        self._busy = False
+        self._line: _Line | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
     async def run(self, script: Script, *arguments: bytes | float) -> Any:  # noqa: ANN401
         """Return the script's reply.
@@ -63,52 +128,124 @@ class Pipeline:
         Raises:
             RedisError: the server cannot be asked, or says that the script is wrong.
         """
-        call = _Call(script, arguments, asyncio.get_running_loop().create_future())
+        head = b"*%d\r\n" % (4 + len(arguments))
+        parts = (x if isinstance(x, bytes) else repr(x).encode() for x in arguments)
+        rest = self._keys + b"".join(map(argument, parts))
+        loop = asyncio.get_running_loop()
+        call = _Call(head + script.known + rest, head + script.whole + rest, loop)
+        self._wait(call, loop)
+        return await call.future
+
+    async def close(self) -> None:
+        """Close the connection; whoever waits is told that it is."""
+        closed = NotConnected("closed")
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait([opening])
+        if self._line is not None:
+            self._line.end(closed)
+        _fail(self._waiting, closed)
+        self._waiting = []
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _wait(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
         self._waiting.append(call)
-        if self._busy and await call.future is not _LEAD:
-            return call.future.result()
-        self._busy = True
-        batch = self._waiting[:MOST_AT_ONCE]
-        del self._waiting[:MOST_AT_ONCE]
-        try:
-            replies = await self._send(batch)
-        except (RedisError, OSError) as error:
-            lost = error if isinstance(error, RedisError) else RedisError(str(error))
-            replies = [lost] * len(batch)
-        finally:
-            self._hand_over()
-        reply: Any = None
-        for other, answer in zip(batch, replies, strict=True):
-            if other is call:
-                reply = answer
-            elif other.future.done():
-                continue  # nobody waits for it any more
-            elif isinstance(answer, Exception):
-                other.future.set_exception(answer)
-            else:
-                other.future.set_result(answer)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        if len(self._waiting) == 1:
+            loop.call_soon(self._send, loop)
 
-    def _hand_over(self) -> None:
-        self._waiting = [call for call in self._waiting if not call.future.done()]
-        if self._waiting:
-            self._waiting[0].future.set_result(_LEAD)
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        line = self._line
+        if line is None or line.lost is not None:
+            if self._opening is None:
+                self._opening = loop.create_task(self._open(loop))
+            return
+        calls, self._waiting = self._waiting, []
+        line.ask(calls, loop.time())
+        if self._watch is None and line.asked:
+            self._look_at(loop, loop.time() + self._seconds)
+
+    def _answer(self, call: _Call, reply: Reply) -> None:
+        if call.future.done():
+            return
+        if not isinstance(reply, ResponseError):
+            call.future.set_result(reply)
+        elif call.whole and str(reply).startswith("NOSCRIPT"):
+            call.data, call.whole = call.whole, b""
+            self._wait(call, call.future.get_loop())
         else:
-            self._busy = False
+            call.future.set_exception(reply)
 
-    async def _send(self, batch: list[_Call]) -> list[Any]:
-        pipe = self._client.pipeline(transaction=False)
-        for call in batch:
-            pipe.execute_command(
-                "EVALSHA", call.script.sha, 1, self._tag, *call.arguments
+    def _look_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._watch = loop.call_at(due, self._look, loop, due)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        """Give a server up that does not reply."""
+        self._watch = None
+        line, now = self._line, loop.time()
+        if line is None or not line.asked:
+            return
+        over = line.asked[0].sent + self._seconds
+        slack = LATE_SHARE * self._seconds
+        if over > due:
+            self._look_at(loop, over)
+        elif now - due > slack:
+            # It was us who were busy: what it has said may not be read yet.
+            self._look_at(loop, now + slack)
+        else:
+            line.end(TooLate("no reply"))
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        line = _Line(self._answer)
+        lost: Exception = NotConnected("closed")
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._connect(loop, line)
+            self._line = line
+        except RedisError as error:
+            lost = error
+        except OSError as error:
+            lost = NotConnected(str(error))
+        finally:
+            self._opening = None
+            if self._line is line:
+                self._send(loop)
+            else:
+                line.end(NotConnected("closed"))
+                _fail(self._waiting, lost)
+                self._waiting = []
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, line: _Line) -> None:
+        # What the URL says; it never connects itself.
+        told: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(told, UnixDomainSocketConnection):
+            await loop.create_unix_connection(lambda: line, told.path)
+        else:
+            context: ssl.SSLContext | None = None
+            if isinstance(told, SSLConnection):
+                context = told.ssl_context.get()
+            await loop.create_connection(
+                lambda: line, told.host, told.port, ssl=context
             )
-        replies: list[Any] = await pipe.execute(raise_on_error=False)
-        for i, reply in enumerate(replies):
-            if isinstance(reply, NoScriptError):
-                call = batch[i]
-                replies[i] = await self._client.eval(
-                    call.script.text, 1, self._tag, *call.arguments
-                )
-        return replies
+        greeting = []
+        if told.password:
+            who = [told.username] if told.username else []
+            greeting.append(["AUTH", *who, told.password])
+        if told.client_name:
+            greeting.append(["CLIENT", "SETNAME", told.client_name])
+        if told.db:
+            greeting.append(["SELECT", str(told.db)])
+        calls = [
+            _Call(command(*(part.encode() for part in parts)), b"", loop)
+            for parts in greeting
+        ]
+        if calls:
+            line.ask(calls, loop.time())
+            await asyncio.gather(*(call.future for call in calls))
+
+
+def _fail(calls: Iterable[_Call], error: Exception) -> None:
+    for call in calls:
+        if not call.future.done():
+            call.future.set_exception(error)

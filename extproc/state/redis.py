@@ -179,6 +179,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._pipeline.close()
         await self._client.aclose()
 
 

@@ -251,19 +251,19 @@ def response_body(data, *, end):
 def test_the_store_is_asked_once_and_no_answer_waits_for_it(monkeypatch):
     """Six claims in one round trip to a real Redis, which the answer finds gone."""
     trips = []
-    send = Pipeline._send
+    run = Pipeline.run
 
-    async def counted(pipeline, batch):
-        trips.append(len(batch))
-        return await send(pipeline, batch)
+    async def counted(pipeline, script, *arguments):
+        trips.append(script)
+        return await run(pipeline, script, *arguments)
 
-    monkeypatch.setattr(Pipeline, "_send", counted)
+    monkeypatch.setattr(Pipeline, "run", counted)
     server = RedisServer()
 
     async def play():
-        client = connect(server.url, timeout=5)
+        store = RedisStore(connect(server.url, timeout=5))
         till = NetworkTill(
-            RedisStore(client), clock=lambda: 1_800_000_000.0,
+            store, clock=lambda: 1_800_000_000.0,
             accounting=Accounting(deadline_seconds=5.0), error=RedisError,
         )  # fmt: skip
         records: list[Completion] = []
@@ -284,7 +284,7 @@ def test_the_store_is_asked_once_and_no_answer_waits_for_it(monkeypatch):
         assert len(verdict.left) == 6
         assert not verdict.leased
         assert kinds(call.resume(verdict, 2.0)) == ["request_headers", "request_body"]
-        assert trips == [1]
+        assert len(trips) == 1
         server.kill()
         half = len(STREAM) // 2
         for message, kind in (
@@ -296,8 +296,8 @@ def test_the_store_is_asked_once_and_no_answer_waits_for_it(monkeypatch):
             assert call.work is None
         assert [record.outcome for record in records] == ["ok"]
         assert till.levels()["extproc_worker_unsettled"] == 1
-        assert trips == [1]
-        await client.aclose()
+        assert len(trips) == 1
+        await store.close()
 
     try:
         asyncio.run(play())

@@ -13,13 +13,16 @@ from extproc.exchange.commands import Settlement
 from extproc.identity import Accounting
 from extproc.policy.claims import Admission, Admitted, Claim, Denied, Spent
 from extproc.server.network_till import NetworkTill
+from extproc.server.patience import STEPS
 from extproc.server.till import STORE_SECONDS, make_till
+from tests.busy import Busy
 from tests.redis_server import RedisServer
 
 DEADLINE = Accounting().deadline_seconds
 LIMIT, AMOUNT, PERCENT = 1_000, 10, 5.0
 LEASE = int(LIMIT * PERCENT / 100)
 WORKERS = 2
+STEP = DEADLINE / STEPS / 4
 
 
 class SteppedLoop(asyncio.SelectorEventLoop):
@@ -34,7 +37,10 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return super().time() if self.stopped is None else self.stopped
 
     async def at(self, when):
-        """Let the clock stand at `when`, and all that is due then happen."""
+        """Set the clock on to `when`, in steps as an idle loop does, and let it stand."""
+        while self.stopped is not None and self.stopped < when - STEP:
+            self.stopped += STEP
+            await asyncio.sleep(0)
         self.stopped = when
         for _ in range(20):
             await asyncio.sleep(0)
@@ -190,5 +196,19 @@ def test_a_worker_that_was_busy_hears_what_the_store_has_said(redis):
         for verdict in await answered(verdicts):
             assert isinstance(verdict, Admitted)
             assert not verdict.leased
+
+    play(redis, scene)
+
+
+def test_a_burst_at_a_busy_worker_is_the_stores_to_decide(redis):
+    """33 at once, and each turn of the loop takes a third of the deadline."""
+
+    async def scene(loop, tills):
+        busy = Busy(loop, DEADLINE / 3)
+        for burst in range(3):
+            asked = [tills[0].admit(money(f"{burst}-{n}")) for n in range(33)]
+            verdicts = await answered(asked)
+            assert [v.leased for v in verdicts] == [False] * 33
+        busy.stop()
 
     play(redis, scene)
