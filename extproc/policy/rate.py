@@ -4,11 +4,16 @@ A window is cut into `SLOTS` slots. What is taken counts until its whole slot is
 than the window, so there is no moment at which more than the limit lies within one
 window; a refusal lasts at most one slot (a second of a minute) longer than it would if
 each request's own time were kept. What is given back leaves the slot it was taken in.
+
+What was taken by a clock that was ahead counts from now on: it was taken a moment ago, and
+a clock that is set right must not close a limit for longer than its window.
 """
 
 from __future__ import annotations
 
 SLOTS = 60
+AHEAD = 1
+"""Slots by which two workers' clocks may differ, and neither is ahead."""
 
 
 def slot_at(seconds: int, now: float) -> int:
@@ -47,7 +52,7 @@ class Window:
         self._oldest = oldest
         slots = self._slots
         if not slots or next(iter(slots)) >= oldest:
-            return  # in order of time, as long as the clock does not go back
+            return  # they are in order of time
         for old in [old for old in slots if old < oldest]:
             self.total -= slots.pop(old)
 
@@ -55,13 +60,26 @@ class Window:
         """Return what counts in `slot`."""
         if slot - SLOTS > self._oldest:
             self.advance(slot)
+        if slot + AHEAD < self.last:
+            self._set_back(slot)
         return self.total
+
+    def _set_back(self, slot: int) -> None:
+        for later in [later for later in self._slots if later > slot + AHEAD]:
+            self._slots[slot] = self._slots.get(slot, 0) + self._slots.pop(later)
+        self._slots = dict(sorted(self._slots.items()))
+        self.last = max(self._slots, default=slot)
+        self._oldest = slot - SLOTS
 
     def take(self, slot: int, amount: int) -> None:
         """Count `amount` in `slot`."""
-        self._slots[slot] = self._slots.get(slot, 0) + amount
+        slots = self._slots
+        sort = slot < self.last and slot not in slots
+        slots[slot] = slots.get(slot, 0) + amount
         self.total += amount
         self.last = max(self.last, slot)
+        if sort:
+            self._slots = dict(sorted(slots.items()))
 
     def correct(self, slot: int, difference: int, now_slot: int) -> None:
         """Change what was taken in `slot`.
@@ -69,6 +87,7 @@ class Window:
         When that is over, what came on top counts now, and what is given back never did.
         """
         self.advance(now_slot)
+        slot = min(slot, self.last)  # it may have been set back
         if slot >= self._oldest and slot in self._slots:
             self._slots[slot] += difference
             self.total += difference

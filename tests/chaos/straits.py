@@ -162,7 +162,11 @@ async def sql_gone(crowd: Crowd, many: int) -> tuple[str, list[str]]:
     return f"{many} served without it, a record of each after", wrong
 
 
-HOUR = 3600
+HOUR = 3600 + 2 * 60
+"""And two slots of a window of an hour: what is that old no longer counts."""
+UNHEARD = 10
+"""Requests in a hundred that may be told 503: Redis waits for its turn on a machine on
+which everything here runs on two cores, and then a worker's lease may be used up."""
 
 
 async def clock_jump(crowd: Crowd, many: int) -> tuple[str, list[str]]:
@@ -170,20 +174,29 @@ async def clock_jump(crowd: Crowd, many: int) -> tuple[str, list[str]]:
     assert isinstance(crowd, Straits)
     assert crowd.means is not None
     wrong: list[str] = []
-    told: Counter[int] = Counter()
-    jumps = (HOUR, -HOUR, 0)
-    for at, seconds in enumerate(jumps, 1):
+    told: list[Counter[int]] = []
+    burst = 2 * LIMIT // 3
+    for at, seconds in enumerate((HOUR, -HOUR, 0), 1):
         crowd.means.set_clock(seconds)
         seen = await load(crowd.port, "clock", rate=20, seconds=many / 20)
         wrong += [f"told {one.failure[:60]}" for one in seen if one.failure]
         wrong += await _kept(crowd, "clock", at * many)
-        told += Counter(await gather(2 * LIMIT // 3, lambda _: _limited(crowd)))
-    # Each hour that came has its own limit, and no hour has it twice.
-    most = (LIMIT + 2 * LIMIT * LEASE_PERCENT / 100) * len(jumps)
-    wrong += [f"{n} told {s}" for s, n in told.items() if s not in {200, 429, 503}]
-    if told[200] > most:
-        wrong.append(f"{told[200]} answers of {most:.0f}")
-    return f"{many} served at each hour, a record of each; with a limit {told[200]} of {most:.0f}, {told[503]} told 503", wrong  # fmt: skip
+        told.append(Counter(await gather(burst, lambda _: _limited(crowd))))
+    # An hour that comes has its own limit. One that comes again has not: the two bursts are
+    # of one moment, whatever the clock says.
+    due = (burst, LIMIT - burst, burst)
+    leases = 2 * LIMIT * LEASE_PERCENT / 100
+    for one, fair in zip(told, due, strict=True):
+        served, unheard = one[200], one[503]
+        wrong += [f"{n} told {s}" for s, n in one.items() if s not in {200, 429, 503}]
+        if served > fair + leases:
+            wrong.append(f"{served} answers of {fair}")
+        if served < fair - unheard:
+            wrong.append(f"only {served} answers of {fair}")
+    all_ = sum(told, Counter[int]())
+    if all_[503] > UNHEARD * len(due) * burst / 100:
+        wrong.append(f"{all_[503]} told 503")
+    return f"{many} served at each hour, a record of each; with a limit {all_[200]} of {sum(due)}, {all_[429]} told 429, {all_[503]} told 503", wrong  # fmt: skip
 
 
 async def memory(crowd: Crowd, many: int) -> tuple[str, list[str]]:

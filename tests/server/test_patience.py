@@ -59,7 +59,9 @@ def test_a_loop_that_is_busy_waits_some_turns_however_long_they_are(length):
 
 def test_who_is_answered_is_not_given_up_and_each_has_a_time_of_its_own():
     async def scene(loop):
-        patience, gone, verdicts = Patience(), [], []
+        patience = Patience()
+        gone: list[int] = []
+        verdicts = []
         for number in range(4):
             verdict = loop.create_future()
             patience.wait(loop, SECONDS, verdict, partial(gone.append, number))

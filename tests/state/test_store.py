@@ -60,6 +60,38 @@ def test_a_window_slides(store):
     assert admitted(store, rate(2), now=NOW + 91)
 
 
+def test_a_clock_that_was_ahead_closes_a_limit_for_no_longer_than_its_window(store):
+    for ahead in (3600, 3630):
+        assert admitted(store, rate(2), now=NOW + ahead)
+    refused = admit(store, asking(rate(2)))
+    assert isinstance(refused, Denied), "it was a moment ago that they were admitted"
+    assert refused.retry_after is not None
+    assert 60 <= refused.retry_after <= 61
+    assert admitted(store, rate(2), now=NOW + 61)
+    assert admitted(store, rate(2), now=NOW + 61)
+    assert not admitted(store, rate(2), now=NOW + 61)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_taken_by_a_clock_that_was_ahead_is_given_back(store, moved):
+    one = asking(rate(30, 20, counts="total_tokens"))
+    assert isinstance(admit(store, one, NOW + 3600), Admitted)
+    if moved:
+        assert not admitted(store, rate(30, 20, counts="total_tokens"))
+    store.settle(one, Spent(input_tokens=5), now=NOW + 10)
+    verdict = admit(store, asking(rate(30, 20, counts="total_tokens")), NOW + 11)
+    assert isinstance(verdict, Admitted)
+    assert verdict.left[0].remaining == 5
+
+
+def test_clocks_that_differ_by_a_slot_are_the_same(store):
+    for second in (1, 0, 3, 2):
+        assert admitted(store, rate(4), now=NOW + second)
+    assert [admitted(store, rate(4), now=NOW + t) for t in (60, 61, 61, 62)] == [
+        False, True, False, True,
+    ]  # fmt: skip
+
+
 def test_retry_after_is_when_it_is_admitted(store):
     for at in (0, 7, 13):
         assert admitted(store, rate(30, 10), now=NOW + at)

@@ -8,7 +8,7 @@
 local tag = KEYS[1]
 local id, expires, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local hold = tag .. 'h:' .. id
-local SLOTS = 60
+local SLOTS, AHEAD = 60, 1
 local known = redis.call('EXISTS', hold) == 1
 local reply = {1}
 local whole = function(n) return n == 0 and '0' or string.format('%.0f', n) end  -- no -0
@@ -26,6 +26,12 @@ for number, claim in ipairs(claims) do
       if at < slot - SLOTS then
         redis.call('HDEL', key, stored[i])
       else
+        if at > slot + AHEAD then
+          -- By a clock that was ahead: it counts from now on.
+          redis.call('HDEL', key, stored[i])
+          redis.call('HINCRBY', key, whole(slot), stored[i + 1])
+          at = slot
+        end
         used = used + taken
         if at > last then last = at end
         slots[#slots + 1] = {at, taken}

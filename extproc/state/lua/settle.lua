@@ -7,7 +7,7 @@
 local tag = KEYS[1]
 local id, keep, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local hold = tag .. 'h:' .. id
-local SLOTS = 60
+local SLOTS, AHEAD = 60, 1
 local whole = function(n) return n == 0 and '0' or string.format('%.0f', n) end  -- no -0
 local state, reserved, charged = 'lost', {}, {}
 local stored = redis.call('GET', hold)
@@ -26,6 +26,13 @@ for number, claim in ipairs(claims) do
   if kind == 'w' then
     local key = tag .. 'w:' .. meter
     local difference = used - held
+    if taken_in > slot + AHEAD then
+      -- By a clock that was ahead: it may have been set back since.
+      taken_in = 0
+      for _, at in ipairs(redis.call('HKEYS', key)) do
+        taken_in = math.max(taken_in, tonumber(at))
+      end
+    end
     if difference ~= 0 then
       if state ~= 'lost' and taken_in >= slot - SLOTS
         and redis.call('HEXISTS', key, whole(taken_in)) == 1 then
