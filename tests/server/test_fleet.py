@@ -40,9 +40,10 @@ class Node:
     ):
         self.world = World(target("a", tier=0), target("b", tier=1))
         self.linked = True
-        self.client = connect(server.url, timeout=0.5)
+        client = connect(server.url, timeout=0.5)
+        self.peers = RedisPeers(client, kept=kept, lease=lease, tag=tag)
         self.fleet = Fleet(
-            RedisPeers(self.client, kept=kept, lease=lease, tag=tag),
+            self.peers,
             id=name,
             live=self._live,
             learn=self._learn,
@@ -76,7 +77,7 @@ def meeting(server, play, **options):
             await play(*nodes)
         finally:
             for node in nodes:
-                await node.client.aclose()
+                await node.peers.close()
 
     asyncio.run(run())
 
