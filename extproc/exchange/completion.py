@@ -35,7 +35,7 @@ class FailedAttempt(
     retry_after: str | None = None
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Completion(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How one exchange went. Times are seconds."""
 
     id: str

@@ -76,7 +76,7 @@ class Exchange:
         """
         self.runtime = runtime
         self._current = current or (lambda: runtime)
-        self._tally = Tally(id=id, started=started)
+        self._tally = Tally.begin(id=id, started=started)
         self._dispatch = Dispatch(
             runtime, routing or RoutingState(Still(), runtime.routing), now, started
         )

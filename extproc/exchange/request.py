@@ -378,6 +378,10 @@ def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is over the limit of {limit} bytes.")
 
 
+_TEXT = msgspec.json.Decoder(str)
+_FLAG: msgspec.json.Decoder[bool | None] = msgspec.json.Decoder(bool | None)
+
+
 def _string(members: Members, key: str) -> str:
     if key not in members:
         raise BadRequest(
@@ -386,7 +390,7 @@ def _string(members: Members, key: str) -> str:
             code="missing_required_parameter",
         )
     try:
-        return msgspec.json.decode(members[key], type=str)
+        return _TEXT.decode(members[key])
     except msgspec.ValidationError:
         raise _wrong_type(key, "a string") from None
 
@@ -395,7 +399,7 @@ def _flag(members: Members, key: str) -> bool:
     if key not in members:
         return False
     try:
-        return bool(msgspec.json.decode(members[key], type=bool | None))
+        return bool(_FLAG.decode(members[key]))
     except msgspec.ValidationError:
         raise _wrong_type(key, "a boolean") from None
 

@@ -1,69 +1,27 @@
-"""What is known of an exchange so far; in the end it becomes its `Completion`."""
+"""What is known of an exchange so far: its `Completion`, as it comes to be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
-from extproc.exchange.completion import (
-    Admission,
-    Completion,
-    FailedAttempt,
-    Outcome,
-)
+from extproc.exchange.completion import Completion, Outcome
 from extproc.identity import Grant
-from extproc.usage import Usage
 
 ENVOY_SPAN = "x-gw-span"
 """The request header in which Envoy says which span is its own, as ``trace-span``, where
 there are traces."""
 
 
-class Tally:
-    """Written to by both halves, read once."""
+class Tally(Completion):
+    """Written to by both halves until it is complete, and by nobody then."""
 
-    # Defaults of the class: most of them are never set, and none costs a new exchange.
-    operation = "unknown"
-    status = 0
-    request_id: str | None = None
-    traceparent: str | None = None
-    tracestate: str | None = None
-    envoy_span: str | None = None
-    key: str | None = None
-    original_model: str | None = None
-    virtual_model: str | None = None
-    request_model: str | None = None
-    response_model: str | None = None
-    provider: str | None = None
-    cluster: str | None = None
-    attempts = 0
-    failed_attempts: tuple[FailedAttempt, ...] = ()
-    attempts_at: tuple[float, ...] = ()
-    skipped: tuple[str, ...] = ()
-    """Targets of the chain that could not be asked, and why."""
-    streamed = False
-    translated = False
-    usage: Usage | None = None
-    estimated = False
-    first_byte: float | None = None
-    request_bytes = 0
-    answer_bytes = 0
-    chunks = 0
-    dropped: tuple[str, ...] = ()
-    admission: Admission = "free"
-    limit: str | None = None
-    reserved: int | None = None
-    cost: int | None = None
-    budgets: tuple[tuple[str, int], ...] = ()
-    organization: str | None = None
-    team: str | None = None
-    user: str | None = None
-    end_user: str | None = None
-    tags: tuple[str, ...] = ()
-
-    def __init__(self, *, id: str, started: float) -> None:  # noqa: A002  gw.id
-        self.id = id
-        self.started = started
-        """Unix seconds."""
+    @classmethod
+    def begin(cls, *, id: str, started: float) -> Self:  # noqa: A002  gw.id
+        """Return that of an exchange of which nothing is known; `started` in Unix seconds."""
+        return cls(
+            id=id, operation="unknown", started=started, duration=0.0, outcome="ok", status=0
+        )  # fmt: skip
 
     def trace(self, headers: Mapping[str, str]) -> None:
         """Note by what the request is known elsewhere."""
@@ -87,8 +45,8 @@ class Tally:
         self, *, duration: float, outcome: Outcome, error: str | None
     ) -> Completion:
         """Close the books."""
-        said = {"operation": self.operation, "status": self.status, **vars(self)}
-        return Completion(duration=duration, outcome=outcome, error=error, **said)
+        self.duration, self.outcome, self.error = duration, outcome, error
+        return self
 
 
 def _ascii(value: str | None) -> str | None:

@@ -55,7 +55,7 @@ def read_end_user(asked: Asked) -> str:
         named = _text(members, "user") or _text(members, "safety_identifier")
     if named is None and "metadata" in members:
         try:
-            said = msgspec.json.decode(members["metadata"], type=_Metadata)
+            said = _METADATA.decode(members["metadata"])
         except msgspec.MsgspecError:
             pass
         else:
@@ -71,13 +71,18 @@ class _Metadata(msgspec.Struct, frozen=True):
     user_id: str | None = None
 
 
+_METADATA = msgspec.json.Decoder(_Metadata)
+_TEXT: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+_WHOLE: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
+
+
 def _number(members: Members, name: str) -> int:
     return (_whole(members[name]) if name in members else None) or 1
 
 
 def _whole(raw: msgspec.Raw) -> int | None:
     try:
-        return msgspec.json.decode(raw, type=int | None)
+        return _WHOLE.decode(raw)
     except msgspec.MsgspecError:
         return None
 
@@ -86,6 +91,6 @@ def _text(members: Mapping[str, msgspec.Raw], name: str) -> str | None:
     if name not in members:
         return None
     try:
-        return msgspec.json.decode(members[name], type=str | None) or None
+        return _TEXT.decode(members[name]) or None
     except msgspec.MsgspecError:
         return None

@@ -30,7 +30,7 @@ def test_a_route_carries_the_slip_of_its_exchange():
 
 
 def test_it_says_what_is_reserved_and_of_which_budgets():
-    tally = Tally(id="gw-1", started=1.0)
+    tally = Tally.begin(id="gw-1", started=1.0)
     tally.reserved = 700
     claims = (
         Claim("key/a/requests/60", "requests", 5, 1),
