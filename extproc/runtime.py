@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
 from typing import Self
 
 import msgspec
 
-from extproc.deployment import ModelRouting, Placement, RoutingNumbers
-from extproc.formats.base import AnyClientFormat, Unsupported
+from extproc.deployment import ModelRouting, RoutingNumbers
 from extproc.identity import (
     NOBODY,
     Accounting,
@@ -32,9 +30,7 @@ from extproc.identity import (
 )
 from extproc.log_settings import LogSettings
 from extproc.pricing import PriceRow, PriceTable
-from extproc.providers import HEADERS, PROVIDERS
-from extproc.providers.base import Dialect, Provider, fill_path
-from extproc.providers.quirks import with_quirks
+from extproc.target import END_USER_HEADER, Target, TargetSpec, look_up
 from extproc.tokens import Tokens
 
 __all__ = [
@@ -42,41 +38,8 @@ __all__ = [
     "Target", "TargetSpec", "VirtualModel", "glob_pattern",
 ]  # fmt: skip
 
-END_USER_HEADER = "x-end-user"
-"""Names the end user where the body does not; no provider sees it."""
-
 MAX_ATTEMPTS = 4
 """The longest chain: each attempt's rendering travels through Envoy's metadata."""
-
-
-class TargetSpec(msgspec.Struct, frozen=True):
-    """One deployment that can serve a virtual model."""
-
-    provider: str
-    """The name in ``gateway.yaml``."""
-    type: str
-    """The key in `PROVIDERS`."""
-    cluster: str
-    """The Envoy cluster, one for each key of a configured provider."""
-    authority: str
-    """The ``:authority`` that the provider expects."""
-    base_path: str
-    """The path of the base URL, such as ``/v1``; the provider's own follow it."""
-    model: str | None = None
-    """The request model; None passes the original model on."""
-    strip: str = ""
-    """What is taken off the front of an original model that is passed on."""
-    quirks: tuple[str, ...] | None = None
-    """Manners of the server, in place of those that its type is known for."""
-    default_max_tokens: int = 4096
-    """For providers that require a limit, when the client gave none."""
-    include_usage: bool = True
-    """Whether the provider understands ``stream_options.include_usage``."""
-    only_main: bool = False
-    """Whether the provider serves only the main one of its kind's APIs."""
-    placement: Placement = Placement()
-    settings: tuple[tuple[str, str], ...] = ()
-    """What its kind's paths leave to the configuration, such as a project."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
@@ -151,72 +114,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     itself alone."""
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A `TargetSpec` with its provider looked up."""
-
-    spec: TargetSpec
-    provider: Provider
-    set_headers: tuple[tuple[str, str], ...]
-    """What every request to it carries; the credential is Envoy's to add."""
-    delete_headers: tuple[str, ...]
-    """What other attempts set, what belongs to any provider's format (the client's own
-    words of this one's are set again), and what the client says of its own body and its own
-    accounts elsewhere."""
-    lacks: tuple[str, ...]
-    """The `Abilities` that it is known not to have."""
-    known: bool
-    """Whether its model is configured by name, so that all there is to know is in its
-    placement; also where `VirtualModel.named` has put a name in a glob's place."""
-
-    def dialect(self, client: AnyClientFormat, model: str) -> Dialect:
-        """Return the API to speak for a client of the format `client`.
-
-        Raises:
-            Unsupported: the provider has none for the client's operation and `model`.
-        """
-        found = self.provider.dialect(
-            client.name, client.operation, model, only_main=self.spec.only_main
-        )
-        if found is None:
-            raise Unsupported(
-                f"The provider {self.spec.provider!r} does not serve "
-                f"{client.operation} for the model {model[:200]!r}.",
-                param="model",
-                code="unsupported_operation",
-            )
-        return found
-
-    def alternatives(
-        self, dialect: Dialect, client: AnyClientFormat, original: str
-    ) -> Iterator[Dialect]:
-        """Yield the APIs that may say what `dialect` cannot, if others may be spoken."""
-        if not self.spec.only_main:
-            model = self.request_model(original)
-            yield from self.provider.alternatives(dialect, client.operation, model)
-
-    def request_model(self, original: str) -> str:
-        """Return the model to ask for where the client asked for `original`."""
-        spec = self.spec
-        return spec.model or (
-            original.removeprefix(spec.strip) if spec.strip else original
-        )
-
-    def forward_path(self, path: str) -> str:
-        """Return where the client's own `path` behind the version, with its query, is."""
-        own, _, query = self.provider.forward_path.partition("?")
-        plain, _, asked = path.partition("?")
-        queries = "&".join(part for part in (query, asked) if part)
-        there = self.spec.base_path + own.replace("{path}", plain)
-        return f"{there}?{queries}" if queries else there
-
-    def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
-        """Return the path that this request for `model` goes to."""
-        own = dialect.stream_path if stream else None
-        return self.spec.base_path + fill_path(
-            own or dialect.path, dialect.path_model(model)
-        )
-
-
 class VirtualModel(msgspec.Struct, frozen=True):
     """A `ModelSpec` with its targets looked up."""
 
@@ -224,20 +121,14 @@ class VirtualModel(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...]
     owned_by: str
     routing: ModelRouting = ModelRouting()
+    tagged: bool = False
+    """Whether some of its targets are set apart by tags."""
 
     def named(self, name: str) -> VirtualModel:
         """Return it with `name` as the original model, whatever a client asked for."""
         return msgspec.structs.replace(
             self,
-            targets=tuple(
-                msgspec.structs.replace(
-                    target,
-                    spec=msgspec.structs.replace(
-                        target.spec, model=target.request_model(name)
-                    ),
-                )
-                for target in self.targets
-            ),
+            targets=tuple(target.named(name) for target in self.targets),
         )
 
 
@@ -289,9 +180,10 @@ class Runtime(msgspec.Struct, frozen=True):
         models = [
             VirtualModel(
                 spec.name,
-                tuple(_target(target, given) for target in spec.targets),
+                tuple(look_up(target, given) for target in spec.targets),
                 spec.owned_by,
                 spec.routing,
+                any(target.placement.tags for target in spec.targets),
             )
             for spec in snapshot.models
         ]
@@ -320,7 +212,7 @@ class Runtime(msgspec.Struct, frozen=True):
             _exact=exact,
             _globs=tuple((glob_pattern(model.name), model) for model in globs),
             _groups={},
-            keepers={spec.provider: _target(spec, given) for spec in snapshot.keepers},
+            keepers={spec.provider: look_up(spec, given) for spec in snapshot.keepers},
             content_size=snapshot.content_size,
         )
 
@@ -366,37 +258,3 @@ class Runtime(msgspec.Struct, frozen=True):
         if found is None and (model := self.model(name)) is not None:
             found = self._groups[name] = model.named(name)
         return found
-
-
-# The worker has decoded the body; the accounts are those of the gateway's own keys.
-_CLIENTS_OWN = {
-    "content-encoding",
-    "openai-organization",
-    "openai-project",
-    END_USER_HEADER,
-}
-
-
-def _target(spec: TargetSpec, given: frozenset[str]) -> Target:
-    """Look up `spec`; `given` are the headers that any of them is configured to be sent."""
-    provider = PROVIDERS[spec.type].located(dict(spec.settings))
-    if spec.quirks is not None:
-        provider = with_quirks(provider, spec.quirks, spec.provider)
-    headers = {
-        "content-type": "application/json",
-        # What we read must not be compressed; a provider that does it all the same is
-        # understood too.
-        "accept-encoding": "identity",
-        **provider.headers,
-        **dict(spec.placement.headers),
-    }
-    return Target(
-        spec,
-        provider,
-        set_headers=tuple(headers.items()),
-        # Upstream filters edit the one header map that all attempts share: what the
-        # attempt before this one set is still there.
-        delete_headers=tuple(sorted((HEADERS | given | _CLIENTS_OWN) - headers.keys())),
-        lacks=spec.placement.abilities.lacks,
-        known=spec.model is not None,
-    )

@@ -1,7 +1,7 @@
 """What the models of a configuration can do: context windows of ``genai-prices``, and facts.
 
 Control's alone: the package takes a second to import. The facts are in
-`extproc.routing.abilities`; ``capabilities`` of a target overrule all of it.
+`extproc.abilities`; ``capabilities`` of a target overrule all of it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from extproc.abilities import facts, merged
 from extproc.deployment import Abilities
-from extproc.routing.abilities import facts, merged
 
 if TYPE_CHECKING:
     from genai_prices.types import Provider

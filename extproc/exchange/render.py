@@ -15,9 +15,8 @@ from extproc.exchange.operations import Operation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat, Unsupported
 from extproc.framing.members import Members, patch, read_members, remove
-from extproc.providers.base import Dialect
 from extproc.routing.plan import Pick, Plan
-from extproc.runtime import Target
+from extproc.target import Target, Way
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -78,11 +77,10 @@ def render(
         pick = picks.pop(0)
         target = pick.candidate.target
         try:
-            dialect = target.dialect(client, target.request_model(asked.model))
-            passes = dialect.format.name == client.name
-            if request is None and not passes:
+            way = pick.candidate.lane.way(client)
+            if request is None and not way.passes:
                 request = client.read_request(asked.body, asked.members)
-            leg = _leg(asked, None if passes else request, pick, dialect)
+            leg = _leg(asked, request, pick, way)
         except ClientError as exc:
             refused = refused or exc
             tally.skipped += (f"{target.spec.provider}:{exc.param}",)
@@ -108,16 +106,16 @@ def bare(leg: Leg) -> Leg:
     return msgspec.structs.replace(leg, attempt=attempt)
 
 
-def _leg(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
-    """Render one attempt; without a canonical request the client's bytes pass.
+def _leg(asked: Asked, request: object, pick: Pick, way: Way) -> Leg:
+    """Render one attempt; where the client's bytes pass, no canonical request is needed.
 
     Raises:
         ClientError: it names the provider that cannot be asked.
     """
     try:
-        if request is None:
-            return _pass(asked, pick, dialect)
-        return _translate_to_any(asked, request, pick, dialect)
+        if way.passes:
+            return _pass(asked, pick, way)
+        return _translate_to_any(asked, request, pick, way)
     except ClientError as exc:
         # Another provider might take the same request: whose word this is, decides what
         # the caller does about it.
@@ -126,40 +124,37 @@ def _leg(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
         raise
 
 
-def _pass(asked: Asked, pick: Pick, dialect: Dialect) -> Leg:
+def _pass(asked: Asked, pick: Pick, way: Way) -> Leg:
     """Leave the client's bytes as they are, but for what must change."""
-    target = pick.candidate.target
-    model = target.request_model(asked.model)
+    target, form = pick.candidate.target, way.dialect.format
+    model = pick.candidate.lane.model
     changes: dict[str, bytes] = {}
     if model != asked.model:
         changes["model"] = msgspec.json.encode(model)
     asks: Mapping[str, bytes] = {}
     if asked.stream and target.spec.include_usage:
-        asks = dialect.format.usage_request(asked.members)
+        asks = form.usage_request(asked.members)
         changes |= asks
     body, members = asked.body, asked.members
     dropped: tuple[str, ...] = ()
-    if dialect.format.adapt is not None:
-        adapted = dialect.format.adapt(members, model)
+    if form.adapt is not None:
+        adapted = form.adapt(members, model)
         if adapted.changes or adapted.dropped:
             body, members, dropped = _adapt(asked, adapted, changes)
     body = patch(body, members, changes) if changes else body
-    if dialect.format.wrap is not None:
-        wrapped = dialect.format.wrap(read_members(body), asked.headers)
+    if form.wrap is not None:
+        wrapped = form.wrap(read_members(body), asked.headers)
         body, dropped = wrapped.body, (*dropped, *wrapped.dropped)
-    headers = _own_headers(asked, target, dialect, passes=True)
     return Leg(
         target=target,
-        format=dialect.format,
+        format=form,
         model=model,
         translated=False,
         show_usage=not asks,
         dropped=dropped,
         kept=None,
         pick=pick,
-        attempt=_attempt(
-            asked, target, dialect, model=model, body=body, set_headers=headers
-        ),
+        attempt=_attempt(asked, target, way, body),
     )
 
 
@@ -177,38 +172,33 @@ def _adapt(
     return remove(asked.body, asked.members, gone), left, adapted.dropped
 
 
-def _translate_to_any(
-    asked: Asked, request: object, pick: Pick, dialect: Dialect
-) -> Leg:
+def _translate_to_any(asked: Asked, request: object, pick: Pick, way: Way) -> Leg:
     """Translate to the provider's main API, or to another that can say what it cannot.
 
     Raises:
         ClientError: none can; the main one's reason.
     """
     try:
-        return _translate(asked, request, pick, dialect)
+        return _translate(asked, request, pick, way)
     except Unsupported:
-        client, target = asked.operation.format, pick.candidate.target
-        for other in target.alternatives(dialect, client, asked.model):
+        client, lane = asked.operation.format, pick.candidate.lane
+        for other in lane.target.alternatives(way.dialect, client, asked.model):
             with contextlib.suppress(ClientError):
-                return _translate(asked, request, pick, other)
+                return _translate(asked, request, pick, lane.way_of(other, client))
         raise
 
 
-def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> Leg:
-    target = pick.candidate.target
-    model = target.request_model(asked.model)
-    rendered = dialect.format.write_request(
-        request, model, target.spec.default_max_tokens
-    )
+def _translate(asked: Asked, request: object, pick: Pick, way: Way) -> Leg:
+    target, form = pick.candidate.target, way.dialect.format
+    model = pick.candidate.lane.model
+    rendered = form.write_request(request, model, target.spec.default_max_tokens)
     body = rendered.body
-    if dialect.format.wrap is not None:
-        body = dialect.format.wrap(read_members(body), {}).body
-    headers = _own_headers(asked, target, dialect, passes=False)
+    if form.wrap is not None:
+        body = form.wrap(read_members(body), {}).body
     chat = request if isinstance(request, canonical.Request) else None
     return Leg(
         target=target,
-        format=dialect.format,
+        format=form,
         model=model,
         translated=True,
         show_usage=chat is not None and chat.include_usage,
@@ -216,9 +206,7 @@ def _translate(asked: Asked, request: object, pick: Pick, dialect: Dialect) -> L
         kept=asked.operation.format.keep(request),
         pick=pick,
         answer_tool=rendered.answer_tool,
-        attempt=_attempt(
-            asked, target, dialect, model=model, body=body, set_headers=headers
-        ),
+        attempt=_attempt(asked, target, way, body),
     )
 
 
@@ -229,38 +217,29 @@ def clients_words(
     return {name: headers[name] for name in sorted(form.headers) if name in headers}
 
 
-def _own_headers(
-    asked: Asked, target: Target, dialect: Dialect, *, passes: bool
-) -> Headers:
+def _own_headers(asked: Asked, target: Target, way: Way) -> Headers:
     """Return what to set, the client's own words of the provider's format among it.
 
     They would be here without it: but the attempt before this one may have set another
     word in their place, or taken them away. Where the client's bytes pass, its word counts
     before ours, such as its API version.
     """
-    set_headers = target.set_headers
-    said = clients_words(dialect.format, asked.headers)
+    said = {name: asked.headers[name] for name in way.words if name in asked.headers}
     if not said:
-        return set_headers
-    ours = dict(set_headers)
-    return tuple((ours | said if passes else said | ours).items())
+        return target.set_headers
+    ours = dict(target.set_headers)
+    return tuple((ours | said if way.passes else said | ours).items())
 
 
-def _attempt(
-    asked: Asked,
-    target: Target,
-    dialect: Dialect,
-    *,
-    model: str,
-    body: bytes,
-    set_headers: Headers,
-) -> Attempt:
-    edits = target.spec.placement.edits
+def _attempt(asked: Asked, target: Target, way: Way, body: bytes) -> Attempt:
+    spec, edits = target.spec, target.edits
     return Attempt(
-        cluster=target.spec.cluster,
-        path=target.path(dialect, model, stream=asked.stream),
-        authority=target.spec.authority,
-        set_headers=set_headers,
+        cluster=spec.cluster,
+        path=way.stream_path if asked.stream else way.path,
+        authority=spec.authority,
+        set_headers=_own_headers(asked, target, way)
+        if way.words
+        else target.set_headers,
         delete_headers=target.delete_headers,
-        body=edit(body, edits) if edits else body,
+        body=body if edits is None else edit(body, edits),
     )

@@ -10,11 +10,11 @@ from itertools import groupby
 import msgspec
 
 from extproc.deployment import Placement
-from extproc.routing.abilities import abilities_of, lacks
 from extproc.routing.demand import Demand
 from extproc.routing.health import BUCKET_SECONDS, Phase
 from extproc.routing.strategies import ORDERS, Candidate, Turn
-from extproc.runtime import Target, VirtualModel
+from extproc.runtime import VirtualModel
+from extproc.target import Lane, Target
 
 KEYS_OF_ONE_PROVIDER = 2
 """Attempts with a provider's keys before another provider's turn: what ails a provider
@@ -66,16 +66,13 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     cooling: list[Candidate] = []
     benched: list[Candidate] = []
     passed: list[Passed] = []
-    tagged = False
-    for target in model.targets:
-        tagged = tagged or bool(target.spec.placement.tags)
     for target in model.targets:
         place = target.spec.placement
-        name = target.request_model(asked)
-        health = state.health(deployment(target, name))
+        lane = target.lane(asked, turn.prices)
+        health = state.health(lane.deployment)
         health.cap = place.max_concurrency
-        candidate = Candidate(target, health, name)
-        no = _unable(candidate, turn) or _unwanted(place, demand, tagged=tagged)
+        candidate = Candidate(target, health, lane)
+        no = _unable(lane, demand) or _unwanted(place, demand, tagged=model.tagged)
         if no is not None:
             passed.append(Passed(target, *no))
             continue
@@ -94,24 +91,18 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
             passed.append(Passed(target, Why.COOLING, health.reason, left))
         else:
             able.append(candidate)
-    cooling.sort(key=lambda one: one.health.cooling_until)
+    if len(cooling) > 1:
+        cooling.sort(key=lambda one: one.health.cooling_until)
     return Choice(
         model,
-        tuple(_ordered(model, able, turn)),
+        tuple(_ordered(model, able, turn) if len(able) > 1 else able),
         tuple(cooling),
         tuple(benched),
         tuple(passed),
     )
 
 
-def deployment(target: Target, model: str) -> str:
-    """Return the name of what is up or down: cluster (and so key) and request model."""
-    return f"{target.spec.cluster}/{model}"
-
-
 def _ordered(model: VirtualModel, able: list[Candidate], turn: Turn) -> list[Candidate]:
-    if len(able) < 2:
-        return able
     order = ORDERS[model.routing.strategy]
     out: list[Candidate] = []
     for tier, group in groupby(sorted(able, key=_tier), key=_tier):
@@ -137,24 +128,16 @@ def _spread(ordered: Sequence[Candidate]) -> Iterator[Candidate]:
     yield from later
 
 
-def _unable(candidate: Candidate, turn: Turn) -> tuple[Why, str] | None:
-    target, demand = candidate.target, turn.demand
+def _unable(lane: Lane, demand: Demand) -> tuple[Why, str] | None:
     if not demand.chat:
         return None
-    abilities, lacking = target.spec.placement.abilities, target.lacks
-    if not target.known:
-        abilities = abilities_of(target.spec, candidate.model, turn.prices)
-        lacking = lacks(abilities)
-    if abilities.context_tokens is not None and not demand.fits(
-        abilities.context_tokens
-    ):
+    abilities = lane.abilities
+    window, most = abilities.context_tokens, abilities.output_tokens
+    if window is not None and not demand.fits(window):
         return Why.UNABLE, "context_tokens"
-    if (
-        abilities.output_tokens is not None
-        and (demand.output_tokens or 0) > abilities.output_tokens
-    ):
+    if most is not None and (demand.output_tokens or 0) > most:
         return Why.UNABLE, "output_tokens"
-    for ability in lacking:
+    for ability in lane.lacks:
         if demand.needs(ability):
             return Why.UNABLE, ability
     return None

@@ -74,6 +74,8 @@ class Demand:
         self.input_tokens = size // BYTES_PER_TOKEN
         """The prompt's tokens, estimated: rather too few than too many."""
         self._members = members or {}
+        self._output: int | None = None
+        self._has_read_output = False
 
     def forget(self) -> None:
         """Let go of the request's body; what is short in it stays."""
@@ -98,9 +100,15 @@ class Demand:
             // BYTES_PER_TOKEN
         )
 
-    @functools.cached_property
+    @property
     def output_tokens(self) -> int | None:
         """The most tokens that the answer may have, where the request says."""
+        # Asked of every request: a cached property takes a lock.
+        if not self._has_read_output:
+            self._output, self._has_read_output = self._read_output(), True
+        return self._output
+
+    def _read_output(self) -> int | None:
         for field in _OUTPUT_FIELDS:
             if field in self._members:
                 value = self._read(field)

@@ -72,7 +72,8 @@ def plan(
         UpstreamLimited: all that could have said when to come back.
         Overloaded: all that could are as busy as they may be.
     """
-    model = follow(runtime, model, demand)
+    if model.routing.rules:
+        model = follow(runtime, model, demand)
     routing = model.routing
 
     turn = Turn(demand, state, now, runtime.prices)

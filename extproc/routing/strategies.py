@@ -17,7 +17,7 @@ from extproc.routing.affinity import distance
 from extproc.routing.demand import USUAL_OUTPUT, Demand
 from extproc.routing.health import Health
 from extproc.routing.state import RoutingState
-from extproc.runtime import Target
+from extproc.target import Lane, Target
 from extproc.usage import Usage
 
 
@@ -26,8 +26,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
     target: Target
     health: Health
-    model: str
-    """The request model."""
+    lane: Lane
+    """With the request model."""
 
     @property
     def slot(self) -> str:
@@ -151,7 +151,7 @@ ORDERS: Mapping[Strategy, Order] = {
 def likely_cost(candidate: Candidate, demand: Demand, prices: PriceTable) -> int | None:
     """Return the nano-dollars that the request is likely to cost there, if known."""
     spec = candidate.target.spec
-    price = prices.find(spec.provider, spec.type, candidate.model)
+    price = prices.find(spec.provider, spec.type, candidate.lane.model)
     if price is None:
         return None
     output = USUAL_OUTPUT if demand.output_tokens is None else demand.output_tokens

@@ -20,6 +20,7 @@ def leg(name: str, conditional: str = "") -> Leg:
     model = runtime.model("v")
     assert model is not None
     made = model.targets[0]
+    lane = made.lane("m", runtime.prices)
     return Leg(
         target=made,
         format=openai_chat.PROVIDER,
@@ -29,7 +30,7 @@ def leg(name: str, conditional: str = "") -> Leg:
         dropped=(),
         kept=None,
         attempt=Attempt(name, "/", "h", (), (), b"{}"),
-        pick=Pick(Candidate(made, Health(name), "m"), "v", "", conditional),
+        pick=Pick(Candidate(made, Health(name), lane), "v", "", conditional),
     )
 
 

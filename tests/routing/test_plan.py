@@ -271,7 +271,9 @@ def test_what_a_glob_stands_for_is_known_by_its_own_name():
     long = {"messages": [{"content": "word " * 2000}]}
     assert world.chain(demand(long), "openai/tiny") == ["b"]
     assert world.chain(demand(long), "openai/large") == ["a", "b"]
-    known = [pick.candidate.model for pick in world.plan(asked="openai/tiny").picks]
+    known = [
+        pick.candidate.lane.model for pick in world.plan(asked="openai/tiny").picks
+    ]
     assert known == ["tiny", "wide"]
 
 

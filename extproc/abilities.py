@@ -13,7 +13,6 @@ import msgspec
 from extproc.deployment import Abilities
 from extproc.identity import glob_pattern
 from extproc.pricing import PriceTable
-from extproc.runtime import TargetSpec
 
 FACTS: tuple[tuple[str, Abilities], ...] = (
     # https://platform.openai.com/docs/models
@@ -43,21 +42,20 @@ FACTS: tuple[tuple[str, Abilities], ...] = (
 """The first that has a model's name counts."""
 
 
-def abilities_of(spec: TargetSpec, model: str, prices: PriceTable) -> Abilities:
-    """Return what `model` can do at `spec`, a glob's target.
+def abilities_of(
+    type: str,  # noqa: A002  of a provider
+    model: str,
+    prices: PriceTable,
+    own: Abilities,
+) -> Abilities:
+    """Return what `model` can do at a provider of `type`, a glob's target, which says `own`.
 
     Of a model that is configured by name control has written down all there is; of those
     that a glob stands for nobody knew the names.
     """
-    window = prices.window(spec.type, model)
+    window = prices.window(type, model)
     known = merged(Abilities(context_tokens=window), facts(model))
-    return merged(known, spec.placement.abilities)
-
-
-@functools.lru_cache(maxsize=10_000)
-def lacks(abilities: Abilities) -> tuple[str, ...]:
-    """Return what a model is known not to be able to do."""
-    return abilities.lacks
+    return merged(known, own)
 
 
 @functools.lru_cache(maxsize=10_000)
