@@ -164,44 +164,42 @@ def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
     """
     levels = price.variants.get(tier or "", price.levels)
     level = levels[0]
-    for candidate in levels[1:]:
+    for candidate in levels:
         if usage.input_tokens > candidate.over:
             level = candidate
-    read = level.input if level.cache_read is None else level.cache_read
-    write = level.input if level.cache_write is None else level.cache_write
-    longer = write if level.cache_write_1h is None else level.cache_write_1h
-    heard = level.input if level.input_audio is None else level.input_audio
-    spoken = level.output if level.output_audio is None else level.output_audio
-    thought = level.output if level.reasoning is None else level.reasoning
-    hour = min(usage.cache_creation_1h_input_tokens, usage.cache_creation_input_tokens)
-    millionths = (
-        level.input
-        * max(
-            0,
-            usage.input_tokens
-            - usage.cache_read_input_tokens
-            - usage.cache_creation_input_tokens
-            - usage.audio_input_tokens,
-        )
-        + read * usage.cache_read_input_tokens
-        + write * (usage.cache_creation_input_tokens - hour)
-        + longer * hour
-        + heard * usage.audio_input_tokens
-        + level.output
-        * max(
-            0,
-            usage.output_tokens
-            - usage.reasoning_output_tokens
-            - usage.audio_output_tokens,
-        )
-        + thought * usage.reasoning_output_tokens
-        + spoken * usage.audio_output_tokens
-    )
+    # Most answers have few kinds of tokens: what there is none of costs nothing to add.
+    unread, said, millionths = usage.input_tokens, usage.output_tokens, 0
+    if read := usage.cache_read_input_tokens:
+        unread -= read
+        millionths += _or(level.cache_read, level.input) * read
+    if written := usage.cache_creation_input_tokens:
+        unread -= written
+        write = _or(level.cache_write, level.input)
+        hour = min(usage.cache_creation_1h_input_tokens, written)
+        longer = _or(level.cache_write_1h, write)
+        millionths += write * (written - hour) + longer * hour
+    if heard := usage.audio_input_tokens:
+        unread -= heard
+        millionths += _or(level.input_audio, level.input) * heard
+    if thought := usage.reasoning_output_tokens:
+        said -= thought
+        millionths += _or(level.reasoning, level.output) * thought
+    if spoken := usage.audio_output_tokens:
+        said -= spoken
+        millionths += _or(level.output_audio, level.output) * spoken
+    if unread > 0:
+        millionths += level.input * unread
+    if said > 0:
+        millionths += level.output * said
     return (
         price.request * max(1, usage.search_units)
         + price.second * usage.audio_seconds
         + -(-millionths // PER)
     )
+
+
+def _or(own: int | None, wider: int) -> int:
+    return wider if own is None else own
 
 
 def dearest(price: Price, *, input_tokens: int, output_tokens: int) -> int:

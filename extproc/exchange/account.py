@@ -79,7 +79,8 @@ class Account:
         self._tally = tally
         self._books = books
         self.rest: tuple[Settlement, ...] = ()
-        self._standby = Standby()
+        self._standby: Standby | None = None
+        """None: nothing stands by."""
         self._first = ""
         self._asking = False
         self._charged = 0
@@ -107,9 +108,10 @@ class Account:
             self._runtime, grant, end_user=end_user, model=model.name
         )
         forecast = Forecast(self._runtime, asked, cuts=grant.cut_off and asked.stream)
-        forecast.learn(self._books.outputs.expected(grant.id, model.name))
         self._forecast = forecast
-        if not self._must_be_bounded():
+        if self._meters or self._runtime.limited:
+            forecast.learn(self._books.outputs.expected(grant.id, model.name))
+        if not self._meters or not self._must_be_bounded():
             return asked
         most = longest(model)
         name = MOST_OUTPUT[asked.operation.format.name][0]
@@ -130,9 +132,10 @@ class Account:
         Raises:
             Forbidden: a model has no price, and the configuration refuses it then.
         """
-        forecast = self._forecast
-        self._first = deployment(legs[0])
-        of_first = meters_on(self._runtime, "deployment", self._first)
+        forecast, of_first = self._forecast, []
+        if self._runtime.limited:
+            self._first = deployment(legs[0])
+            of_first = meters_on(self._runtime, "deployment", self._first)
         meters = self._meters + of_first
         if not meters:
             return None
@@ -182,6 +185,8 @@ class Account:
         """
         if len(legs) == 1 or not self._runtime.limited:
             return None
+        if self._standby is None:
+            self._standby = Standby()
         return self._standby.next(self._tally.id, legs, self._claims_of, likely(legs))
 
     def _claims_of(self, leg: Leg) -> tuple[Claim, ...]:
@@ -199,16 +204,18 @@ class Account:
 
     def admitted(self, verdict: Admitted) -> None:
         """Note that everything is reserved."""
-        if self._standby.asking is not None:
-            self._standby.admitted()
+        standby = self._standby
+        if standby is not None and standby.asking is not None:
+            standby.admitted()
             return
         self._tally.admission = "leased" if verdict.leased else "admitted"
         self._tell(verdict.left, anthropic=self._anthropic)
 
     def spared(self, verdict: Denied, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         """Return the attempts that are left where only a deployment has no room."""
-        if self._standby.asking is not None:
-            full = self._standby.refused()
+        standby = self._standby
+        if standby is not None and standby.asking is not None:
+            full = standby.refused()
             left = without(legs, full)
         else:
             claims = () if self.admission is None else self.admission.claims
@@ -223,7 +230,7 @@ class Account:
 
     def answered(self, legs: tuple[Leg, ...], leg: Leg) -> list[Settle]:
         """Give back what is held where no attempt will be made any more."""
-        if not self._standby.owes:
+        if self._standby is None or not self._standby.owes:
             return []
         return [Settle(one) for one in self._standby.answered(legs, leg)]
 
@@ -330,7 +337,7 @@ class Account:
             produced: output tokens as far as they were seen, where nobody counted them.
         """
         spent = self._spent(leg, error, produced)
-        if self._standby.owes:
+        if self._standby is not None and self._standby.owes:
             self.rest = tuple(self._standby.close(leg, spent))
         # Of a verdict that is still awaited too: releasing first wins.
         return Settlement(self.admission, spent) if self.admission is not None else None
@@ -349,10 +356,13 @@ class Account:
         if self._aside is not None:
             usage = self._aside if usage is None else usage + self._aside
             tally.usage = usage
-        elsewhere = deployment(leg) != self._first
+        if self.admission is None and self._standby is None:
+            return NOTHING  # nobody is to hear of it
+        elsewhere = self._first != "" and deployment(leg) != self._first
         claims = () if self.admission is None else self.admission.claims
         charged = [one for one in claims if not (one.first and elsewhere)]
-        charged += self._standby.claims(leg)
+        if self._standby is not None:
+            charged += self._standby.claims(leg)
         if charged:
             tally.budgets = tuple(
                 (one.meter, one.ends) for one in charged if one.counts == "nanos"

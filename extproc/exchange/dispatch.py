@@ -11,7 +11,7 @@ from extproc.routing.demand import Demand
 from extproc.routing.plan import Plan, plan
 from extproc.routing.retry import deadline
 from extproc.routing.state import RoutingState
-from extproc.routing.ticket import Ticket
+from extproc.routing.ticket import Failures, Ticket
 from extproc.runtime import Runtime, VirtualModel
 from extproc.usage import Usage
 
@@ -116,13 +116,15 @@ class Dispatch:
         """Note what became of the attempts."""
         if self._ticket is None:
             return
-        failed = [(one.status, one.retry_after) for one in event.failed]
+        failed: Failures = ()
+        if event.failed:
+            failed = [(one.status, one.retry_after) for one in event.failed]
         status: int | None = event.status
         retry_after = event.retry_after or event.headers.get("retry-after")
         if event.details != "via_upstream":
             status = retry_after = None
             if event.details == LUA and failed:
-                said, retry_after = failed.pop()
+                *failed, (said, retry_after) = failed
                 status = said or None
         self._answered = status is not None and status < 400
         began = event.attempts_at[-1] if event.attempts_at else 0.0
@@ -169,9 +171,7 @@ def longest_first_byte(legs: tuple[Leg, ...], default: float) -> float | None:
 
     Envoy has one time for all attempts of a request.
     """
-    longest, own = 0.0, False
-    for leg in legs:
-        time = leg.target.spec.placement.first_byte
-        own = own or time is not None
-        longest = max(longest, default if time is None else time)
-    return longest if own else None
+    times = [leg.target.spec.placement.first_byte for leg in legs]
+    if times.count(None) == len(times):
+        return None
+    return max(default if time is None else time for time in times)

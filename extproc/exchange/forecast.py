@@ -21,22 +21,28 @@ _COSTS_TOKENS: Final = frozenset({CHAT, "text_completion", "embeddings"})
 
 
 class Forecast:
-    """Of one request; what has to be counted for it is counted once, when it is asked.
+    """Of one request; what has to be read or counted for it is so once, when it is asked.
 
     Attributes:
-        told: what the request says of its own size.
         cuts: whether its stream may be ended when money runs out.
     """
 
-    __slots__ = ("_asked", "_known", "_prompt", "_runtime", "cuts", "told")
+    __slots__ = ("_asked", "_known", "_prompt", "_runtime", "_told", "cuts")
 
     def __init__(self, runtime: Runtime, asked: Asked, *, cuts: bool) -> None:
-        self.told: Told = read_told(asked)
         self.cuts = cuts
         self._runtime = runtime
         self._asked = asked
         self._known: int | None = None
         self._prompt: Tokens | None = None
+        self._told: Told | None = None
+
+    @property
+    def told(self) -> Told:
+        """What the request says of its own size."""
+        if self._told is None:
+            self._told = read_told(self._asked)
+        return self._told
 
     def learn(self, known: int | None) -> None:
         """Take `known` as the output tokens that such answers usually have."""
@@ -44,10 +50,11 @@ class Forecast:
 
     def bound(self, most: int) -> None:
         """Take `most` as the output tokens of one choice: the request now says so."""
-        self.told = msgspec.structs.replace(self.told, most=most)
+        self._told = msgspec.structs.replace(self.told, most=most)
 
     def forget(self, asked: Asked) -> None:
         """Count what may be asked for later, and go on with `asked`, which has no body."""
+        self._told = self.told
         if self.counts and self._prompt is None:
             self._prompt = prompt_tokens(self._asked.body)
         self._asked = asked
@@ -98,7 +105,8 @@ class Forecast:
 
     def cost(self, price: Price, usage: Usage) -> int:
         """Return what `usage` costs, in nano-dollars."""
-        return cost(price, usage, tier=self.told.tier)
+        # Most prices have one tier, and then nobody needs to read which is asked for.
+        return cost(price, usage, tier=self.told.tier if price.variants else None)
 
     def usual(self, price: Price) -> int:
         """Return what such requests cost, in nano-dollars."""

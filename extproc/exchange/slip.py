@@ -7,6 +7,7 @@ what; no prompt, no answer and no key.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import msgspec
@@ -66,7 +67,16 @@ def write_slip(tally: Tally, legs: tuple[Leg, ...], admission: Admission | None)
         tally.reserved,
         budgets,
     )
+    # All requests of a key for a model are alike, but where money is held or a user named.
+    alike = slip.reserved is None and slip.end_user is None
+    return _write_once(slip) if alike else _write(slip)
+
+
+def _write(slip: Slip) -> str:
     return _encoder.encode(slip).decode()
+
+
+_write_once = functools.lru_cache(maxsize=1_000)(_write)
 
 
 def read_slip(text: str) -> Slip:

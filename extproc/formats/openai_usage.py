@@ -46,15 +46,18 @@ def read_usage(said: Usage | None) -> ours.Usage | None:
     """Read a ``usage`` object; one without counts is none."""
     if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
         return None
+    hit = said.prompt_cache_hit_tokens
+    if said.prompt_tokens_details is None and said.completion_tokens_details is None:
+        return ours.Usage(
+            said.prompt_tokens or 0, said.completion_tokens or 0, hit or 0
+        )
     prompt = said.prompt_tokens_details or PromptTokensDetails()
     completion = said.completion_tokens_details or CompletionTokensDetails()
     kept = prompt.cache_creation_token_details or CacheCreationDetails()
     return ours.Usage(
         input_tokens=said.prompt_tokens or 0,
         output_tokens=said.completion_tokens or 0,
-        cache_read_input_tokens=(
-            prompt.cached_tokens or said.prompt_cache_hit_tokens or 0
-        ),
+        cache_read_input_tokens=prompt.cached_tokens or hit or 0,
         cache_creation_input_tokens=(
             prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
         ),

@@ -10,6 +10,9 @@ from extproc.routing.plan import Pick
 from extproc.routing.state import RoutingState
 from extproc.routing.wait import read_retry_after
 
+Failures = Sequence[tuple[int, str | None]]
+"""Status (0: no answer) and retry-after of attempts."""
+
 _NO_ANSWER = 0
 _REFUSED_KEY = frozenset({401, 402})
 _PROVIDER_SLOW = 408
@@ -40,14 +43,14 @@ class Ticket:
             self._trying = first
             state.trials.begin(first.id)
         self._move(first, now)
-        for before, pick in itertools.pairwise(picks):
+        for before, pick in itertools.pairwise(picks) if len(picks) > 1 else ():
             if pick.candidate.target.spec.placement.max_concurrency is not None:
                 waiting = pick.candidate.health.standby
                 waiting.setdefault(before.candidate.health, set()).add(self)
 
     def answered(
         self,
-        failed: Sequence[tuple[int, str | None]],
+        failed: Failures,
         status: int | None,
         retry_after: str | None,
         now: float,
@@ -58,7 +61,7 @@ class Ticket:
         """Note the attempts: those before the answer, and the one that gave it.
 
         Args:
-            failed: status (0: no answer) and retry-after of the attempts before.
+            failed: the attempts before.
             status: of the answer; None: the last attempt had none, Envoy answered.
             retry_after: of the answer.
             now: seconds.
@@ -80,7 +83,8 @@ class Ticket:
             self._since = -1.0 if began is None else min(began, now)
         self._note(last, _NO_ANSWER if status is None else status, retry_after, now)
         fruitless = len(failed) - (status is not None and status < 400)
-        self._state.retries.withdraw(max(0, fruitless))
+        if fruitless > 0:
+            self._state.retries.withdraw(fruitless)
 
     def first_byte(self, now: float) -> None:
         """Note the first byte of a stream."""
@@ -108,7 +112,9 @@ class Ticket:
     ) -> None:
         state, candidate = self._state, self._picks[index].candidate
         health, numbers = candidate.health, state.numbers
-        seconds = read_retry_after(retry_after, self._wall)
+        seconds = None
+        if retry_after is not None:
+            seconds = read_retry_after(retry_after, self._wall)
         until = health.cooling_until
         if status == 429:
             health.limited(now, numbers, retry_after=seconds)
@@ -123,7 +129,8 @@ class Ticket:
             health.succeeded(now, numbers)
         if health.cooling_until != until:
             state.cooled(health)
-        self._tried()
+        if self._trying is not None:
+            self._tried()
 
     def _tried(self) -> None:
         """Let others try, where the trial was ours and is over."""
@@ -134,6 +141,8 @@ class Ticket:
 
     def _stand_down(self) -> None:
         """Wait nowhere any more for those before to fail."""
+        if len(self._picks) == 1:
+            return
         for before, pick in itertools.pairwise(self._picks):
             waiting = pick.candidate.health.standby
             place = waiting.get(before.candidate.health)
@@ -153,4 +162,5 @@ class Ticket:
             if self._at.trial is self:
                 self._at.trial = None
             self._at = None
-        self._tried()
+        if self._trying is not None:
+            self._tried()

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from extproc.formats.base import UNCHANGED, Adapted, Members
 from extproc.formats.openai_chat.quirks.draft import Draft
-from extproc.formats.openai_chat.quirks.messages import no_reasoning_back
+from extproc.formats.openai_chat.quirks.messages import (
+    may_have_thoughts,
+    no_reasoning_back,
+)
 from extproc.formats.reasoning import openai_efforts
 
 
 def adapt(members: Members, model: str) -> Adapted:
     """Leave out what OpenAI has no word for; see `ProviderFormat.adapt`."""
-    if openai_efforts(model) is None:
+    if openai_efforts(model) is None or not may_have_thoughts(members):
         return UNCHANGED
     draft = Draft(members, "OpenAI")
     no_reasoning_back(draft)

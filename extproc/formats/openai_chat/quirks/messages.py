@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from extproc.formats.base import Members
 from extproc.formats.openai_chat.quirks.draft import (
     Draft,
     Object,
@@ -104,6 +105,16 @@ _PROOF = "extra_content"
 def no_reasoning_back(draft: Draft) -> None:
     """Leave thoughts of earlier turns out, which the server refuses or ignores."""
     _leave_out(draft, _THOUGHTS)
+
+
+def may_have_thoughts(members: Members) -> bool:
+    """Say whether `no_reasoning_back` could find something to leave out."""
+    said = bytes(members.get("messages", b""))
+    return (
+        b'"reasoning' in said
+        or b'"thinking_blocks"' in said
+        or b'"extra_content"' in said
+    )
 
 
 def no_proofs_back(draft: Draft) -> None:
