@@ -1,7 +1,7 @@
 """ext_proc messages to events, and commands to ext_proc messages. Pure.
 
 Incoming messages are parsed by protobuf (its C decoder), but for most pieces of bodies,
-which `pieces` reads. Outgoing ones are written here,
+which `pieces` reads, and what is the same in most headers (`heads`). Outgoing ones are written here,
 field by field: most of each is the same for every request of a target and is kept
 encoded, and the body, up to 32 MiB, is copied once. The tests hold every message against
 the generated classes. Numbers are the fields of ``protos/ext_proc.proto``; wire format:
@@ -14,9 +14,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from google.protobuf.struct_pb2 import Value
-
-from extproc._pb.core_pb2 import HeaderMap
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
 from extproc.exchange import events
 from extproc.exchange.commands import (
@@ -30,14 +27,9 @@ from extproc.exchange.commands import (
     Respond,
     Route,
 )
-from extproc.routing.wait import noted as wait_of
 from extproc.runtime import MAX_ATTEMPTS
 from extproc.server.fields import Level, around, field, flag, level, varint
-
-ATTRIBUTES = "envoy.filters.http.ext_proc"
-"""Under this name Envoy sends the attributes that the filter asks for."""
-ATTEMPTS = "gw.att"
-"""The metadata in which the upstream Lua notes what failed attempts said."""
+from extproc.server.heads import read_request_headers, read_response_headers
 
 LIMITS = "gw.rl"
 """The metadata that Envoy makes headers of, on whatever is answered."""
@@ -52,75 +44,40 @@ def decode(message: bytes) -> events.Event:
         google.protobuf.message.DecodeError: these are not its bytes.
         ValueError: it has no request in it.
     """
-    request = ProcessingRequest.FromString(message)
-    match request.WhichOneof("request"):
-        case "response_body":  # first: a stream has as many as chunks
-            body = request.response_body
-            return events.ResponseBody(body.body, body.end_of_stream)
-        case "request_headers":
-            sent = request.request_headers
-            return events.RequestHeaders(_headers(sent.headers), sent.end_of_stream)
-        case "request_body":
-            body = request.request_body
-            return events.RequestBody(body.body, body.end_of_stream)
-        case "response_headers":
-            return _response_headers(request)
-        case "request_trailers":
-            return events.RequestTrailers()
-        case "response_trailers":
-            return events.ResponseTrailers()
-        case _:
-            raise ValueError("an ext_proc message without a request")
+    end = _ENDS.get(message[:4])
+    if end is not None:
+        return end
+    read = _READERS.get(message[:1])  # Envoy writes what it is about first
+    if read is None:
+        raise ValueError("an ext_proc message without a request")
+    return read(message)
 
 
-def _headers(sent: HeaderMap) -> dict[str, str]:
-    # Envoy sends every value in raw_value, for they may be any bytes.
-    try:
-        return {header.key: header.raw_value.decode() for header in sent.headers}
-    except UnicodeDecodeError:
-        return {
-            header.key: header.raw_value.decode("utf-8", "surrogateescape")
-            for header in sent.headers
-        }
+def _request_body(message: bytes) -> events.RequestBody:
+    body = ProcessingRequest.FromString(message).request_body
+    return events.RequestBody(body.body, body.end_of_stream)
 
 
-def _response_headers(request: ProcessingRequest) -> events.ResponseHeaders:
-    headers = _headers(request.response_headers.headers)
-    attributes = request.attributes[ATTRIBUTES].fields
-    status = headers.get(":status", "0")
-    tried = attributes["upstream.request_attempt_count"].number_value
-    attempts = int(min(max(0, tried), MAX_ATTEMPTS))
-    noted = request.metadata_context.filter_metadata[ATTEMPTS].fields
-    return events.ResponseHeaders(
-        status=int(status) if status.isdecimal() else 0,
-        headers=headers,
-        end=request.response_headers.end_of_stream,
-        details=attributes["response.code_details"].string_value,
-        attempts=attempts,
-        failed=_failed_attempts(noted, attempts) if attempts > 1 else (),
-        attempts_at=tuple(
-            [noted[f"t{n}"].number_value / 1000 for n in range(1, attempts + 1)]
-        ),
-        retry_after=_noted(noted, attempts)[1],
-    )
+def _response_body(message: bytes) -> events.ResponseBody:
+    body = ProcessingRequest.FromString(message).response_body
+    return events.ResponseBody(body.body, body.end_of_stream)
 
 
-def _failed_attempts(
-    noted: Mapping[str, Value], attempts: int
-) -> tuple[events.FailedAttempt, ...]:
-    return tuple(
-        [events.FailedAttempt(n, *_noted(noted, n)) for n in range(1, attempts)]
-    )
+_READERS: Mapping[bytes, Callable[[bytes], events.Event]] = {
+    b"\x12": read_request_headers,
+    b"\x1a": read_response_headers,
+    b"\x22": _request_body,
+    b"\x2a": _response_body,
+    b"\x32": lambda _: events.RequestTrailers(),
+    b"\x3a": lambda _: events.ResponseTrailers(),
+}
+"""By tag."""
 
-
-def _noted(noted: Mapping[str, Value], attempt: int) -> tuple[int, str | None]:
-    """Return status and retry-after of an attempt that failed."""
-    said = noted[f"a{attempt}"].string_value
-    if not said:  # nothing to tell, or a connection that was refused
-        return 0, None
-    status, _, wait = said.partition(" ")
-    return int(status) if status.isdecimal() else 0, wait_of(wait)
-
+_ENDS: Mapping[bytes, events.Event] = {
+    b"\x22\x02\x10\x01": events.RequestBody(b"", end=True),
+    b"\x2a\x02\x10\x01": events.ResponseBody(b"", end=True),
+}
+"""By tag, length and ``end_of_stream``: most bodies' last message has no bytes."""
 
 # ------------------------------------------------------------------------- encoding
 

@@ -23,7 +23,7 @@ from extproc.framing.eventstream import EventStreamDecoder, read_headers
 from extproc.framing.members import is_json_object, patch, read_members, remove
 from extproc.framing.multipart import FieldFinder
 from extproc.framing.sse import Frame, SSEDecoder, cut_frames
-from extproc.server import codec
+from extproc.server import codec, heads
 from extproc.server.h2 import frames
 from extproc.server.h2.connection import ServerConnection
 from extproc.server.h2.errors import ConnectionFault
@@ -276,13 +276,13 @@ def _ext_proc() -> list[bytes]:
     headers = {"headers": [
         {"key": name.decode(), "raw_value": value} for name, value in HEADERS
     ]}  # fmt: skip
-    attributes = {codec.ATTRIBUTES: {"upstream.request_attempt_count": 2}}
+    attributes = {heads.ATTRIBUTES: {"upstream.request_attempt_count": 2}}
     asked: Any = {"headers": headers, "end_of_stream": False}
     body: Any = {"body": b"{}", "end_of_stream": True}
     answered = ProcessingRequest(response_headers=asked)
     for key, fields in attributes.items():
         answered.attributes[key].update(fields)
-    noted = answered.metadata_context.filter_metadata[codec.ATTEMPTS]
+    noted = answered.metadata_context.filter_metadata[heads.ATTEMPTS]
     noted.update({"a1": "429 7", "t1": 1.0})
     return [
         one.SerializeToString()

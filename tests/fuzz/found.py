@@ -7,7 +7,7 @@ import gzip
 import zstandard
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
-from extproc.server.codec import ATTRIBUTES
+from extproc.server.heads import ATTRIBUTES
 
 DEEP = b"[" * 2000 + b"]" * 2000
 
