@@ -16,6 +16,9 @@ from extproc.errors import BadRequest
 
 MOST_HEADER_BYTES = 16 * 1024
 """Of one part; an SDK's have 200."""
+MOST_PARTS = 1_000
+"""Fields of an SDK come to 20. Each costs a look, and lines that only begin like a
+boundary, which no content may have (RFC 2046 5.1.1), cost the same."""
 MOST_VALUE_BYTES = 1024
 """Of the field that is looked for: a name."""
 
@@ -63,6 +66,7 @@ class FieldFinder:
         # The first delimiter has no line before it.
         self._tail = b"\r\n"
         self._offset = -2
+        self._parts = 0
         self._state = _In.PREAMBLE
         self._wanted = False
         """The part whose content comes is the field."""
@@ -127,13 +131,20 @@ class FieldFinder:
             # A longer word that begins like the boundary: content.
             if self._wanted:
                 raise self._wrong(f"'{self._name}' has a boundary in it.")
+            self._count()
             self._drop(at + 2)
             return True
         self._end_part(at)
+        self._count()
         self._state = _In.HEADERS
         # The line's end stays: a part without headers begins with a blank line.
         self._drop(end)
         return True
+
+    def _count(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise self._wrong(f"it has more than {MOST_PARTS} parts.")
 
     def _end_part(self, at: int) -> None:
         if not self._wanted:

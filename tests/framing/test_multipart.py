@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from extproc.errors import BadRequest
-from extproc.framing.multipart import MOST_HEADER_BYTES, FieldFinder, boundary_of
+from extproc.framing.multipart import (
+    MOST_HEADER_BYTES,
+    MOST_PARTS,
+    FieldFinder,
+    boundary_of,
+)
 
 FILE = b"\x00\xff\r\n--not-the-one\r\n" * 9
 
@@ -120,6 +125,11 @@ def test_unusual_forms_are_read(body, value):
         (b'{"model": "m"}', "before its last boundary"),
         (b"--xyz x\r\n", "behind a boundary"),
         (b"--xyz" + b" " * 20_000, "line of a boundary"),
+        (form(*[SIZE] * MOST_PARTS, MODEL), "more than 1000 parts"),
+        (
+            form((b'name="f"', b"\r\n--xyzz" * MOST_PARTS), MODEL),
+            "more than 1000 parts",
+        ),
     ],
 )
 def test_a_form_that_cannot_be_trusted_is_refused(body, said):
