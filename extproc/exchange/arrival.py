@@ -17,8 +17,12 @@ from extproc.exchange.render import Leg
 from extproc.exchange.tally import Tally
 from extproc.framing.encoding import ContentDecoder
 
-NO_LIMIT = 1 << 62
-"""A stream is decoded event by event and never held."""
+STREAM_GROWTH = 200
+"""How many times as long as it came a compressed stream may become. Events that are nearly
+alike come to 22 one by one and 83 all at once; zstd says a gigabyte in 30 kB, and all of
+it would be on our hands."""
+STREAM_BEGIN = 1 << 20
+"""What may come of a stream's first bytes beyond that."""
 
 
 class AnswerDecoder:
@@ -26,14 +30,19 @@ class AnswerDecoder:
 
     __slots__ = ("_decoder",)
 
-    def __init__(self, coding: str, *, limit: int) -> None:
-        """Begin; `limit` is how many bytes may come out.
+    def __init__(self, coding: str, *, limit: int | None) -> None:
+        """Begin; `limit` is how many bytes may come out, None: of a stream.
 
         Raises:
             BadUpstreamAnswer: a coding that we do not know.
         """
         try:
-            self._decoder = ContentDecoder(coding, limit=limit)
+            if limit is None:
+                self._decoder = ContentDecoder(
+                    coding, limit=STREAM_BEGIN, growth=STREAM_GROWTH
+                )
+            else:
+                self._decoder = ContentDecoder(coding, limit=limit)
         except GatewayError:
             raise BadUpstreamAnswer(
                 "The provider's answer has a content-encoding that we cannot read."

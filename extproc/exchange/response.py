@@ -28,7 +28,6 @@ from extproc.errors import (
 from extproc.exchange import events
 from extproc.exchange.account import Account
 from extproc.exchange.arrival import (
-    NO_LIMIT,
     AnswerDecoder,
     content_coding,
     is_json,
@@ -189,7 +188,7 @@ class ResponseHalf:
         kind = event.headers.get("content-type", "")
         streamed = event.status == 200 and kind.startswith(framing.content_type)
         if coding:
-            limit = NO_LIMIT if streamed else self._limits.max_answer_bytes
+            limit = None if streamed else self._limits.max_answer_bytes
             self._decoder = AnswerDecoder(coding, limit=limit)
         if streamed:
             return self._begin_stream(end=event.end)

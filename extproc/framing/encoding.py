@@ -130,10 +130,12 @@ ENGINES: dict[str, Callable[[], _Engine]] = {
 class ContentDecoder:
     """Undo one content coding, up to a limit of what comes out."""
 
-    __slots__ = ("_coding", "_engine", "_left")
+    __slots__ = ("_coding", "_engine", "_growth", "_left")
 
-    def __init__(self, coding: str, *, limit: int) -> None:
+    def __init__(self, coding: str, *, limit: int, growth: int = 0) -> None:
         """Begin; `coding` is a value of ``content-encoding``, `limit` is in bytes.
+
+        Each byte that comes in allows for `growth` more.
 
         Raises:
             UnsupportedMediaType: a coding that we do not know, or several.
@@ -148,6 +150,7 @@ class ContentDecoder:
         self._engine = make()
         self._coding = coding.strip().lower()
         self._left = limit
+        self._growth = growth
 
     def feed(self, data: bytes) -> bytes:
         """Return what `data` decompresses to.
@@ -157,6 +160,7 @@ class ContentDecoder:
             BodyTooLarge: more than the limit came out.
         """
         out = []
+        self._left += self._growth * len(data)
         try:
             while not self._engine.finished:
                 piece = self._engine.step(data)

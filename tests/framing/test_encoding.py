@@ -61,6 +61,16 @@ def test_a_bomb_is_stopped_at_the_limit(coding):
 
 
 @pytest.mark.parametrize("coding", COMPRESS)
+def test_what_has_no_end_may_grow_so_much_and_no_more(coding):
+    squeezed = COMPRESS[coding](b"\0" * LIMIT)
+    short = LIMIT - 100
+    grown = ContentDecoder(coding, limit=short, growth=1 + 100 // len(squeezed))
+    assert len(b"".join(grown.feed(bytes((byte,))) for byte in squeezed)) == LIMIT
+    with pytest.raises(BodyTooLarge):
+        ContentDecoder(coding, limit=short).feed(squeezed)
+
+
+@pytest.mark.parametrize("coding", COMPRESS)
 def test_other_bytes_are_refused(coding):
     decoder = ContentDecoder(coding, limit=LIMIT)
     with pytest.raises(BadRequest, match="is not valid"):
