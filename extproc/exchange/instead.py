@@ -28,6 +28,6 @@ def tell(
         details = f"gw_{error.code or error.type}"
         return [Respond(error.status, body, headers, details)]
     return [
-        AnswerHeaders(error.status, headers, (*LENGTH_AND_CODING, "location")),
+        AnswerHeaders(error.status, headers, LENGTH_AND_CODING),
         AnswerBody(body, end=True),
     ]

@@ -202,6 +202,22 @@ NOT_FOR_CLIENTS = (
     "reporting-endpoints",
     "via",
     "server",
+    # What a browser would do to the gateway's domain, or where it would go.
+    "clear-site-data",
+    "content-security-policy",
+    "location",
+    "proxy-authenticate",
+    "refresh",
+    "service-worker-allowed",
+    "sourcemap",
+    "www-authenticate",
+    # What a proxy in front of the gateway would send in the answer's place: its own files.
+    "x-accel-redirect",
+    "x-lighttpd-send-file",
+    "x-sendfile",
+    # The end of a gRPC call, which this is not.
+    "grpc-message",
+    "grpc-status",
     # Which account serves is not the caller's business.
     "openai-organization",
     "openai-project",
@@ -218,6 +234,9 @@ NOT_FOR_CLIENTS_PREFIXES = (
     "cf-",
     "access-control-",
 )
+
+LONGEST_ID = 256
+"""Characters of a provider's own id for a request that a client is told; theirs have 40."""
 
 LIMITS_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 """What a provider says of the account's limits, which are not the caller's. Taken off
@@ -300,7 +319,7 @@ def _hygiene(name: str, provider: ProviderConfig, *, traced: bool) -> hcm.HttpFi
     told = [_set("x-extproc-provider", name)]
     if provider.kind.request_id_header:
         # Before Envoy puts the gateway's own id in x-request-id's place.
-        source = f"%RESP({provider.kind.request_id_header})%"
+        source = f"%RESP({provider.kind.request_id_header}):{LONGEST_ID}%"
         told.append(_set("x-upstream-request-id", source))
     return wire.http_filter(
         "header_mutation",
@@ -312,7 +331,11 @@ def _hygiene(name: str, provider: ProviderConfig, *, traced: bool) -> hcm.HttpFi
                         *configured,
                     ],
                     response_mutations=[
-                        *drops(NOT_FOR_CLIENTS, NOT_FOR_CLIENTS_PREFIXES),
+                        *drops(
+                            # Who repeats a key that it was sent.
+                            (*NOT_FOR_CLIENTS, *credential_headers()),
+                            NOT_FOR_CLIENTS_PREFIXES,
+                        ),
                         *told,
                     ],
                 )
