@@ -38,6 +38,9 @@ _SECRETS: Final = Redactor(SECRETS)
 ACCOUNT_REFUSED: Final = "upstream_auth_error"
 """The code of an error where a provider refused the gateway's own account."""
 
+MOST_WORD: Final = 200
+"""Characters of a type, code or param that a provider says; all known have under 60."""
+
 
 class GatewayError(Exception):
     """An error that a client is told of.
@@ -152,7 +155,7 @@ class LimitReached(ClientError):
 class UpstreamError(GatewayError):
     """The provider answered with an error, or failed to answer.
 
-    Providers repeat keys that they refuse: no message of theirs has a secret in it.
+    Providers repeat keys that they refuse: no word of theirs has a secret in it.
     """
 
     status = 502
@@ -169,12 +172,16 @@ class UpstreamError(GatewayError):
     ) -> None:
         super().__init__(
             _SECRETS.text(message),
-            status=status,
-            type=type,
-            code=code,
-            param=param,
+            status=status if status is None or 400 <= status < 600 else 502,
+            type=_word(type),
+            code=_word(code),
+            param=_word(param),
             retry_after=retry_after,
         )
+
+
+def _word(said: str | None) -> str | None:
+    return said and _SECRETS.text(said)[:MOST_WORD]
 
 
 class UpstreamUnreachable(UpstreamError):

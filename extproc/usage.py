@@ -7,7 +7,14 @@ OpenTelemetry GenAI conventions and OpenAI's API; Anthropic's and Bedrock's own
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+MOST_COUNTED: Final = 1_000_000_000
+"""Of tokens, units or seconds in one answer: a hundred times what the longest context has.
+What is beyond, or below nothing, is no count: nobody's budget is to grow by an answer, and
+no record is to have a number that a store or a column cannot take."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -39,9 +46,26 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         """Prompt and answer together."""
         return self.input_tokens + self.output_tokens
 
+    @property
+    def credible(self) -> bool:
+        """Whether each count may be one."""
+        counts: tuple[int, ...] = msgspec.structs.astuple(self)
+        return min(counts) >= 0 and max(counts) <= MOST_COUNTED
+
     def __add__(self, other: Usage) -> Usage:
         """Return what both cost together."""
         names = self.__struct_fields__
         return Usage(
             **{name: getattr(self, name) + getattr(other, name) for name in names}
         )
+
+
+def believed(said: Usage | None) -> Usage | None:
+    """Return what a provider has said, or None: it cannot be so, and nobody counted."""
+    return said if said is None or said.credible else None
+
+
+def counted(header: str) -> Usage | None:
+    """Return the input tokens that a header says, if it is a number of 18 digits at most."""
+    digits = header if len(header) <= 18 and header.isdecimal() else ""
+    return Usage(input_tokens=int(digits)) if digits else None

@@ -27,7 +27,7 @@ from extproc.exchange.render import Asked, Leg, clients_words
 from extproc.exchange.tally import Tally
 from extproc.formats import anthropic, openai_endpoints
 from extproc.formats.base import AnyClientFormat, AnyProviderFormat
-from extproc.routing.pick import pick
+from extproc.routing.pick import MOST_NAME, pick
 from extproc.routing.plan import Pick
 from extproc.runtime import Grant, Runtime, Target, VirtualModel
 
@@ -168,7 +168,7 @@ class Asker(msgspec.Struct, frozen=True):
             GatewayError: nobody does, or nobody can now.
         """
         tally, grant = self.tally, self.grant
-        tally.original_model = name
+        tally.original_model = name[:MOST_NAME]
         model = pick(self.runtime, grant, name)
         asked = self.open(self.operation.format, name, model)
         chosen = self.dispatch.choose(asked, model, grant)

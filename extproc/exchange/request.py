@@ -51,7 +51,7 @@ from extproc.formats.base import CHAT
 from extproc.framing.encoding import ContentDecoder
 from extproc.framing.members import Members, read_members
 from extproc.policy.admit import authenticate
-from extproc.routing.pick import pick
+from extproc.routing.pick import MOST_NAME, pick
 from extproc.runtime import NOBODY, Grant, Runtime
 
 Step = Callable[[Any, Any], list[Command]]
@@ -277,7 +277,7 @@ class RequestHalf:
             default if default and "model" not in members else _string(members, "model")
         )
         self.stream = _flag(members, "stream")
-        self._tally.original_model = name
+        self._tally.original_model = name[:MOST_NAME]
         self._tally.streamed = self.stream
         if self._runtime.content_size:
             self._listen(body)

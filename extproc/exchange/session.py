@@ -29,7 +29,7 @@ from extproc.formats.openai_realtime import (
     write_error,
 )
 from extproc.framing.websocket import MessageReader, close_frame, text_frame
-from extproc.usage import Usage
+from extproc.usage import Usage, believed
 
 POLICY, TRY_LATER = 1008, 1013
 """Closing codes: the client is at fault, or nobody is
@@ -86,6 +86,7 @@ class Conversation:
             self._take(event)
 
     def _add(self, model: str, usage: Usage | None) -> None:
+        usage = believed(usage)
         if usage is None:
             return
         if model == self._model:

@@ -21,7 +21,8 @@ from extproc.formats.base import (
 )
 from extproc.framing.base import Decoder
 from extproc.policy.estimate import produced_tokens
-from extproc.usage import Usage
+from extproc.routing.pick import MOST_NAME
+from extproc.usage import Usage, believed
 
 
 class Stream(Protocol):
@@ -214,10 +215,10 @@ class Translation:
             elif isinstance(event, canonical.Finished):
                 self._finished.add(event.choice)
             elif isinstance(event, canonical.Reported):
-                self.usage = event.usage
+                self.usage = believed(event.usage)
             elif isinstance(event, canonical.Started):
-                self.model = event.model or None
-                self.usage = event.usage or self.usage
+                self.model = event.model[:MOST_NAME] or None
+                self.usage = believed(event.usage) or self.usage
             elif isinstance(event, canonical.Failed):
                 self.error = event.error
                 self.over = True
@@ -261,7 +262,7 @@ class Metering:
     @property
     def usage(self) -> Usage | None:
         """See `Stream.usage`."""
-        return self._passage.usage
+        return believed(self._passage.usage)
 
     @property
     def unsaid(self) -> tuple[str, ...]:
@@ -271,7 +272,8 @@ class Metering:
     @property
     def model(self) -> str | None:
         """See `Stream.model`."""
-        return self._passage.model
+        model = self._passage.model
+        return model and model[:MOST_NAME]
 
     @property
     def error(self) -> GatewayError | None:

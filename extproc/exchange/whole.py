@@ -12,7 +12,8 @@ from extproc.formats import unsaid
 from extproc.formats.answer_tool import unwrap
 from extproc.formats.base import AnyClientFormat, WriterContext
 from extproc.framing.members import is_json_object
-from extproc.usage import Usage
+from extproc.routing.pick import MOST_NAME
+from extproc.usage import Usage, believed
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -48,8 +49,8 @@ def translate(
     return Whole(
         client.write_answer(answer, context),
         True,
-        answer.usage,
-        answer.model or None,
+        believed(answer.usage),
+        answer.model[:MOST_NAME] or None,
         unsaid.of_answer(answer, client),
     )
 
@@ -69,4 +70,5 @@ def pass_on(raw: bytes, body: bytes, leg: Leg) -> Whole:
     if seen.model is None and not is_json_object(body):
         # The client's SDK could only fail on it, and would not ask again.
         raise BadUpstreamAnswer("The provider's answer is not valid JSON.")
-    return Whole(raw, rewrite is not None, seen.usage, seen.model)
+    model = seen.model and seen.model[:MOST_NAME]
+    return Whole(raw, rewrite is not None, believed(seen.usage), model)

@@ -22,6 +22,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.exchange import Exchange
+from extproc.routing.pick import MOST_NAME
 from extproc.runtime import Grant, Limits, ModelSpec, Runtime, Snapshot, TargetSpec
 from extproc.usage import Usage
 
@@ -726,3 +727,9 @@ def test_trailers_end_an_answer():
         AnswerTrailers(),
     ]
     assert completion(commands).outcome == "ok"
+
+
+def test_a_record_keeps_the_first_characters_of_a_name():
+    """Each goes to control in one frame with others, and has its place in a file."""
+    _, commands = ask(chat("m" * 9_000))
+    assert len(completion(commands).original_model) == MOST_NAME

@@ -23,7 +23,7 @@ from extproc.formats.base import Overview, ProviderFormat, Rendered
 from extproc.formats.converse.errors import read_error as read_bedrock_error
 from extproc.formats.embeddings.openai import OPERATION
 from extproc.formats.embeddings.writing import Words, dropped, texts_of
-from extproc.usage import Usage
+from extproc.usage import Usage, counted
 
 DEFAULT_INPUT_TYPE = "search_document"
 """What LangChain and LlamaIndex send for texts that are stored."""
@@ -109,7 +109,7 @@ def overview(body: bytes) -> Overview:
 def header_usage(headers: Mapping[str, str]) -> Usage | None:
     """Read what Bedrock counted; see `ProviderFormat.header_usage`."""
     count = headers.get(BEDROCK_TOKENS, "")
-    return Usage(input_tokens=int(count)) if count.isdecimal() else None
+    return counted(count)
 
 
 def _usage(meta: _Meta | None) -> Usage | None:

@@ -30,7 +30,7 @@ from extproc.formats.rerank.clients import (
     OPERATION,
 )
 from extproc.reranking import Ranked, RerankAnswer, RerankRequest
-from extproc.usage import Usage
+from extproc.usage import Usage, counted
 
 T = TypeVar("T")
 
@@ -220,7 +220,7 @@ def form(
 def _bedrock_usage(headers: Mapping[str, str]) -> Usage | None:
     """Read what Bedrock's InvokeModel counted."""
     count = headers.get("x-amzn-bedrock-input-token-count", "")
-    return Usage(input_tokens=int(count)) if count.isdecimal() else None
+    return counted(count)
 
 
 COHERE = form(COHERE_NAME, _write_cohere)

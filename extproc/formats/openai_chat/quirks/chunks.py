@@ -82,7 +82,7 @@ def edit_choices(payload: bytes, member: str, edit: Edit) -> bytes:
 
 def _index(choice: Object, place: int) -> int:
     value = bytes(choice.get("index", b""))
-    return int(value) if value.isdigit() else place
+    return int(value) if value.isdigit() and len(value) <= 18 else place
 
 
 class Edited:
