@@ -195,10 +195,106 @@ def test_trailers_on_a_request(peers):
     assert peers.mock.requests() == []
 
 
-def test_malformed_http(peers):
-    answer = raw(peers, "GET /v1/models", "bad header line without colon")
-    assert answer.status_code == 400
+SMUGGLED = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
+IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+MALFORMED: dict[str, tuple[tuple[str, ...], bytes, set[int]]] = {
+    "no colon": (("bad header line without colon",), b"", {400}),
+    "two lengths": (("content-length: 62", "content-length: 3"), SMUGGLED, {400}),
+    "one length twice": (("content-length: 62", "content-length: 62"), SMUGGLED, {400}),
+    "a list of lengths": (("content-length: 62, 62",), SMUGGLED, {400}),
+    "a signed length": (("content-length: +62",), SMUGGLED, {400}),
+    "a length and chunks": (
+        ("content-length: 4", "transfer-encoding: chunked"), IN_CHUNKS, {400}),
+    "chunks in disguise": (("transfer-encoding: xchunked",), IN_CHUNKS, {501}),
+    "chunks, and something else": (
+        ("transfer-encoding: chunked", "transfer-encoding: identity"), IN_CHUNKS, {501}),
+    "chunks behind a tab": (("transfer-encoding:\x0bchunked",), IN_CHUNKS, {400}),
+    "a blank before the colon": (("content-length : 62",), SMUGGLED, {400}),
+    "a zero in a value": (("x-a: a\0b", "content-length: 62"), SMUGGLED, {400}),
+    "an endless chunk": (
+        ("transfer-encoding: chunked",), b"fffffffffffffffff\r\n" + SMUGGLED, {0, 400}),
+    "a negative chunk": (
+        ("transfer-encoding: chunked",), b"-1\r\n" + SMUGGLED, {0, 400}),
+    "a chunk's bare line end": (
+        ("transfer-encoding: chunked",), IN_CHUNKS.replace(b"\r\n", b"\n", 1), {0, 400}),
+    "more headers than a hundred": (
+        (*(f"x-a{n}: a" for n in range(120)), "content-length: 62"), SMUGGLED, {431}),
+    "two keys": ((f"authorization: Bearer {KEY}", "content-length: 62"), SMUGGLED, {401}),
+    "a connection that names the key": (
+        ("connection: authorization", "content-length: 62"), SMUGGLED, {401}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_http(peers, case):
+    """Refused whole: nothing of it is a request, here or at a provider (status 0: the
+    connection ends without a word)."""
+    headers, body, statuses = MALFORMED[case]
+    kind = "content-type: application/json"
+    answer = raw(peers, f"POST {CHAT}", kind, *headers, send=body)
+    assert answer.status_code in statuses
     assert b"html" not in answer.content.lower()
+    assert peers.mock.requests() == []
+
+
+KEYS = {
+    "the narrow one first": (
+        {"authorization": f"Bearer {NARROW_KEY}", "x-api-key": KEY}, 404),
+    "another scheme beside": ({"authorization": "Basic eA==", "x-api-key": KEY}, 200),
+    "an underscore": ({"authorization": "", "x_api_key": KEY}, 401),
+    "not text": ({"authorization": "Bearer \xff\xfe"}, 401),
+    "a token of nobody's": (
+        {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."}, 401),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_of_two_keys_the_first_place_counts(peers, case):
+    said, status = KEYS[case]
+    headers = [(name, value.encode("latin-1")) for name, value in said.items()]
+    answer = peers.http.post(CHAT, json=say("x", "claude-sonnet-4-5"), headers=headers)
+    assert answer.status_code == status
+
+
+def test_a_key_in_a_url_opens_nothing_and_is_not_logged(peers):
+    for name in ("key", "api_key", "api-key", "access_token"):
+        answer = peers.http.get(
+            f"/v1/models?{name}={KEY}", headers={"authorization": ""}
+        )
+        check(answer, 401)
+    for log in peers.gateway.folder.glob("*.log"):
+        assert KEY not in log.read_text(errors="replace")
+
+
+URLS = {
+    "http://169.254.169.254/latest/meta-data": 404,
+    "/v1/../admin/v1/keys": 404,
+    "/v1/%2e%2e/config_dump": 404,
+    "/v1/models/..%2f..%2fadmin": 400,
+    "/v1/files/..%5c..%5cx": 400,
+    "/v1/models/%00": 400,
+    "/v1/models/a%0d%0ax:y": 404,
+    "/v1/models#x": 400,
+    "/metrics": 404,
+    "/config_dump": 404,
+    "*": 400,
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_no_url_leads_elsewhere(peers, url):
+    assert raw(peers, f"GET {url}").status_code == URLS[url]
+    assert peers.mock.requests() == []
+
+
+def test_a_form_of_many_parts_is_refused_and_holds_nobody_up(peers):
+    part = b'--x\r\ncontent-disposition: form-data; name="n"\r\n\r\n1\r\n'
+    answer = peers.http.post(
+        "/v1/audio/transcriptions",
+        content=part * 50_000 + b"--x--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+    assert "parts" in check(answer, 400, "invalid_form")["message"]
 
 
 def raw(peers, line=f"POST {CHAT}", *headers, body_length=None, send=b""):
@@ -219,6 +315,8 @@ def raw(peers, line=f"POST {CHAT}", *headers, body_length=None, send=b""):
             if not more:
                 break
             data += more
+    if not head:
+        return httpx.Response(0)
     status, *fields = head.decode().split("\r\n")
     parsed = [field.split(": ", 1) for field in fields]
     plain = [(k, v) for k, v in parsed if k.lower() != "transfer-encoding"]
