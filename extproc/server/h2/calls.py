@@ -18,9 +18,11 @@ from extproc.server.h2.events import (
 from extproc.server.h2.floods import Allowance
 from extproc.server.h2.frames import END_HEADERS, END_STREAM, FrameType
 from extproc.server.h2.limits import Limits
-from extproc.server.h2.messages import PREFIX_SIZE, Unacceptable
+from extproc.server.h2.messages import PREFIX_SIZE, MessageCutter, Unacceptable
 from extproc.server.h2.outgoing import Outgoing
-from extproc.server.h2.streams import Stream, StreamState
+from extproc.server.h2.streams import NOTHING_CUT, Stream, StreamState
+
+_OPEN = StreamState.OPEN
 
 REMEMBERED_STREAMS = 4096
 """How many closed streams we can tell apart at least; frames for older ones can no longer
@@ -74,6 +76,10 @@ class Calls:
             return StreamState.IDLE
         return self._closed.get(stream_id, StreamState.FORGOTTEN)
 
+    def closed(self, stream_id: int) -> StreamState | None:
+        """Return how a stream was closed; None: it is not, or nobody remembers."""
+        return self._closed.get(stream_id)
+
     # The peer's half.
 
     def open(self, stream_id: int, fields: headers.Fields, *, ended: bool) -> None:
@@ -122,6 +128,8 @@ class Calls:
         if stream.end is not None:
             return
         cutter = stream.cutter
+        if cutter is NOTHING_CUT:
+            cutter = stream.cutter = MessageCutter()
         held = cutter.size
         refused = None
         try:
@@ -168,12 +176,26 @@ class Calls:
             return False
         if not stream.answered:
             stream.answered = True
-            out.write(self._block(END_HEADERS, stream.id, headers.RESPONSE))
+            if self._first_block:
+                out.write(self._block(END_HEADERS, stream.id, headers.RESPONSE))
+            else:
+                out.write(headers.answer(stream.id))
         out.send(stream, messages, size)
         return True
 
     def end(self, stream: Stream, block: bytes) -> None:
         """Send the last header block, or let it wait behind the messages that wait."""
+        if (
+            block is headers.TRAILERS_OK
+            and stream.answered
+            and not stream.pending
+            and stream.state is _OPEN
+        ):
+            # As most end: with all the answer there is, before Envoy has ended its half.
+            self._out.write(headers.farewell(stream.id))
+            stream.end = b""
+            self._close(stream, StreamState.RESET_BY_US)
+            return
         if not stream.answered:
             stream.answered = True
             block = headers.RESPONSE + block

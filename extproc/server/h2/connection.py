@@ -1,8 +1,8 @@
 """One HTTP/2 connection of a gRPC server: the peer's bytes in, events out, bytes back.
 
 Everything in this package revolves around this class. The main path is
-`ServerConnection.receive_data` → `reader.FrameReader` → a method for each frame type →
-`calls.Calls` → events; answers go through `send_messages` and `finish` into
+`ServerConnection.receive_data` → `reader.FrameReader` → `glance.Glance`, or a method for
+each frame type → `calls.Calls` → events; answers go through `send_messages` and `finish` into
 `outgoing.Outgoing`, and `data_to_send` takes them out. No clock is read, nothing logged.
 
 https://www.rfc-editor.org/rfc/rfc9113
@@ -15,21 +15,14 @@ from collections.abc import Callable, Sequence
 from extproc.server.h2 import frames, headers
 from extproc.server.h2.calls import Calls
 from extproc.server.h2.errors import ConnectionFault, ErrorCode, StreamFault
-from extproc.server.h2.events import ConnectionFailed, Event, MessageReceived
+from extproc.server.h2.events import ConnectionFailed, Event
 from extproc.server.h2.floods import Allowance
-from extproc.server.h2.frames import ACK, END_STREAM, HEAD_SIZE, FrameType, Setting
+from extproc.server.h2.frames import ACK, END_STREAM, FrameType, Setting
+from extproc.server.h2.glance import Glance
 from extproc.server.h2.limits import Limits
-from extproc.server.h2.messages import (
-    MESSAGE_HEAD,
-    MESSAGE_HEAD_SIZE,
-    PREFIX_SIZE,
-)
 from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.reader import FrameReader
 from extproc.server.h2.streams import REACTIONS, Reaction, Stream, StreamState
-
-_OPEN = StreamState.OPEN
-_unpack_head = MESSAGE_HEAD.unpack_from
 
 DRAIN_PING = b"drained?"
 """Eight bytes that tell the answer to our own PING from any other."""
@@ -50,13 +43,6 @@ class ServerConnection:
         self._limits = limits = limits or Limits()
         self._window = max(limits.connection_window, frames.DEFAULT_WINDOW)
         """Never under the default: no frame can make this window smaller."""
-        self._credit = self._window
-        """Bytes of all streams that the peer may send."""
-        self._half_of_all = self._window // 2
-        self._half_window = limits.stream_window // 2
-        """The credit of a stream that is made whole again."""
-        self._longest = min(limits.message, limits.frame - PREFIX_SIZE)
-        """Most bytes of a message that may come in one frame."""
         self._shutting = self._failed = False
         self._allowance = Allowance(limits)
         self._out = Outgoing()
@@ -64,8 +50,11 @@ class ServerConnection:
         self._blocks = headers.HeaderReader(
             list_limit=limits.header_list, hard_limit=limits.header_block
         )
+        self._glance = Glance(
+            limits, self._calls, self._blocks, self._allowance, self._window
+        )
         self._reader = FrameReader(
-            limits, self._on_messages, self._on_data, self._on_frame
+            limits, self._glance.take, self._on_data, self._on_frame
         )
         self._methods: dict[int, FrameMethod] = {
             FrameType.HEADERS: self._on_headers,
@@ -122,7 +111,7 @@ class ServerConnection:
     @property
     def frames(self) -> int:
         """How many the peer has sent."""
-        return self._reader.frames
+        return self._glance.frames + self._reader.frames
 
     def data_to_send(self) -> bytes:
         """Return what can be sent now, and forget it; empty when there is nothing."""
@@ -227,44 +216,6 @@ class ServerConnection:
         except StreamFault as fault:
             self._calls.reset_for(stream_id, fault)
 
-    def _on_messages(self, buffer: bytes, position: int) -> int:
-        """Take the frames that are each one whole message, no more, on an open stream.
-
-        Most are. What the general way would do with them is to note the credit and pass
-        the message on; whatever asks for more is left to it: a flag, a message in pieces, a
-        window that is to be made whole again.
-        """
-        calls, end = self._calls, len(buffer)
-        streams, events = calls.streams, calls.events
-        while end - position >= MESSAGE_HEAD_SIZE:
-            word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
-            framed = size + PREFIX_SIZE
-            stop = position + HEAD_SIZE + framed
-            stream = streams.get(stream_id)
-            if (
-                word != framed << 8  # not DATA, or not all of the frame
-                or flags
-                or compressed
-                or stream is None
-                or stop > end
-                or size > self._longest
-                or stream.state is not _OPEN
-                or stream.expected >= 0
-                or stream.cutter.size
-                or stream.end is not None
-                or stream.credit - framed <= self._half_window
-                or self._credit - framed <= self._half_of_all
-            ):
-                break
-            stream.credit -= framed
-            self._credit -= framed
-            self._reader.frames += 1
-            events.append(
-                MessageReceived(stream_id, buffer[position + MESSAGE_HEAD_SIZE : stop])
-            )
-            position = stop
-        return position
-
     def _on_data(
         self, flags: int, stream_id: int, buffer: bytes, start: int, stop: int
     ) -> None:
@@ -297,14 +248,15 @@ class ServerConnection:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, reason)
 
     def _take_credit(self, size: int) -> None:
-        self._credit -= size
-        if self._credit < 0:
+        glance = self._glance
+        glance.credit -= size
+        if glance.credit < 0:
             raise ConnectionFault(
                 ErrorCode.FLOW_CONTROL_ERROR, "connection window overrun"
             )
-        if self._credit <= self._half_of_all:
-            self._out.write(frames.window_update(0, self._window - self._credit))
-            self._credit = self._window
+        if glance.credit <= glance.half_of_all:
+            self._out.write(frames.window_update(0, self._window - glance.credit))
+            glance.credit = self._window
 
     def _on_body(
         self, flags: int, stream_id: int, buffer: bytes, start: int, stop: int

@@ -21,7 +21,7 @@ HEAD = struct.Struct(">IBI")
 """A frame's first nine bytes, as ``length << 8 | type``, ``flags``, ``stream``."""
 
 HEAD_SIZE = HEAD.size
-_NUMBER = struct.Struct(">IBII")
+NUMBER = struct.Struct(">IBII")
 """A whole frame whose payload is one number."""
 MAX_STREAM_ID = 0x7FFFFFFF
 MAX_WINDOW = 0x7FFFFFFF
@@ -94,12 +94,12 @@ def settings(values: Mapping[Setting, int]) -> bytes:
 
 def window_update(stream_id: int, increment: int) -> bytes:
     """Write a WINDOW_UPDATE frame; stream 0 is the connection."""
-    return _NUMBER.pack(4 << 8 | 8, 0, stream_id, increment)
+    return NUMBER.pack(4 << 8 | 8, 0, stream_id, increment)
 
 
 def rst_stream(stream_id: int, code: int) -> bytes:
     """Write a RST_STREAM frame."""
-    return _NUMBER.pack(4 << 8 | 3, 0, stream_id, code)
+    return NUMBER.pack(4 << 8 | 3, 0, stream_id, code)
 
 
 def goaway(last_stream_id: int, code: int, reason: str = "") -> bytes:

@@ -12,12 +12,14 @@ Ours never use the table, so they are constants but for the gRPC message of an e
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 
 import hpack
 import msgspec
 
 from extproc.server.h2.errors import ConnectionFault, ErrorCode
+from extproc.server.h2.frames import END_HEADERS, END_STREAM, HEAD, FrameType
 
 Header = tuple[bytes, bytes]
 
@@ -78,6 +80,10 @@ class HeaderReader:
     def remembering(self) -> bool:
         """Whether blocks no longer depend on each other."""
         return self._remembering
+
+    def known(self, block: bytes) -> Fields | None:
+        """Return the fields of the next block, if it is like one before."""
+        return self._memo.get(block)
 
     def forbid_table(self) -> None:
         """Note that the peer has acknowledged HEADER_TABLE_SIZE = 0."""
@@ -204,6 +210,25 @@ _STATUS_200 = b"\x88"
 
 RESPONSE = _STATUS_200 + _literal(b"content-type", b"application/grpc")
 TRAILERS_OK = _literal(b"grpc-status", b"0")
+
+_ANSWER_HEAD = len(RESPONSE) << 8 | FrameType.HEADERS
+_TRAILERS_HEAD = len(TRAILERS_OK) << 8 | FrameType.HEADERS
+_RESET_HEAD = 4 << 8 | FrameType.RST_STREAM
+_FAREWELL = struct.Struct(f">IBI{len(TRAILERS_OK)}sIBII")
+
+
+def answer(stream_id: int) -> bytes:
+    """Write the frame of `RESPONSE`."""
+    return HEAD.pack(_ANSWER_HEAD, END_HEADERS, stream_id) + RESPONSE
+
+
+def farewell(stream_id: int) -> bytes:
+    """Write the frame of `TRAILERS_OK`, and RST_STREAM with NO_ERROR behind it."""
+    return _FAREWELL.pack(
+        _TRAILERS_HEAD, END_HEADERS | END_STREAM, stream_id, TRAILERS_OK,
+        _RESET_HEAD, 0, stream_id, 0,
+    )  # fmt: skip
+
 
 MESSAGE_LIMIT = 1024
 """Longest `grpc-message` that we send, in bytes before encoding: with it a block always

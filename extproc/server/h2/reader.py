@@ -25,7 +25,7 @@ from extproc.server.h2.limits import Limits
 
 OnMessages = Callable[[bytes, int], int]
 """Called with a buffer and where its next frame begins; takes what ordinary frames are
-there, as many as it likes of none, and returns where the first one begins that it left."""
+there, as many as it likes or none, and returns where the first one begins that it left."""
 
 OnData = Callable[[int, int, bytes, int, int], None]
 """Called with flags, stream, and the buffer that holds the payload from ``start`` to
@@ -67,7 +67,7 @@ class FrameReader:
         on_frame: OnFrame,
     ) -> None:
         self.frames = 0
-        """Whole ones, so far."""
+        """Whole ones, so far, but for those that `on_messages` took."""
         self._limits = limits
         self._on_messages = on_messages
         self._on_data = on_data

@@ -73,6 +73,10 @@ REACTIONS: Mapping[tuple[FrameType, StreamState], Reaction] = {
 """Every frame in every state. Frames of unknown types are ignored in all of them."""
 
 
+NOTHING_CUT = MessageCutter()
+"""Of all streams that had no message in pieces: most never have. Nothing is fed to it."""
+
+
 class Stream:
     """An open stream, which is one gRPC call."""
 
@@ -98,7 +102,8 @@ class Stream:
         """Bytes that the peer may send."""
         self.expected = -1
         """Bytes of body still due by `content-length`; negative where there was none."""
-        self.cutter = MessageCutter()
+        self.cutter = NOTHING_CUT
+        """Holds the message that is not whole; its own from the first such on."""
         self.answered = False
         """Whether our response headers are written."""
         self.pending: deque[memoryview] | None = None

@@ -232,6 +232,8 @@ SENT = st.lists(
         st.tuples(st.just("open"), st.sampled_from((5, 7)), st.just(0)),
         st.tuples(st.just("reset"), st.sampled_from((1, 3)), st.just(0)),
         st.tuples(st.just("answer"), st.sampled_from((1, 3)), SIZES),
+        st.tuples(st.just("finish"), st.sampled_from((1, 3, 5)), st.just(0)),
+        st.tuples(st.just("echo"), st.sampled_from((1, 3, 5)), st.just(0)),
     ),
     max_size=30,
 )
@@ -251,6 +253,7 @@ def frames_of(peer, name, stream_id, size):
         "compressed": frames.frame(FrameType.DATA, 0, stream_id, b"\x01" + message[1:]),
         "ping": frames.frame(FrameType.PING, 0, 0, bytes(8)),
         "reset": frames.rst_stream(stream_id, ErrorCode.CANCEL),
+        "echo": frames.rst_stream(stream_id, ErrorCode.NO_ERROR),
     }
     return peer.request(stream_id) if name == "open" else made[name]
 
@@ -270,11 +273,17 @@ def test_frames_taken_at_a_glance_are_what_the_general_way_takes_them_for(sent, 
     for name, stream_id, size in sent:
         if name == "answer":
             reads += [(stream_id, bytearray(size)), (0, bytearray())]
+        elif name == "finish":
+            reads += [(-stream_id, bytearray()), (0, bytearray())]
         elif name != "open" or stream_id > max(opened, default=0):
             reads[-1][1].extend(frames_of(quick, name, stream_id, size))
             opened |= {stream_id} if name == "open" else set()
     for answered, sized in reads:
         buffer = bytes(sized)
+        if answered < 0:
+            for peer in (quick, general):
+                peer.server.finish(-answered)
+            continue
         if answered:
             assert quick.server.send_message(
                 answered, buffer
@@ -286,4 +295,6 @@ def test_frames_taken_at_a_glance_are_what_the_general_way_takes_them_for(sent, 
             assert said[0] == said[1]
     assert quick.events == general.events
     assert quick.server.frames == general.server.frames
-    assert quick.server._credit == general.server._credit
+    assert quick.server._glance.credit == general.server._glance.credit
+    left, owed = quick.server._allowance, general.server._allowance
+    assert (left._hollow, left._resets) == (owed._hollow, owed._resets)
