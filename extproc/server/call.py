@@ -13,6 +13,7 @@ import msgspec
 from extproc.exchange import events
 from extproc.exchange.commands import (
     AnswerBody,
+    AnswerHeaders,
     Command,
     Complete,
     Leave,
@@ -61,7 +62,8 @@ does not answer Envoy's PINGs for two seconds loses all its streams."""
 
 LIGHT_BYTES = HEAVY_BYTES // 100
 """Nobody has to ask how much there is to read in a piece up to here that is not the last:
-a piece of a stream is read by itself, and decompresses to at most a hundred times as much."""
+a piece of a stream is read by itself, and decompresses to at most a hundred times as much.
+Nor is a request's body counted before it is longer: ten thousand such are 26 MB."""
 
 
 Worked = tuple[list[Command], list[bytes]] | events.Admitted | events.Denied
@@ -222,6 +224,8 @@ class Call:
         """Count what is held now; return what to say if that is too much."""
         held = 0 if exchange is None else exchange.held
         room = self._room
+        if room is None and held <= LIGHT_BYTES:
+            return []
         if not held or exchange is None:
             if room is not None:
                 self.parting = room.large
@@ -245,10 +249,14 @@ class Call:
             # What is to be noted or reserved stands behind what is said.
             return encode(commands)
         self._note(commands)
-        return encode(commands) + self._reserved(commands, now)
+        if type(commands[-1]) is Reserve:
+            return encode(commands) + self._reserved(commands, now)
+        return encode(commands)
 
     def _note(self, commands: list[Command]) -> None:
         for command in commands:
+            if type(command) in _SAID:  # most are
+                continue
             if type(command) is Leave:
                 self.finished = True
             elif type(command) is Complete:
@@ -294,6 +302,10 @@ class Call:
             self.work = verdict
             return []
         return self._carry_out(self._exchange.receive(verdict, now), now)
+
+
+_SAID = frozenset((AnswerBody, AnswerHeaders))
+"""Commands that ask nothing of us but to be sent."""
 
 
 def _work(exchange: Exchange, event: events.Event, now: float) -> Worked:

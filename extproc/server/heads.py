@@ -134,9 +134,11 @@ def read_response_headers(message: bytes) -> events.ResponseHeaders:
 def _head(message: bytes) -> tuple[dict[str, str], bool, int]:
     """Return the headers, whether they are all, and where the next field begins."""
     start, stop = _extent(message, 0)
-    first = last = start
-    if message[start : start + 1] == b"\x0a" and start < stop:
-        first, last = _extent(message, start)
+    if start == stop:
+        return {}, False, stop
+    first, last = _extent(message, start)
+    if message[start] != 0x0A:  # there are no headers
+        last = first = start
     headers = dict(map(_header, Headers.FromString(message[first:last]).headers))
     end = last + 2 == stop and message[last:stop] == b"\x18\x01"  # end_of_stream
     return headers, end, stop
@@ -149,13 +151,11 @@ def _extent(message: bytes, at: int) -> tuple[int, int]:
         google.protobuf.message.DecodeError: it ends behind the message.
     """
     try:
-        size, start = message[at + 1], at + 2
-        if size >= 0x80:
-            size, shift = size & 0x7F, 0
-            while message[start - 1] >= 0x80:
-                shift += 7
-                size += (message[start] & 0x7F) << shift
-                start += 1
+        size, start, shift = message[at + 1], at + 2, 0
+        while message[start - 1] >= 0x80:
+            shift += 7
+            size += (message[start] - 1) << shift  # and not what says that it goes on
+            start += 1
     except IndexError:
         size, start = len(message), at + 1
     if start + size > len(message):

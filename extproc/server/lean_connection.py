@@ -112,6 +112,8 @@ class LeanConnection(asyncio.Protocol):
             for event in events:
                 if type(event) is MessageReceived:  # most of them
                     self._deliver(event.stream_id, event.message, now)
+                elif type(event) is CallStarted:
+                    self._start(event.stream_id, event.path)
                 else:
                     self._take(event, now)
         self._flush()
@@ -229,7 +231,8 @@ class LeanConnection(asyncio.Protocol):
         except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
             self._fail(stream_id, exc)
         else:
-            self._reply(stream_id, call, replies)
+            if replies or call.finished or call.parting or call.work is not None:
+                self._reply(stream_id, call, replies)
             if not replies and (turn := call.turn) is not None:
                 self._stall(stream_id, turn)
 

@@ -104,6 +104,7 @@ class Calls:
             credit=self._limits.stream_window,
         )
         stream.expected = fields.body_size
+        stream.plain = fields.body_size < 0
         self.streams[stream_id] = stream
         if fields.refusal:
             if ended:
@@ -137,6 +138,7 @@ class Calls:
         except Unacceptable as exc:
             messages, refused = exc.before, exc
         self._partial += cutter.size - held
+        stream.plain = not cutter.size and stream.expected < 0 and stream.state is _OPEN
         for message in messages:
             self.events.append(MessageReceived(stream.id, message))
         if refused is not None:
@@ -150,7 +152,7 @@ class Calls:
         Raises:
             StreamFault: there was less body than `content-length` says.
         """
-        stream.state = StreamState.HALF_CLOSED
+        stream.state, stream.plain = StreamState.HALF_CLOSED, False
         if stream.end is not None:
             return
         if stream.expected > 0:
@@ -185,6 +187,7 @@ class Calls:
 
     def end(self, stream: Stream, block: bytes) -> None:
         """Send the last header block, or let it wait behind the messages that wait."""
+        stream.plain = False
         if (
             block is headers.TRAILERS_OK
             and stream.answered

@@ -46,6 +46,8 @@ class ServerConnection:
         self._shutting = self._failed = False
         self._allowance = Allowance(limits)
         self._out = Outgoing()
+        self.data_to_send: Callable[[], bytes] = self._out.take
+        """Return what can be sent now, and forget it; empty when there is nothing."""
         self._calls = Calls(limits, self._out, self._allowance)
         self._blocks = headers.HeaderReader(
             list_limit=limits.header_list, hard_limit=limits.header_block
@@ -112,10 +114,6 @@ class ServerConnection:
     def frames(self) -> int:
         """How many the peer has sent."""
         return self._glance.frames + self._reader.frames
-
-    def data_to_send(self) -> bytes:
-        """Return what can be sent now, and forget it; empty when there is nothing."""
-        return self._out.take()
 
     def replenish(self) -> None:
         """Begin a new period of the rates in `Limits`."""

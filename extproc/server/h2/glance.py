@@ -20,7 +20,7 @@ from extproc.server.h2.messages import MESSAGE_HEAD, MESSAGE_HEAD_SIZE, PREFIX_S
 from extproc.server.h2.streams import StreamState
 
 # An Enum's members are slow to ask for.
-_OPEN, _RESET_BY_US = StreamState.OPEN, StreamState.RESET_BY_US
+_RESET_BY_US = StreamState.RESET_BY_US
 _HEADERS = FrameType.HEADERS.value
 
 _unpack_head = MESSAGE_HEAD.unpack_from
@@ -84,10 +84,7 @@ class Glance:
                 or compressed
                 or stop > end
                 or size > self._longest
-                or stream.state is not _OPEN
-                or stream.expected >= 0
-                or stream.cutter.size
-                or stream.end is not None
+                or not stream.plain
                 or stream.credit - framed <= self._half_window
                 or self.credit - framed <= self.half_of_all
             ):

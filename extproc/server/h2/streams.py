@@ -88,6 +88,7 @@ class Stream:
         "expected",
         "id",
         "pending",
+        "plain",
         "stalled",
         "state",
         "window",
@@ -104,6 +105,9 @@ class Stream:
         """Bytes of body still due by `content-length`; negative where there was none."""
         self.cutter = NOTHING_CUT
         """Holds the message that is not whole; its own from the first such on."""
+        self.plain = True
+        """Whether a frame that is one message is only that: nobody has ended a half, no
+        `content-length` is to be kept, and no message is in pieces."""
         self.answered = False
         """Whether our response headers are written."""
         self.pending: deque[memoryview] | None = None
