@@ -67,6 +67,8 @@ class Glance:
         """
         calls, end = self._calls, len(buffer)
         streams, events = calls.streams, calls.events
+        longest, half_window = self._longest, self._half_window
+        room = self.credit - self.half_of_all
         while end - position >= MESSAGE_HEAD_SIZE:
             word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
             framed = size + PREFIX_SIZE
@@ -78,19 +80,21 @@ class Glance:
                     break
                 position = stop
                 continue
+            credit = stream.credit - framed
+            room -= framed
             if (
                 word != framed << 8  # not DATA, or not all of the frame
                 or flags
                 or compressed
                 or stop > end
-                or size > self._longest
+                or size > longest
                 or not stream.plain
-                or stream.credit - framed <= self._half_window
-                or self.credit - framed <= self.half_of_all
+                or credit <= half_window
+                or room <= 0
             ):
                 break
-            stream.credit -= framed
-            self.credit -= framed
+            stream.credit = credit
+            self.credit = room + self.half_of_all
             self.frames += 1
             events.append(
                 MessageReceived(stream_id, buffer[position + MESSAGE_HEAD_SIZE : stop])

@@ -220,6 +220,21 @@ def test_a_trailers_only_answer_is_one_the_library_reads(library_peer, ended):
     assert peer.resets == ({} if ended else {1: ErrorCode.NO_ERROR})
 
 
+def test_the_echo_of_our_reset_counts_as_a_frame_that_does_nothing():
+    peer = RawPeer(Limits(hollow_frames=2))
+    for stream_id in (1, 3, 5):
+        peer.open(stream_id)
+        peer.server.send_messages(stream_id, (b"all",), end=True)
+    *_, reset = peer.send(b"")
+    assert (reset.kind, reset.code) == (FrameType.RST_STREAM, ErrorCode.NO_ERROR)
+    frames_before = peer.server.frames
+    for stream_id in (1, 3):
+        assert peer.send(frames.rst_stream(stream_id, ErrorCode.NO_ERROR)) == []
+    assert peer.server.frames == frames_before + 2
+    (gone,) = peer.send(frames.rst_stream(5, ErrorCode.NO_ERROR))
+    assert (gone.kind, gone.code) == (FrameType.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
+
+
 SENT = st.lists(
     st.one_of(
         st.tuples(st.just("message"), st.sampled_from((1, 3)), SIZES),
