@@ -14,6 +14,7 @@ import msgspec
 
 from extproc import usage as ours
 from extproc.errors import GatewayError
+from extproc.formats.base import UNREADABLE
 
 WRITTEN: Final = "conversation.item.input_audio_transcription.completed"
 READ: Final = {
@@ -128,7 +129,7 @@ def read_event(message: bytes) -> ServerEvent | None:
         return None
     try:
         event = _EVENTS.decode(message)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return event if event.type in READ else None
 

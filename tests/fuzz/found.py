@@ -7,6 +7,7 @@ import gzip
 import zstandard
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc.framing.websocket import text_frame
 from extproc.server.heads import ATTRIBUTES
 
 DEEP = b"[" * 2000 + b"]" * 2000
@@ -30,6 +31,8 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("answer cohere", b'{"id":' + DEEP + b"}"),
     ("answer other", b'{"data":' + DEEP + b"}"),
     ("stream anthropic", b'data: {"type":"message_start","message":' + DEEP + b"}\n\n"),
+    # An event of a realtime session that names what it is, and then is not UTF-8.
+    ("websocket", text_frame(b'{"type":"\xee","not":"response.done"}')),
     # What is not UTF-8 within what is read only later.
     ("answer openai_chat", b'{"error":"\xff"}'),
     ("answer openai_responses", b'{"error":"\xff"}'),
