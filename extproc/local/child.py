@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,12 +38,12 @@ class Child:
         environ: Mapping[str, str],
         log: Path | None = None,
     ) -> None:
-        """Start `command`; its output goes to our standard error, or to `log`."""
+        """Start `command`; its output goes to our standard error, or behind `log`."""
         self.code: int | None = None
         self._exited = asyncio.Event()
         tether = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()))
         with contextlib.ExitStack() as files:
-            out = 2 if log is None else files.enter_context(log.open("wb"))
+            out = 2 if log is None else files.enter_context(log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603  our own programs, no shell
                 [*tether, *command],
                 stdin=subprocess.DEVNULL,
@@ -103,6 +103,9 @@ class Kept:
         self.name = name
         self.child: Child | None = None
         self.deaths = 0
+        self._leaving: Child | None = None
+        """One that has a successor."""
+        self._handed_over = asyncio.Event()
         self._start = start
         self._log = log
         self._stopping = asyncio.Event()
@@ -113,7 +116,7 @@ class Kept:
         while not self._stopping.is_set():
             started = time.monotonic()
             self.child = self._start()
-            code = await self.child.wait()
+            code = await self._end()
             self.child.kill()  # what it may have left in its group
             if self._stopping.is_set():
                 return
@@ -128,17 +131,70 @@ class Kept:
                         await self._stopping.wait()
             in_a_row += 1
 
+    async def hand_over(
+        self, start: Callable[[], Child], serves: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Start a successor of the child, and keep that one from when it `serves`.
+
+        The child is left to end by itself. Returns False, and changes nothing, if the
+        successor ends before it serves or does not come to it.
+        """
+        old, new = self.child, start()
+        ended = asyncio.ensure_future(new.wait())
+        serving = asyncio.ensure_future(serves())
+        try:
+            await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
+            good = serving.done() and serving.result() and new.code is None
+            if good and self.child is old and not self._stopping.is_set():
+                self._leaving, self.child = old, new
+                self._handed_over.set()
+                return True
+        finally:
+            ended.cancel()
+            serving.cancel()
+            if self.child is not new:
+                new.kill()
+        await new.wait()
+        return False
+
+    async def _end(self) -> int:
+        """Wait for the end of the child, or of the last that took over from it."""
+        while True:
+            child = self.child
+            assert child is not None  # noqa: S101  `keep` has started it
+            self._handed_over.clear()
+            first = {
+                asyncio.ensure_future(child.wait()),
+                asyncio.ensure_future(self._handed_over.wait()),
+            }
+            try:
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in first:
+                    one.cancel()
+            if self.child is child:
+                return await child.wait()
+
+    async def left(self) -> None:
+        """Wait for the end of one that has handed over, if there is one."""
+        if self._leaving is not None:
+            await self._leaving.wait()
+
     async def stop(self, seconds: float) -> None:
         """End the child within `seconds`, and start it no more."""
         self._stopping.set()
-        if self.child is not None:
-            await self.child.stop(seconds)
+        async with asyncio.TaskGroup() as tasks:
+            for child in self._children():
+                tasks.create_task(child.stop(seconds))
 
     def kill(self) -> None:
         """End the child now, and start it no more."""
         self._stopping.set()
-        if self.child is not None:
-            self.child.kill()
+        for child in self._children():
+            child.kill()
+
+    def _children(self) -> list[Child]:
+        return [one for one in (self._leaving, self.child) if one is not None]
 
     def last_words(self) -> str:
         """Return the last line of its log, if it has one."""

@@ -7,14 +7,16 @@ Its admin interface is on a unix socket that only the owner can open
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
@@ -23,6 +25,12 @@ VALIDATION_SECONDS = 30.0
 """Validating takes 0.2 s; a machine that is busy starting up takes longer."""
 
 LOG_FORMAT = "%Y-%m-%dT%T.%e%z %l envoy.%n %v"
+
+BASE_IDS: Final = 1 << 28
+"""Envoy multiplies the id by ten, in 32 bits."""
+
+SOON: Final = 1.0
+"""Seconds that the first tries to ask it may take."""
 
 
 class EnvoyMissing(Exception):
@@ -55,30 +63,65 @@ def find_envoy() -> Path:
     return Path(on_path)
 
 
+@dataclass(frozen=True, slots=True)
+class HotRestart:
+    """What an Envoy has in common with the one whose place it takes."""
+
+    base_id: int
+    """Names the memory that they share; below `BASE_IDS`."""
+    socket: Path
+    """Begins the names of the sockets over which they speak."""
+    epoch: int = 0
+    """How many were before it."""
+
+    def first(self) -> HotRestart:
+        """Return that of one which follows nobody."""
+        return replace(self, epoch=0)
+
+    def next(self) -> HotRestart:
+        """Return that of the successor."""
+        return replace(self, epoch=self.epoch + 1)
+
+    def arguments(self) -> list[str]:
+        """Return the part of the command line that says so."""
+        return [
+            *("--base-id", str(self.base_id), "--restart-epoch", str(self.epoch)),
+            # Not the default, a name that every process of the machine can speak to:
+            # who does is given the listening sockets.
+            *("--socket-path", str(self.socket), "--socket-mode", "600"),
+            # Counters that two add to would tell control of clusters that nobody took.
+            "--skip-hot-restart-parent-stats",
+        ]
+
+
 def arguments(
     envoy: Path,
     bootstrap: Path,
     *,
     concurrency: int,
     drain_seconds: float = 30.0,
+    leaving_seconds: float = 60.0,
+    hot: HotRestart | None = None,
     log_level: str = "warning",
 ) -> list[str]:
-    """Return the command line that serves `bootstrap`."""
+    """Return the command line that serves `bootstrap`; without `hot`, alone."""
     return [
         *(str(envoy), "--config-path", str(bootstrap)),
         *("--concurrency", str(concurrency)),
         # How long drain() tells clients to go, before the listener closes.
         *("--drain-time-s", str(max(1, round(drain_seconds)))),
         *("--log-level", log_level, "--log-format", LOG_FORMAT),
-        # A new binary is a new process here. Without hot restart there is no shared
-        # memory and no base id, so that any number of gateways run side by side.
-        "--disable-hot-restart",
+        # Until it ends the one whose place it took.
+        *("--parent-shutdown-time-s", str(max(1, round(leaving_seconds)))),
+        *(("--disable-hot-restart",) if hot is None else hot.arguments()),
         # A field that Envoy does not know is a mistake, and not to be passed over.
         "--reject-unknown-dynamic-fields",
     ]
 
 
-def validate(directory: Path, envoy: Path | None = None) -> None:
+def validate(
+    directory: Path, envoy: Path | None = None, bootstrap: str = "bootstrap.json"
+) -> None:
     """Let Envoy read the compiled files in `directory`, all of them.
 
     Raises:
@@ -88,7 +131,7 @@ def validate(directory: Path, envoy: Path | None = None) -> None:
     """
     binary = find_envoy() if envoy is None else envoy
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        file.write(inlined(directory))
+        file.write(inlined(directory, bootstrap))
         file.flush()
         done = subprocess.run(  # noqa: S603  our own binary, no shell
             [
@@ -102,16 +145,17 @@ def validate(directory: Path, envoy: Path | None = None) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise EnvoyRefused((done.stderr or done.stdout).strip())
+        said = (done.stderr or done.stdout).strip()
+        raise EnvoyRefused(said or f"it ended with {done.returncode}")
 
 
-def inlined(directory: Path) -> bytes:
+def inlined(directory: Path, bootstrap: str = "bootstrap.json") -> bytes:
     """Return the bootstrap with the routes, clusters and filters of the other files in it.
 
     Envoy's validation does not open the files of a subscription. Those that it does look
     for (SDS) it finds in `directory`, wherever they will be when Envoy runs.
     """
-    whole = msgspec.json.decode((directory / "bootstrap.json").read_bytes())
+    whole = msgspec.json.decode((directory / bootstrap).read_bytes())
     source = whole.pop("dynamic_resources")["cds_config"]["path_config_source"]
     whole["static_resources"]["clusters"] += _resources(directory / "cds.json")
     for listener in whole["static_resources"]["listeners"]:
@@ -130,6 +174,19 @@ def inlined(directory: Path) -> bytes:
     return text.encode()
 
 
+def addresses(bootstrap: Path) -> set[str]:
+    """Return where the listeners of `bootstrap` are, each ``host:port``."""
+    found = msgspec.json.decode(bootstrap.read_bytes())
+    places = [one.get("address", {}) for one in found["static_resources"]["listeners"]]
+    # Those without are in Envoy itself.
+    sockets = [one["socket_address"] for one in places if "socket_address" in one]
+    return {f"{_host(one['address'])}:{one['port_value']}" for one in sockets}
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
 def _resources(file: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = msgspec.json.decode(file.read_bytes())["resources"]
     for resource in found:
@@ -146,7 +203,10 @@ class Admin:
 
     def __init__(self, socket: Path, *, timeout: float = 5.0) -> None:
         self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            # No connection is kept: it would lead to an Envoy whose place another took.
+            transport=httpx.AsyncHTTPTransport(
+                uds=str(socket), limits=httpx.Limits(max_keepalive_connections=0)
+            ),
             base_url="http://envoy",
             timeout=timeout,
         )
@@ -169,7 +229,7 @@ class Admin:
     async def ready(self) -> bool:
         """Return whether Envoy has its configuration and listens; False when away."""
         try:
-            response = await self._client.get("/ready")
+            response = await self._get("/ready")
         except httpx.TransportError:
             return False
         return response.status_code == 200
@@ -183,6 +243,12 @@ class Admin:
         async with asyncio.timeout(seconds):
             while not await self.ready():  # noqa: ASYNC110  another process' state
                 await asyncio.sleep(poll)
+
+    async def epoch(self) -> int | None:
+        """Return how many Envoys were before this one; None until it serves."""
+        found = await self._json("/server_info")
+        options = found.get("command_line_options", {})
+        return options.get("restart_epoch", 0) if found.get("state") == "LIVE" else None
 
     async def clusters(self) -> set[str]:
         """Return the names of the clusters that Envoy has."""
@@ -237,7 +303,7 @@ class Admin:
 
     async def config_dump(self) -> str:
         """Return the whole configuration as Envoy shows it, credentials redacted."""
-        response = await self._client.get("/config_dump")
+        response = await self._get("/config_dump")
         return response.raise_for_status().text
 
     async def drain(self) -> None:
@@ -248,9 +314,16 @@ class Admin:
         """End the process, with every stream in it."""
         await self._post("/quitquitquit")
 
+    async def _get(self, path: str, **params: str) -> httpx.Response:
+        # One that lets another take its place answers nobody who has just come; whose
+        # place it is listens at the same path a moment later.
+        for _ in range(3):
+            with contextlib.suppress(httpx.ReadTimeout):
+                return await self._client.get(path, params=params, timeout=SOON)
+        return await self._client.get(path, params=params)
+
     async def _json(self, path: str, **params: str) -> dict[str, Any]:
-        response = await self._client.get(path, params=params)
-        body = response.raise_for_status().content
+        body = (await self._get(path, **params)).raise_for_status().content
         return msgspec.json.decode(body, type=dict[str, Any])
 
     async def _post(self, path: str) -> None:

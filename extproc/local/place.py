@@ -21,7 +21,8 @@ STATES: Final = Path(".extproc")
 DEFAULT_PORT: Final = 8080
 MAX_SOCKET_PATH: Final = 107
 """``sun_path`` is 108 bytes with its final zero (unix(7))."""
-LONGEST_SOCKET: Final = "control.sock"
+LONGEST_SOCKET: Final = "envoy.sock_udp_parent_2684354559"
+"""Of those by which one Envoy speaks to its successor (`succession`)."""
 WANTED_FILES: Final = 1 << 20
 """Two a connection and some: above what 20,000 clients with streams need."""
 
@@ -88,7 +89,7 @@ def socket_folder(state: Path) -> Iterator[Path]:
         try:
             yield state
         finally:
-            for path in state.glob("*.sock"):
+            for path in state.glob("*.sock*"):
                 path.unlink(missing_ok=True)
         return
     name = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]

@@ -4,6 +4,8 @@ It holds no state. When the state folder has what an earlier control compiled fr
 same inputs, the workers and Envoy start from that at once and control catches up; else
 they wait for control's first compile.
 
+SIGUSR2 lets another Envoy take the place of the one that serves (`succession`).
+
 Stopping: Envoy tells clients to go and finishes what is open, then the workers hand their
 last records to control, then control and the mocks end. A second signal ends all at once.
 """
@@ -19,7 +21,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from extproc.config.endpoint import split_address
 from extproc.local.child import Child, Kept, exit_cause
@@ -47,6 +49,9 @@ from extproc.server.compiled import Compiled
 from extproc.server.keys import KEYS_FILE, MASTER_VARIABLE, has_key, make_key
 from extproc.telemetry import logs
 
+if TYPE_CHECKING:  # It brings an HTTP client.
+    from extproc.local.succession import Succession
+
 log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
@@ -69,9 +74,10 @@ class Supervisor:
         self._environ = dict(environ)
         self._finish = asyncio.Event()
         self._now = asyncio.Event()
+        self._renew = asyncio.Event()
         self._failure: str | None = None
         self._serving = False
-        self._envoy: Kept | None = None
+        self._succession: Succession | None = None
         self._control: Kept | None = None
         self._workers: list[Kept] = []
         self._mock: Kept | None = None
@@ -85,6 +91,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGUSR2, self._renew.set)
         given = self._launch.overrides
         for address, option in (
             (given.listen, "--listen"),
@@ -121,6 +128,17 @@ class Supervisor:
             self._serving = True
             sys.stdout.write(greeting.text() + "\n")
             sys.stdout.flush()
+            await self._renew_envoy()
+
+    async def _renew_envoy(self) -> None:
+        """Let another Envoy take over whenever it is asked for."""
+        while self._succession is not None:
+            await self._renew.wait()
+            self._renew.clear()
+            summary = compiled.read_compiled(self._state)
+            if summary is not None:
+                self._succession.drain_seconds = summary.drain_seconds
+            await self._succession.renew()
 
     async def _start_children(self, tasks: asyncio.TaskGroup) -> Compiled:
         """Start every child as soon as what it needs is there."""
@@ -193,23 +211,22 @@ class Supervisor:
     def _start_envoy(self, tasks: asyncio.TaskGroup, summary: Compiled) -> None:
         # Here, while the workers start: it brings an HTTP client.
         from extproc.local import envoy  # noqa: PLC0415
+        from extproc.local.succession import Succession  # noqa: PLC0415
 
         try:
             binary = envoy.find_envoy()
         except envoy.EnvoyMissing as error:
             raise CannotRun(str(error)) from error
-        command = envoy.arguments(
+        self._succession = Succession(
             binary,
-            self._state / compiled.XDS_FOLDER / "bootstrap.json",
+            state=self._state,
+            run=self._launch.run,
+            xds=self._state / compiled.XDS_FOLDER,
             concurrency=threads(),
+            environ=self._environ,
             drain_seconds=summary.drain_seconds,
         )
-        log = self._state / "envoy.log"
-
-        def start() -> Child:
-            return Child(command, environ=self._environ, log=log)
-
-        self._envoy = self._keep(tasks, "Envoy", start, log)
+        tasks.create_task(self._succession.kept.keep(self._on_death))
 
     def _keep(
         self,
@@ -300,7 +317,8 @@ class Supervisor:
         self._finish.set()
 
     async def _end(self) -> None:
-        everyone = [self._envoy, *self._workers, self._control, self._mock]
+        envoy = None if self._succession is None else self._succession.kept
+        everyone = [envoy, *self._workers, self._control, self._mock]
         kept = [child for child in everyone if child is not None]
         async with asyncio.TaskGroup() as tasks:
             ending = tasks.create_task(self._end_in_order())
@@ -310,12 +328,14 @@ class Supervisor:
             now.cancel()
         for child in kept:
             child.kill()
+        if self._succession is not None:
+            self._succession.clear()
 
     async def _end_in_order(self) -> None:
-        if self._envoy is not None:
+        if self._succession is not None:
             if self._serving:
-                await self._drain_envoy()
-            await self._envoy.stop(ENVOY_SECONDS)
+                await self._drain_envoy(self._succession.kept)
+            await self._succession.kept.stop(ENVOY_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             for worker in self._workers:
                 tasks.create_task(worker.stop(WORKER_SECONDS))
@@ -324,7 +344,7 @@ class Supervisor:
         if self._mock is not None:
             await self._mock.stop(CONTROL_SECONDS)
 
-    async def _drain_envoy(self) -> None:
+    async def _drain_envoy(self, kept: Kept) -> None:
         """Let clients go, and wait for what is open."""
         import httpx  # noqa: PLC0415
 
@@ -341,6 +361,7 @@ class Supervisor:
                 await admin.drain()
                 while await admin.active_requests() > 0:  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
+                await kept.left()
 
 
 def run(options: Options, environ: Mapping[str, str]) -> None:

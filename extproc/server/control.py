@@ -34,7 +34,7 @@ from extproc.server.registry import Registry, open_database
 from extproc.server.retention import Retention
 from extproc.server.rollout import Envoy, Rollout
 from extproc.server.routing_view import routing_router
-from extproc.server.serving import Serving
+from extproc.server.serving import ENVOYS_PART, Serving
 from extproc.server.watchman import Watchman
 from extproc.telemetry import logs
 from extproc.telemetry.deployments import (
@@ -339,6 +339,9 @@ class Control:
                 seen = now
                 await self.reload()
                 self._report()
+            elif self.rollout.taken():
+                await self.reload()
+                self._report()
             await self._prune()
 
     async def _prune(self) -> None:
@@ -368,4 +371,5 @@ class Control:
         elif self.serving.snapshot is not None:
             log.info("serving generation %d", self.serving.snapshot.generation)
         for what in self.restart_needed:
-            log.warning("%s takes effect when the gateway is started again", what)
+            again = "Envoy (SIGUSR2)" if what == ENVOYS_PART else "the gateway"
+            log.warning("%s takes effect when %s is started again", what, again)

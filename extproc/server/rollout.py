@@ -7,6 +7,9 @@ the caller's) → and only when no exchange can name them any more, the clusters
 gone. Filesystem subscriptions acknowledge nothing
 (https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api): Envoy's
 admin interface is asked.
+
+A running Envoy reads no other bootstrap: one that is asked for waits beside the one that
+serves, until whoever starts Envoy puts it in its place (`extproc.local.succession`).
 """
 
 from __future__ import annotations
@@ -19,8 +22,15 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from extproc.config.compile import EnvoyFiles, secret_paths, wire, write_files
+from extproc.config.compile import (
+    EnvoyFiles,
+    replace_file,
+    secret_paths,
+    wire,
+    write_files,
+)
 from extproc.config.compile.jwt import FILTERS
+from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
 
 CLUSTERS_SECONDS: Final = 10.0
 """Envoy has new clusters within 50 ms, but one whose name does not resolve only when the
@@ -100,11 +110,13 @@ class Rollout:
         old = self.files
         if old is None or not await self._envoy.ready():
             # Nobody is served, so nobody can be harmed by the order.
-            self._write(new)
-            self._wanted, self._retired = new, {}
-            self.restart_needed = False
+            write_files(new, self._directory)
+            self.files = self._wanted = new
+            self._retired = {}
+            self._let_wait(None)
             return
-        self.restart_needed = new.bootstrap != old.bootstrap
+        old = dataclasses.replace(old, bootstrap=self._serving())
+        self._let_wait(new.bootstrap if new.bootstrap != old.bootstrap else None)
         clusters = _by_name(new.cds)
         left_over = {
             name: resource
@@ -154,6 +166,10 @@ class Rollout:
         keep = {name: have[name] for name in self._retired}
         self._write(self._wanted if not keep else self._with(self._wanted, keep))
         return gone
+
+    def taken(self) -> bool:
+        """Say whether an Envoy has been started since with the bootstrap that waited."""
+        return self.restart_needed and not (self._directory / WAITING_FILE).exists()
 
     @property
     def has_retired(self) -> bool:
@@ -226,15 +242,27 @@ class Rollout:
             self._wanted = _renewed(self._wanted, secrets)
 
     def _write(self, files: EnvoyFiles) -> None:
-        write_files(files, self._directory)
+        # Not the bootstrap: it is put in its place while we look elsewhere.
+        write_files(files, self._directory, keep=BOOTSTRAP_FILE)
         self.files = files
+
+    def _serving(self) -> bytes:
+        return (self._directory / BOOTSTRAP_FILE).read_bytes()
+
+    def _let_wait(self, bootstrap: bytes | None) -> None:
+        self.restart_needed = bootstrap is not None
+        file = self._directory / WAITING_FILE
+        if bootstrap is None:
+            file.unlink(missing_ok=True)
+        elif not file.is_file() or file.read_bytes() != bootstrap:
+            replace_file(file, bootstrap)
 
 
 def read_files(directory: Path) -> EnvoyFiles | None:
     """Return the files in `directory`, None when they are not all there."""
     try:
         return EnvoyFiles(
-            bootstrap=(directory / "bootstrap.json").read_bytes(),
+            bootstrap=(directory / BOOTSTRAP_FILE).read_bytes(),
             rds=(directory / "rds.json").read_bytes(),
             cds=(directory / "cds.json").read_bytes(),
             ecds=(directory / FILTERS).read_bytes(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import certifi
 import msgspec
@@ -34,6 +35,9 @@ from extproc.server.options import Options
 from extproc.server.registry import Registry
 from extproc.server.rollout import Rollout, RolloutFailed
 from extproc.server.summary import overridden, summarize
+
+ENVOYS_PART: Final = "the change of listen, limits, timeouts or traces"
+"""What is in Envoy's bootstrap; another Envoy can take it over while the gateway serves."""
 
 
 class Serving:
@@ -217,7 +221,7 @@ class Serving:
     def _waiting_for_restart(self, config: Config) -> tuple[str, ...]:
         out = []
         if self._rollout.restart_needed:
-            out.append("the change of listen, limits, timeouts or traces")
+            out.append(ENVOYS_PART)
         old = self.running
         if self._options.resume and old is not None:
             if old.control != config.control.address:

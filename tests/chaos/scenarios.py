@@ -93,6 +93,10 @@ async def stop_reloading(stage: Stage, _: Scenario) -> None:
     await stage.stop_reloading()
 
 
+async def renew_envoy(stage: Stage, _: Scenario) -> None:
+    stage.renew_envoy()
+
+
 TOO_LONG = Conduct(
     400, message="maximum context length is 10 tokens", code="context_length_exceeded"
 )
@@ -133,6 +137,7 @@ BURST = Scenario(
 
 PROCESSES = [
     Scenario("reload-each-second", begin=reload, end=stop_reloading, usual=TALK),
+    Scenario("envoy-renewed", begin=renew_envoy, usual=TALK),
     Scenario("worker-killed", begin=kill_worker, usual=TALK, breaks=True),
     Scenario(
         "worker-stopped",
@@ -160,6 +165,7 @@ def config(stage: Stage) -> dict[str, Any]:
     one = {"type": "openai", "api_key": "sk-one"}
     return {
         "workers": 2,
+        "timeouts": {"drain": 5},
         "accounting": {"store": stage.redis.url},
         "routing": {"cooldown": {"seconds": 1, "longest": 2, "credential": 2}},
         "providers": {

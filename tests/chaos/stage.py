@@ -16,6 +16,7 @@ import httpx
 import psutil
 import yaml
 
+from extproc.local.place import free_port
 from tests.chaos.provider import Provider
 from tests.harness import KEY, Process, temporary_folder, wait_for
 from tests.redis_server import RedisServer
@@ -61,7 +62,8 @@ class Stage:
         self._save(config)
         self._process = Process(
             Path(sys.executable).parent / "extproc", "run", "--config", self._file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
+            # A port that another Envoy can be given too.
+            "--listen", f"127.0.0.1:{free_port(None)}", "--control", "127.0.0.1:0",
             "--state", self._folder / "state",
             log=self._folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY, **environ},
         )  # fmt: skip
@@ -83,6 +85,11 @@ class Stage:
             self._stopped, _ = self._command("extproc.server.worker")
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(self._stopped).send_signal(number)
+
+    def renew_envoy(self) -> None:
+        """Let another Envoy take the place of the one that serves."""
+        assert self._process is not None
+        self._process.send(signal.SIGUSR2)
 
     def settle(self) -> None:
         """Wait until Envoy asks both workers: one that was killed takes a while."""

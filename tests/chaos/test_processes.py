@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.envoy.test_reload import Running
 from tests.harness import KEY, running, temporary_folder
+from tests.running import Running
 
 pytestmark = pytest.mark.envoy
 

@@ -10,75 +10,22 @@ import copy
 import itertools
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import jwt
 import pytest
-import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from tests.harness import KEY, Mock, Process, mock_config, temporary_folder, wait_for
+from tests.harness import KEY, temporary_folder, wait_for
+from tests.running import SAY, Running, load
 
 pytestmark = pytest.mark.envoy
 
 SECONDS = float(os.environ.get("EXTPROC_RELOAD_SECONDS", "8"))
 RATE = 200
-LOAD = Path(__file__).parent.parent.parent / "bench" / "load.py"
-SAY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-
-
-class Running:
-    """`extproc run` over a file that the test rewrites."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "gateway.yaml"
-        self.mock = Mock(folder)
-        self.base = mock_config(self.mock.url)
-        self.save(self.base)
-        self.process = Process(
-            Path(sys.executable).parent / "extproc", "run", "--config", self.file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
-            "--state", folder / "state",
-            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
-        )  # fmt: skip
-        self.url = str(wait_for(self._address, self.process.output, 60))
-
-    def _address(self) -> str | None:
-        for line in self.process.output().splitlines():
-            if line.startswith("Gateway "):
-                return line.split()[1].removesuffix("/v1")
-        return None
-
-    def save(self, config: object) -> None:
-        """Replace the file, as an editor does."""
-        new = self.file.with_suffix(".new")
-        new.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-        new.rename(self.file)
-
-    def ask(self, model: str) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}/v1/chat/completions",
-            json={**SAY, "model": model},
-            headers={"authorization": f"Bearer {KEY}"},
-            timeout=20,
-        )
-
-    def served(self, model: str, seconds: float = 10) -> None:
-        wait_for(
-            lambda: True if self.ask(model).status_code == 200 else None,
-            self.process.output,
-            seconds,
-        )
-
-    def stop(self) -> None:
-        self.process.stop()
-        self.mock.stop()
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +62,10 @@ def test_a_saved_file_is_served_and_no_request_fails(run):
     saver = threading.Thread(target=save)
     saver.start()
     try:
-        done = subprocess.run(
-            [
-                sys.executable, str(LOAD), f"{run.url}/v1/chat/completions", KEY,
-                json.dumps(SAY), "--rate", str(RATE), "--seconds", str(SECONDS),
-            ],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+        seen = load(run.url, rate=RATE, seconds=SECONDS)
     finally:
         over.set()
         saver.join()
-    seen = json.loads(done.stdout)
     assert seen["failures"] == 0
     assert seen["requests"] >= 0.9 * RATE * SECONDS
     assert saves >= SECONDS - 2

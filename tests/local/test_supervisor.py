@@ -119,6 +119,83 @@ def test_a_program_is_started_again_until_it_is_stopped() -> None:
     asyncio.run(main())
 
 
+LIVE = "import time; time.sleep(99)"
+
+
+@pytest.mark.parametrize(
+    ("code", "comes_to_it", "takes_over"),
+    [
+        (LIVE, True, True),
+        (LIVE, False, False),  # it never serves
+        ("raise SystemExit(1)", None, False),
+    ],
+)
+def test_a_successor_is_kept_from_when_it_serves(
+    code: str, comes_to_it: bool | None, takes_over: bool
+) -> None:
+    async def main() -> None:
+        deaths: list[int] = []
+        successors: list[Child] = []
+
+        def start() -> Child:
+            successors.append(child(code))
+            return successors[-1]
+
+        async def serves() -> bool:
+            if comes_to_it is None:
+                await asyncio.Event().wait()
+            return bool(comes_to_it)
+
+        kept = Kept("it", lambda: child(LIVE))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.keep(lambda _, code: deaths.append(code)))
+            await until(lambda: kept.child)
+            first = kept.child
+            assert first is not None
+            assert await kept.hand_over(start, serves) is takes_over
+            (successor,) = successors
+            assert kept.child is (successor if takes_over else first)
+            if takes_over:
+                # The one before it may end, and its end is no death.
+                first.kill()
+                await kept.left()
+                assert deaths == []
+                # The successor's is, whether the one before it is there or not.
+                successor.kill()
+                await until(lambda: kept.child is not successor)
+                assert deaths == [-signal.SIGKILL]
+            else:
+                await successor.wait()
+                assert first.code is None
+            await kept.stop(1)
+
+    asyncio.run(main())
+
+
+def test_the_end_of_one_that_took_over_is_seen_while_the_other_still_leaves() -> None:
+    async def main() -> None:
+        deaths: list[int] = []
+        kept = Kept("it", lambda: child(LIVE))
+
+        async def serves() -> bool:
+            return True
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.keep(lambda _, code: deaths.append(code)))
+            await until(lambda: kept.child)
+            first = kept.child
+            assert await kept.hand_over(lambda: child(LIVE), serves)
+            assert kept.child is not None
+            kept.child.kill()
+            await until(lambda: deaths)
+            assert first is not None
+            assert first.code is None
+            await kept.stop(1)
+            assert first.code is not None, "both end"
+
+    asyncio.run(main())
+
+
 def test_the_last_line_of_a_log_says_why(tmp_path: Path) -> None:
     async def main() -> None:
         log = tmp_path / "log"

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from extproc.config.compile import EnvoyFiles, wire
+from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
 from extproc.server.rollout import Rollout, RolloutFailed, read_files
 
 
@@ -227,3 +228,27 @@ def test_the_secret_of_another_address_waits_for_the_cluster_and_the_old_one_goe
     assert old <= case.envoy.diary[0][2]
     assert case.envoy.diary[0][2] >= set(moved.secrets)
     assert case.on_disk() == moved
+
+
+def test_a_bootstrap_that_waited_and_is_taken_waits_no_more(case: Case) -> None:
+    changed = dataclasses.replace(files("ab"), bootstrap=b'{"new":1}')
+    case.advance(changed)
+    waiting = case.folder / WAITING_FILE
+    assert waiting.read_bytes() == b'{"new":1}'
+    assert not case.rollout.taken()
+    # As whoever starts another Envoy does.
+    waiting.replace(case.folder / BOOTSTRAP_FILE)
+    assert case.rollout.taken()
+    case.rollout.renew({"sds-a.json": b"new"})
+    assert case.on_disk().bootstrap == b'{"new":1}', "nothing puts the old one back"
+    case.advance(changed)
+    assert not case.rollout.restart_needed
+    assert not case.rollout.taken()
+
+
+def test_a_bootstrap_that_is_asked_for_no_more_does_not_wait(case: Case) -> None:
+    case.advance(dataclasses.replace(files("ab"), bootstrap=b'{"new":1}'))
+    case.advance(files("ab"))
+    assert not case.rollout.restart_needed
+    assert not (case.folder / WAITING_FILE).exists()
+    assert case.on_disk() == files("ab")

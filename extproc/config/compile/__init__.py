@@ -29,7 +29,14 @@ from extproc.config.compile.routes import routes
 from extproc.config.compile.secrets import secret_files
 from extproc.config.schema import Config
 
-__all__ = ["EnvoyFiles", "Layout", "compile_envoy", "secret_paths", "write_files"]
+__all__ = [
+    "EnvoyFiles",
+    "Layout",
+    "compile_envoy",
+    "replace_file",
+    "secret_paths",
+    "write_files",
+]
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -90,9 +97,12 @@ def compile_envoy(
     )
 
 
-def write_files(files: EnvoyFiles, directory: Path) -> list[str]:
+def write_files(
+    files: EnvoyFiles, directory: Path, *, keep: str | None = None
+) -> list[str]:
     """Write what changed, each file by a rename; return the names, in order.
 
+    What is called `keep` stays as it is, if it is there.
     Secrets of providers that are gone are deleted, last. The caller sees to it that no
     worker names a cluster that Envoy does not have yet, or has no longer.
 
@@ -105,8 +115,9 @@ def write_files(files: EnvoyFiles, directory: Path) -> list[str]:
     wanted = files.in_order()
     for name, content in wanted.items():
         path = directory / name
-        if not path.is_file() or path.read_bytes() != content:
-            _replace(path, content)
+        there = path.is_file()
+        if not there or (name != keep and path.read_bytes() != content):
+            replace_file(path, content)
             changed.append(name)
     for path in sorted(secret_paths(directory)):
         if path.name not in wanted:
@@ -121,7 +132,12 @@ def secret_paths(directory: Path) -> Iterator[Path]:
     yield from directory.glob("aws-*.ini")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, by a rename.
+
+    Raises:
+        OSError: the folder cannot be written to; what was there is still.
+    """
     # In the same folder, or it would not be a rename. mkstemp makes it 0600.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

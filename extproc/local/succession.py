@@ -1,0 +1,174 @@
+"""One Envoy takes the place of another, and no request fails: Envoy's hot restart.
+
+The successor is given the listening sockets of the one before it, which from then on
+accepts nothing, tells its clients to go, and ends when `timeouts.drain` is over
+(https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/hot_restart).
+So a new bootstrap is served, or a new binary, without a gap. Both are children of the
+supervisor, and die with it.
+
+A successor that fails as it starts leaves behind a mark in the memory that the two share,
+which lets no other follow: so Envoy is asked before whether it accepts the bootstrap, and
+the addresses are tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from extproc.local import envoy
+from extproc.local.child import Child, Kept
+from extproc.local.place import CannotRun, check_free
+from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
+
+SHARED: Final = Path("/dev/shm")  # noqa: S108  where shm_open(3) has its names
+SUCCESSOR_SECONDS: Final = 30.0
+"""A successor serves after half a second; a machine that is busy takes longer."""
+LEAVING_SECONDS: Final = 3.0
+"""More than `timeouts.drain` until the one before is ended."""
+END_SECONDS: Final = 2.0
+"""For a process that is told to end."""
+POLL_SECONDS: Final = 0.02
+
+log = logging.getLogger(__name__)
+
+
+class Succession:
+    """The Envoy of one gateway, and those that come after it.
+
+    Attributes:
+        kept: the one that serves.
+    """
+
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        state: Path,
+        run: Path,
+        xds: Path,
+        concurrency: int,
+        environ: Mapping[str, str],
+        drain_seconds: float,
+    ) -> None:
+        self._binary = binary
+        self._run = run
+        self._xds = xds
+        self._concurrency = concurrency
+        self._environ = environ
+        self._log = state / "envoy.log"
+        self.drain_seconds = drain_seconds
+        self._hot = _shared(run)
+        self.kept = Kept("Envoy", self._first, log=self._log)
+
+    async def renew(self) -> None:
+        """Let another Envoy take over, with the bootstrap that waits if there is one.
+
+        Returns when the one before it has ended. Nothing changes if it cannot be: the
+        log says why.
+        """
+        try:
+            await self._renew()
+        except (CannotRun, envoy.EnvoyMissing, envoy.EnvoyRefused, OSError) as error:
+            log.warning("Envoy stays as it is: %s", error)
+
+    def clear(self) -> None:
+        """Remove what Envoy leaves behind; only when none runs."""
+        if self._hot is not None:
+            (SHARED / f"envoy_shared_memory_{self._hot.base_id}0").unlink(
+                missing_ok=True
+            )
+
+    async def _renew(self) -> None:
+        hot, old = self._hot, self.kept.child
+        if hot is None:
+            raise CannotRun(f"{SHARED} cannot be written to.")
+        if old is None or old.code is not None:
+            return  # it is being started
+        binary = envoy.find_envoy()
+        waiting = self._xds / WAITING_FILE
+        bootstrap = waiting if waiting.is_file() else self._xds / BOOTSTRAP_FILE
+        await asyncio.to_thread(envoy.validate, self._xds, binary, bootstrap.name)
+        _try(envoy.addresses(bootstrap), envoy.addresses(self._xds / BOOTSTRAP_FILE))
+        after = hot.next()
+
+        def start() -> Child:
+            return self._start(binary, bootstrap, after)
+
+        if not await self.kept.hand_over(start, lambda: self._serves(after.epoch)):
+            raise CannotRun(f"its successor did not serve{self.kept.last_words()}")
+        self._binary, self._hot = binary, after
+        if bootstrap == waiting:
+            # Control sees by it that what waited serves.
+            waiting.replace(self._xds / BOOTSTRAP_FILE)
+        log.info("another Envoy serves; the one before it drains, and ends")
+        # Its successor ends it; but that may die before.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(
+                self.drain_seconds + LEAVING_SECONDS + END_SECONDS
+            ):
+                await old.wait()
+        await old.stop(END_SECONDS)
+
+    async def _serves(self, epoch: int) -> bool:
+        try:
+            async with asyncio.timeout(SUCCESSOR_SECONDS):
+                async with envoy.Admin(self._run / "admin.sock") as admin:
+                    while await self._epoch(admin) != epoch:  # noqa: ASYNC110
+                        await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _epoch(self, admin: envoy.Admin) -> int | None:
+        try:
+            return await admin.epoch()
+        except httpx.HTTPError:
+            return None  # one has let go of the socket, and the other not taken it yet
+
+    def _first(self) -> Child:
+        """Start one that follows nobody."""
+        self._log.write_bytes(b"")
+        if self._hot is not None:
+            self._hot = self._hot.first()
+        return self._start(self._binary, self._xds / BOOTSTRAP_FILE, self._hot)
+
+    def _start(
+        self, binary: Path, bootstrap: Path, hot: envoy.HotRestart | None
+    ) -> Child:
+        command = envoy.arguments(
+            binary,
+            bootstrap,
+            concurrency=self._concurrency,
+            drain_seconds=self.drain_seconds,
+            leaving_seconds=self.drain_seconds + LEAVING_SECONDS,
+            hot=hot,
+        )
+        return Child(command, environ=self._environ, log=self._log)
+
+
+def _shared(run: Path) -> envoy.HotRestart | None:
+    """Return what two Envoys of this gateway have in common; None: they cannot."""
+    if not os.access(SHARED, os.W_OK):
+        return None
+    # The name of a piece of memory, the same whenever this gateway starts: Envoy takes
+    # what its own predecessor left there for its own.
+    digest = hashlib.sha256(os.fsencode(run)).digest()
+    base_id = int.from_bytes(digest[:4]) % envoy.BASE_IDS
+    return envoy.HotRestart(base_id, run / "envoy.sock")
+
+
+def _try(wanted: set[str], had: set[str]) -> None:
+    for address in wanted - had:
+        check_free(address, "listen.address")
+    for address in wanted:
+        if address.endswith(":0"):
+            raise CannotRun("it listens on port 0, and another Envoy would on another.")

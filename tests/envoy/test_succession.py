@@ -1,0 +1,230 @@
+"""One Envoy takes the place of another under load, and nobody notices."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.harness import KEY, temporary_folder, wait_for
+from tests.running import SAY, Running
+
+pytestmark = pytest.mark.envoy
+
+CLIENTS = 8
+DRAIN = 2
+"""Seconds; those before are ended some later."""
+
+
+def free_address() -> str:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+class Gateway(Running):
+    """Where it listens, and how long it drains, is in its file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, None)
+
+    def first(self, config: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **config,
+            "listen": {"address": free_address()},
+            "timeouts": {"drain": DRAIN},
+        }
+
+    def configure(self, **more: Any) -> None:
+        self.base = {**self.base, **more}
+        self.save(self.base)
+
+    def envoys(self, count: int) -> list[int]:
+        """Wait for so many Envoys; return their ids, the oldest first."""
+
+        def found() -> list[int] | None:
+            here = []
+            for one in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):  # a zombie, too
+                    here += [one] if "--restart-epoch" in one.cmdline() else []
+            return [one.pid for one in here] if len(here) == count else None
+
+        return list(wait_for(found, self.process.output, 30))
+
+    def control(self) -> dict[str, Any]:
+        address = (self.state / "control.address").read_text()
+        known: dict[str, Any] = httpx.get(
+            f"http://{address}/health/ready", timeout=30
+        ).json()
+        return known
+
+    def waits(self, words: str) -> None:
+        """Wait until a bootstrap with `words` waits for another Envoy."""
+        file = self.state / "xds" / "bootstrap.next.json"
+
+        def found() -> bool | None:
+            return (file.exists() and words in file.read_text()) or None
+
+        wait_for(found, self.process.output, 20)
+        assert self.control()["config"]["restart_needed"]
+
+    def waits_no_more(self) -> None:
+        def known() -> bool | None:
+            return not self.control()["config"]["restart_needed"] or None
+
+        wait_for(known, self.process.output, 20)
+        assert not (self.state / "xds" / "bootstrap.next.json").exists()
+
+    def keep_asking(self, over: threading.Event, seen: Counter[str]) -> None:
+        """Ask on a connection that is kept as long as the gateway keeps it."""
+        with httpx.Client(timeout=20) as client:
+            while not over.is_set():
+                try:
+                    answer = client.post(
+                        f"{self.url}/v1/chat/completions",
+                        json=SAY,
+                        headers={"authorization": f"Bearer {KEY}"},
+                    )
+                    seen[str(answer.status_code)] += 1
+                except httpx.HTTPError as error:
+                    seen[repr(error)] += 1
+                time.sleep(0.02)
+
+    def back(self) -> None:
+        """Wait until it serves: where the one that did is killed, nobody listens."""
+
+        def answers() -> bool | None:
+            with contextlib.suppress(httpx.TransportError):
+                return self.ask("gpt-4o").status_code == 200 or None
+            return None
+
+        wait_for(answers, self.process.output, 20)
+
+    def says(self, words: str, times: int = 1) -> None:
+        wait_for(
+            lambda: self.process.output().count(words) >= times or None,
+            self.process.output,
+            40,
+        )
+
+
+@pytest.fixture(scope="module")
+def run():
+    with temporary_folder() as folder:
+        running = Gateway(folder)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def test_another_takes_over_what_waited_and_no_request_fails(run):
+    (old,) = run.envoys(1)
+    run.configure(limits={"connections": 321})
+    run.waits("321")
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+    asking = [
+        threading.Thread(target=run.keep_asking, args=(over, seen))
+        for _ in range(CLIENTS)
+    ]
+    say = "[[mock: stall-mid-stream after=3 seconds=3]] hello"
+    with httpx.stream(
+        "POST",
+        f"{run.url}/v1/chat/completions",
+        json={
+            "model": "gpt-4o",
+            "stream": True,
+            "messages": [{"role": "user", "content": say}],
+        },
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=30,
+    ) as answer:
+        for one in asking:
+            one.start()
+        pieces = answer.iter_text()
+        text = next(pieces)
+        run.process.send(signal.SIGUSR2)
+        both = run.envoys(2)
+        run.waits_no_more()
+        text += "".join(pieces)
+    assert text.endswith("data: [DONE]\n\n")
+    assert run.envoys(1) == [both[1]], "the one before it has ended"
+    over.set()
+    for one in asking:
+        one.join()
+    assert both[0] == old
+    assert set(seen) == {"200"}
+    assert seen["200"] > 10 * CLIENTS
+    assert "321" in (run.state / "xds" / "bootstrap.json").read_text()
+    # What comes after reaches the new one, and control knows that it does.
+    later = {"targets": [{"provider": "openai", "model": "gpt-4o"}]}
+    run.configure(models={**run.base["models"], "later": later})
+    run.served("later")
+
+
+def test_another_address_is_served_and_one_that_is_taken_waits(run):
+    (old,) = run.envoys(1)
+    was = run.base["listen"]["address"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run.configure(listen={"address": f"127.0.0.1:{port}"})
+        run.waits(str(port))
+        run.process.send(signal.SIGUSR2)
+        run.says("Envoy stays as it is: Cannot listen on")
+    assert run.envoys(1) == [old]
+    assert run.ask("gpt-4o").status_code == 200
+    address = free_address()
+    run.configure(listen={"address": address})
+    run.waits(address.partition(":")[2])
+    run.process.send(signal.SIGUSR2)
+    run.url = f"http://{address}"
+    run.waits_no_more()
+    run.served("gpt-4o")
+    assert run.envoys(1) != [old]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{was}/health/live")
+
+
+def test_a_successor_that_dies_once_it_serves_is_started_again(run):
+    (old,) = run.envoys(1)
+    before = run.process.output().count("another Envoy serves")
+    run.process.send(signal.SIGUSR2)
+    run.says("another Envoy serves", before + 1)
+    psutil.Process(run.envoys(2)[1]).kill()
+    # The one before it does not accept any more, and is not waited for.
+    run.back()
+    run.says("Envoy died (signal SIGKILL")
+    assert old not in run.envoys(1)
+    # It follows nobody; another can follow it.
+    run.process.send(signal.SIGUSR2)
+    run.says("another Envoy serves", before + 2)
+    run.served("gpt-4o")
+    run.envoys(1)
+
+
+def test_a_successor_that_dies_before_it_serves_changes_nothing(run):
+    (old,) = run.envoys(1)
+    before = run.process.output().count("Envoy stays as it is")
+    run.process.send(signal.SIGUSR2)
+    psutil.Process(run.envoys(2)[1]).kill()
+    run.says("Envoy stays as it is", before + 1)
+    assert run.envoys(1) == [old]
+    assert run.ask("gpt-4o").status_code == 200
+    # What it left in the memory that they share ends with the one that is there.
+    psutil.Process(old).kill()
+    run.back()
+    run.process.send(signal.SIGUSR2)
+    run.says("another Envoy serves")
+    run.envoys(1)
