@@ -11,6 +11,8 @@ import dataclasses
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
+from itertools import chain
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from extproc.admin.errors import Invalid
 from extproc.config import standing
+from extproc.config.kept import Kept
 from extproc.config.prices import PriceConfig
 from extproc.config.problems import dotted
 from extproc.config.schema import Config, KeyConfig
@@ -273,21 +276,31 @@ class Readings:
     """What entries were read as, so that a change of one reads no other again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Section, str], tuple[Stored, BaseModel | None]] = {}
-        self._next: dict[tuple[Section, str], tuple[Stored, BaseModel | None]] = {}
+        self._kept: dict[Section, Kept[Stored, tuple[BaseModel, ...]]] = {
+            section: Kept() for section in KINDS
+        }
 
-    def read(self, kind: EntryKind, stored: Stored) -> BaseModel | None:
-        """Return what `stored` says, the same as before where it has not changed."""
-        place = (kind.section, stored.id)
-        known = self._known.get(place)
-        if known is None or (known[0] is not stored and known[0] != stored):
-            known = (stored, _read(kind, stored))
-        self._next[place] = known
-        return known[1]
+    def read(
+        self, kind: EntryKind, stored: tuple[Stored, ...], now: float
+    ) -> list[tuple[BaseModel, ...]]:
+        """Return what each of `stored` says; nothing where it cannot be read.
 
-    def turn(self) -> None:
-        """Forget what has not been read since the last turn."""
-        self._known, self._next = self._next, {}
+        A key that was rotated says two while the old one is good.
+        """
+        return self._kept[kind.section].of(
+            stored,
+            partial(_said, kind, now),
+            # Which of two keys are good, time decides.
+            holds=lambda one: one.replaced_until is None,
+            name=_id_of,
+        )
+
+
+def _said(kind: EntryKind, now: float, stored: Stored) -> tuple[BaseModel, ...]:
+    read = _read(kind, stored)
+    if kind.section == "keys":
+        return tuple(_keys(read, stored, now))
+    return () if read is None else (read,)
 
 
 def with_entries(
@@ -302,27 +315,23 @@ def with_entries(
     readings = readings or Readings()
     for kind in KINDS.values():
         taken = of_file(config, kind.section)
-        new = [
-            stored
-            for stored in entries.sections.get(kind.section, ())
-            if stored.id not in taken
-        ]
+        new = entries.sections.get(kind.section, ())
+        if taken:
+            new = tuple(stored for stored in new if stored.id not in taken)
+        read = readings.read(kind, new, now)
         if kind.section == "keys":
-            keys = [
-                key
-                for stored in new
-                for key in _keys(readings.read(kind, stored), stored, now)
-            ]
-            update["keys"] = (*config.keys, *keys)
+            update["keys"] = (*config.keys, *chain.from_iterable(read))
         elif new:
-            read = {stored.id: readings.read(kind, stored) for stored in new}
-            good = {id_: entry for id_, entry in read.items() if entry is not None}
+            good = {
+                stored.id: said[0]
+                for stored, said in zip(new, read, strict=True)
+                if said
+            }
             if kind.section == "limits":
                 update |= standing.with_standing(config, good)
             else:
                 # The file's globs come first, too.
                 update[kind.section] = {**getattr(config, kind.section), **good}
-    readings.turn()
     return config.model_copy(update=update)
 
 

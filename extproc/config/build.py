@@ -45,17 +45,16 @@ def build(
         granted: what an earlier build made of the same keys.
     """
     memory = granted or Granted()
-    every = (*grants, *(memory.grant(config, key) for key in config.keys))
-    memory.turn()
+    of_keys, zoned = memory.grants(config)
     found = subjects.subjects(config)
     allowances = [
-        *(grant.allowance for grant in every),
+        *(grant.allowance for grant in grants),
         *(subject.allowance for subject in found),
         *(issuer.grant.allowance for issuer in config.jwt.values()),
     ]
     return Snapshot(
         generation=generation,
-        grants=every,
+        grants=(*grants, *of_keys),
         models=tuple(
             ModelSpec(
                 name=name,
@@ -69,7 +68,7 @@ def build(
         limits=limits(config),
         created=created,
         subjects=found,
-        zones=subjects.zones(allowances, created=created),
+        zones=subjects.zones(allowances, zoned, created=created),
         accounting=config.accounting.accounting(),
         trusted_hops=config.listen.xff_num_trusted_hops,
         prices=price_rows(

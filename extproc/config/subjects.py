@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
+from extproc.config.kept import Kept
 from extproc.config.schema import Config, KeyConfig
 from extproc.config.tenancy import Allowed, OwnerConfig
 from extproc.identity import Allowance, Grant, Kind, Subject, Zone
@@ -65,7 +68,16 @@ def _owners(config: Config, key: KeyConfig) -> tuple[str | None, str | None]:
     return organization, name
 
 
-_Compiled = tuple[KeyConfig, tuple[str | None, str | None], Grant]
+_Owners = tuple[str | None, str | None]
+_Ownership = tuple[dict[str, _Owners], dict[str, str | None]]
+
+
+def _ownership(config: Config) -> _Ownership:
+    """Return all that `_owners` looks at beside the key."""
+    return (
+        {name: (user.team, user.organization) for name, user in config.users.items()},
+        {name: team.organization for name, team in config.teams.items()},
+    )
 
 
 class Granted:
@@ -75,23 +87,35 @@ class Granted:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, _Compiled] = {}
-        self._next: dict[str, _Compiled] = {}
+        self._kept: Kept[KeyConfig, tuple[Grant, frozenset[str]]] = Kept()
+        self._ownership: _Ownership = ({}, {})
+        self._zones: dict[frozenset[str], frozenset[str]] = {}
 
-    def grant(self, config: Config, key: KeyConfig) -> Grant:
-        """Return `grant(config, key)`."""
-        if key.key_sha256 is None:
-            return grant(config, key)
-        owners = _owners(config, key)
-        known = self._known.get(key.key_sha256)
-        if known is None or known[0] is not key or known[1] != owners:
-            known = (key, owners, grant(config, key))
-        self._next[key.key_sha256] = known
-        return known[2]
+    def grants(self, config: Config) -> tuple[list[Grant], set[str]]:
+        """Return the grants of all keys, and the time zones of their budgets."""
+        ownership = _ownership(config)
 
-    def turn(self) -> None:
-        """Forget what has not been asked for since the last turn."""
-        self._known, self._next = self._next, {}
+        def still(key: KeyConfig, made: tuple[Grant, frozenset[str]]) -> bool:
+            return _owners(config, key) == (made[0].organization, made[0].team)
+
+        made = self._kept.of(
+            config.keys,
+            lambda key: self._make(config, key),
+            still=None if ownership == self._ownership else still,
+        )
+        self._ownership = ownership
+        # A few sets for all keys: each is told apart from the others by being another.
+        zones = set(map(_second, made))
+        return list(map(_first, made)), set().union(*zones)
+
+    def _make(self, config: Config, key: KeyConfig) -> tuple[Grant, frozenset[str]]:
+        made = grant(config, key)
+        zones = frozenset(budget.zone for budget in made.allowance.budgets)
+        return made, self._zones.setdefault(zones, zones)
+
+
+_first: Final = operator.itemgetter(0)
+_second: Final = operator.itemgetter(1)
 
 
 def subjects(config: Config) -> tuple[Subject, ...]:
@@ -136,14 +160,18 @@ def _subjects(config: Config) -> Iterator[Subject]:
                 yield Subject("deployment", deployment, target.allowance)
 
 
-def zones(allowances: Iterable[Allowance], *, created: int) -> dict[str, Zone]:
+def zones(
+    allowances: Iterable[Allowance], named: Iterable[str], *, created: int
+) -> dict[str, Zone]:
     """Return the time zones that budgets name, as offsets around `created`.
 
     Args:
-        allowances: of every subject and key.
+        allowances: with budgets.
+        named: zones of other budgets.
         created: Unix seconds.
     """
     names = {budget.zone for allowance in allowances for budget in allowance.budgets}
+    names.update(named)
     return {name: zone(name, created=created) for name in sorted(names - {"UTC"})}
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from extproc.config.kept import common_ends
 from extproc.identity import Grant, GrantBook
 from extproc.runtime import Snapshot
 
@@ -51,7 +52,6 @@ class Edition:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.rest = msgspec.structs.replace(snapshot, grants=())
-        self._known = {grant.sha256: grant for grant in snapshot.grants}
         self._after: tuple[Edition, tuple[GrantsPart, ...]] | None = None
 
     def parts(self, before: Edition | None) -> Iterable[GrantsPart]:
@@ -60,22 +60,33 @@ class Edition:
         What came of the same `before` is remembered: all workers ask for it.
         """
         if before is None:
-            return _parts(self._known.values(), fresh=True)
+            return _parts(_by_hash(self.snapshot.grants).values(), fresh=True)
         if self._after is None or self._after[0] is not before:
             self._after = (before, tuple(self._changes(before)))
         return self._after[1]
 
     def _changes(self, before: Edition) -> Iterator[GrantsPart]:
-        old = before._known
-        if gone := tuple(old.keys() - self._known.keys()):
+        old, new = before.snapshot.grants, self.snapshot.grants
+        begin, end = common_ends(old, new)
+        touched = {
+            grant.sha256
+            for grants in (old, new)
+            for grant in grants[begin : len(grants) - end]
+        }
+        if not touched:
+            return
+        # Of several grants of one hash the last holds, wherever in the rows it stands.
+        was = _by_hash(grant for grant in old if grant.sha256 in touched)
+        now = _by_hash(grant for grant in new if grant.sha256 in touched)
+        if gone := tuple(was.keys() - now.keys()):
             yield GrantsPart(gone=gone)
-        # What was built of the same settings is the same object: see `Granted`.
-        changed = (
-            grant
-            for sha256, grant in self._known.items()
-            if (known := old.get(sha256)) is not grant and known != grant
+        yield from _parts(
+            grant for sha256, grant in now.items() if was.get(sha256) != grant
         )
-        yield from _parts(changed)
+
+
+def _by_hash(grants: Iterable[Grant]) -> dict[str, Grant]:
+    return {grant.sha256: grant for grant in grants}
 
 
 def _parts(grants: Iterable[Grant], *, fresh: bool = False) -> Iterator[GrantsPart]:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, strategies as st
 
 from extproc.admin import entries as module
 from extproc.admin.entries import (
     Entries,
     Readings,
     Section,
+    Stored,
     read_changes,
     read_entries,
     with_entries,
 )
 from extproc.config.build import build
+from extproc.config.load import loads
 from extproc.config.subjects import Granted
-from tests.admin.test_directory import OWNER, Office
+from extproc.identity import GrantBook, grant_book
+from extproc.server.grants import Edition, take
+from tests.admin.test_directory import FILE, OWNER, Office
 
 
 def read(office, known):
@@ -96,3 +104,63 @@ def test_a_team_that_changes_changes_its_keys(database):
     assert grant().organization == "acme"
     office.directory.update("teams", "t", {"organization": None}, OWNER)
     assert grant().organization is None
+
+
+WORDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "blocked": {"blocked": True},
+    "of a team": {"team": "t"},
+    "of a user": {"user": "u"},
+    "in a zone": {"budgets": [{"usd": 5, "zone": "Europe/Berlin"}]},
+    "of an older version": {"unheard_of": 1},
+}
+keys = st.dictionaries(
+    st.integers(0, 9),
+    st.tuples(st.sampled_from(sorted(WORDS)), st.none() | st.integers(1, 6)),
+    max_size=7,
+)
+owners = st.tuples(st.sampled_from(["acme", None]), st.sampled_from(["t", None]))
+
+
+@given(st.lists(st.tuples(keys, owners), min_size=1, max_size=6))
+def test_whatever_changes_is_as_if_built_from_nothing(steps):
+    """Keys come, change, rotate and go, and so do what their owners belong to: what is
+    kept of one step is never in the way of the next, nor of the workers."""
+    config = loads(FILE, {}, source="gateway.yaml", folder=Path())
+    readings, granted = Readings(), Granted()
+    known: dict[object, Stored] = {}
+    before: Edition | None = None
+    book: GrantBook = {}
+    for now, (step, (organization, team)) in enumerate(steps, 1):
+        stored = tuple(
+            known.setdefault((number, *said), key_of(number, *said))
+            for number, said in sorted(step.items())
+        )
+        of_team = {} if organization is None else {"organization": organization}
+        of_user = {} if team is None else {"team": team}
+        entries = Entries(
+            now,
+            {
+                "teams": (Stored("t", of_team),),
+                "users": (Stored("u", of_user),),
+                "keys": stored,
+            },
+        )
+        kept = with_entries(config, entries, now=now, readings=readings)
+        anew = with_entries(config, entries, now=now)
+        made = build(kept, grants=(), generation=1, created=1, granted=granted)
+        assert made == build(anew, grants=(), generation=1, created=1)
+        edition = Edition(made)
+        for part in edition.parts(before):
+            take(book, part)
+        assert book == grant_book(made.grants)
+        before = edition
+
+
+def key_of(number: int, said: str, until: int | None) -> Stored:
+    digest = f"{number:064x}"
+    if until is None:
+        return Stored(f"key-{number}", WORDS[said], digest)
+    # Now and then of the same hash as another key: the last one holds.
+    old = f"{number * 7 % 20:064x}"
+    return Stored(f"key-{number}", WORDS[said], digest, old, float(until))
