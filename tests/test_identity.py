@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+import re
 
-from extproc.identity import Allowance, Grant, RateLimit, Subject, Subjects
+from hypothesis import given, strategies as st
+
+from extproc.identity import (
+    Allowance,
+    Grant,
+    RateLimit,
+    Subject,
+    Subjects,
+    glob_pattern,
+)
 from extproc.runtime import Runtime, Snapshot
 
 SHA = hashlib.sha256(b"sk-one").hexdigest()
@@ -54,3 +65,16 @@ def test_an_allowance_is_true_when_anything_is_limited():
     assert not Allowance()
     assert FEW
     assert Allowance(concurrency=0)
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=12))
+def test_a_glob_is_what_the_library_takes_it_for(glob, name):
+    plain = re.compile(fnmatch.translate(glob))
+    assert bool(glob_pattern(glob).match(name)) == bool(plain.match(name))
+
+
+def test_a_glob_of_many_stars_takes_no_longer_than_the_name():
+    """With a step back for each star this would not end."""
+    assert glob_pattern("*a" * 60 + "*b").match("a" * 512) is None
+    assert glob_pattern("*" * 300 + "a").match("b" * 512) is None
+    assert glob_pattern("[a]*.?*").match("[a]x.?y")

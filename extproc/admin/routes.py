@@ -230,7 +230,7 @@ def gateway(admin: Admin) -> APIRouter:
     def audit(
         *,
         actor: Actor = auditor,  # noqa: ARG001
-        before: int | None = None,
+        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
         limit: Limit = 100,
         subject: str | None = None,
         actor_id: Annotated[str | None, Query(alias="actor")] = None,
