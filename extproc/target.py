@@ -93,8 +93,18 @@ class Target(msgspec.Struct, frozen=True, eq=False):
         abilities = spec.placement.abilities
         if not self.known:
             abilities = abilities_of(spec.type, model, prices, abilities)
+        place = spec.placement
+        most = (
+            place.max_concurrency, place.requests_per_minute, place.tokens_per_minute
+        )  # fmt: skip
         return Lane(
-            self, model, f"{spec.cluster}/{model}", abilities, abilities.lacks, {}
+            self,
+            model,
+            f"{spec.cluster}/{model}",
+            abilities,
+            abilities.lacks,
+            any(one is not None for one in most),
+            {},
         )
 
     def named(self, name: str) -> Target:
@@ -175,6 +185,8 @@ class Lane(msgspec.Struct, frozen=True, eq=False):
     abilities: Abilities
     lacks: tuple[str, ...]
     """The `Abilities` that it is known not to have."""
+    bounded: bool
+    """Whether there is a limit to what it may be sent."""
     _ways: dict[tuple[str, str], Way]
 
     def way(self, client: AnyClientFormat) -> Way:

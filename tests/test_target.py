@@ -41,6 +41,7 @@ specs = st.builds(
             context_tokens=st.none() | st.just(10),
             vision=st.none() | st.booleans(),
         ),
+        tokens_per_minute=st.none() | st.just(0),
     ),
 )
 
@@ -63,6 +64,7 @@ def test_a_way_is_what_its_target_says_whatever_was_asked_before(spec, asked):
         own = spec.placement.abilities
         known = own if spec.model is not None else abilities_of(spec.type, model, PRICES, own)  # fmt: skip
         assert (lane.abilities, lane.lacks) == (known, known.lacks)
+        assert lane.bounded == (spec.placement.tokens_per_minute is not None)
         expected = dialect_of(target, client, model)
         if isinstance(expected, str):
             with pytest.raises(Unsupported) as refused:

@@ -33,6 +33,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
+from extproc.exchange.events import RequestBody, ResponseBody, ResponseHeaders
 from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.operations import Kind
 from extproc.exchange.render import Leg
@@ -133,17 +134,21 @@ class Exchange:
         """Return what `event` leads to; after the end, nothing."""
         if self.completed:
             return []
-        if type(event) is events.ToppedUp:
-            self._account.topped_up(event)
-            return []
+        if type(event) in _OF_NEITHER_HALF:
+            return self._note(event, now)
         self._dispatch.now = now
-        if type(event) is events.Closed:
-            # Envoy had the last word before we did: the client left, or a reset.
-            return [self._complete(self._left(), None, now)]
         try:
             return self._step(event, now)
         except (GatewayError, RecursionError) as error:
             return self._stumbled(error, now)
+
+    def _note(self, event: events.Event, now: float) -> list[Command]:
+        if isinstance(event, events.ToppedUp):
+            self._account.topped_up(event)
+            return []
+        # Envoy had the last word before we did: the client left, or a reset.
+        self._dispatch.now = now
+        return [self._complete(self._left(), None, now)]
 
     def take(self, data: bytes, now: float) -> bytes | list[Command]:
         """Take a piece of the body that `takes` names: `receive`, for what most events are.
@@ -217,15 +222,15 @@ class Exchange:
     def _step(self, event: events.Event, now: float) -> list[Command]:
         half = self._response
         if half is None:
-            if type(event) is not events.ResponseHeaders:
+            if type(event) is not ResponseHeaders:
                 return self._ask(event, now)
             half = self._response = LocalReply(event, self._tally)
-        if type(event) is events.Expired:
-            return self._expired(half, now)
-        if type(event) is events.ResponseBody:
+        if type(event) is ResponseBody:
             self._hear(now)
-        elif type(event) is events.ResponseHeaders:
+        elif type(event) is ResponseHeaders:
             return self._begin(half, event, now)
+        elif type(event) is events.Expired:
+            return self._expired(half, now)
         else:
             if self._idle:
                 self.deadline = min(now + self._idle, self._end)
@@ -294,24 +299,22 @@ class Exchange:
         """Go on with the request half."""
         if self._refused is not None:
             return self._refuse(self._refused, event, now)
-        commands = self._request.receive(event)
-        match commands:
-            case [Route(first_byte=first_byte), *_]:
-                kind = self._request.operation.kind
-                answer = SessionHalf if kind is Kind.REALTIME else ResponseHalf
-                self._response = answer(
-                    self._request, self._tally, self.runtime.limits, self._account
-                )
-                patience = self._dispatch.patience(self._request.legs, first_byte)
-                self.deadline = now + patience
-                self.takes = None
-            case [Respond(status=status)]:
-                self._tally.status = status
-                commands += [Leave(), self._complete("ok", None, now)]
-            case _ if self._request.collects:
-                self.takes = events.RequestBody  # it is not whole yet
-            case _:
-                self.takes = None
+        request = self._request
+        commands = request.receive(event)
+        # A body that is not whole yet leads to nothing.
+        self.takes = RequestBody if request.collects else None
+        first = commands[0] if commands else None
+        if type(first) is Route:
+            kind = request.operation.kind
+            answer = SessionHalf if kind is Kind.REALTIME else ResponseHalf
+            self._response = answer(
+                request, self._tally, self.runtime.limits, self._account
+            )
+            patience = self._dispatch.patience(request.legs, first.first_byte)
+            self.deadline = now + patience
+        elif type(first) is Respond:
+            self._tally.status = first.status
+            commands += [Leave(), self._complete("ok", None, now)]
         return commands
 
     def _ended(self, now: float) -> list[Command]:
@@ -368,6 +371,7 @@ class Exchange:
         return self._account.close(half.leg, cause, produced=half.produced)
 
 
+_OF_NEITHER_HALF = frozenset({events.ToppedUp, events.Closed})
 _OF_THE_REQUEST = frozenset({events.RequestBody, events.RequestTrailers})
 """What may still come when the provider is being asked already."""
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from extproc.exchange.render import Asked, Leg
-from extproc.exchange.told import Told, read_told
+from extproc.exchange.told import Told, read_tier, read_told
 from extproc.formats.base import CHAT
 from extproc.policy.estimate import DEFAULT_OUTPUT, Tokens, prompt_tokens
 from extproc.pricing import Price, cost, dearest
@@ -27,7 +27,7 @@ class Forecast:
         cuts: whether its stream may be ended when money runs out.
     """
 
-    __slots__ = ("_asked", "_known", "_prompt", "_runtime", "_told", "cuts")
+    __slots__ = ("_asked", "_known", "_prompt", "_runtime", "_tier", "_told", "cuts")
 
     def __init__(self, runtime: Runtime, asked: Asked, *, cuts: bool) -> None:
         self.cuts = cuts
@@ -36,6 +36,8 @@ class Forecast:
         self._known: int | None = None
         self._prompt: Tokens | None = None
         self._told: Told | None = None
+        self._tier: str | None = None
+        """Of a body that is not held any more."""
 
     @property
     def told(self) -> Told:
@@ -54,7 +56,7 @@ class Forecast:
 
     def forget(self, asked: Asked) -> None:
         """Count what may be asked for later, and go on with `asked`, which has no body."""
-        self._told = self.told
+        self._told, self._tier = self.told, self._read_tier()
         if self.counts and self._prompt is None:
             self._prompt = prompt_tokens(self._asked.body)
         self._asked = asked
@@ -105,8 +107,11 @@ class Forecast:
 
     def cost(self, price: Price, usage: Usage) -> int:
         """Return what `usage` costs, in nano-dollars."""
-        # Most prices have one tier, and then nobody needs to read which is asked for.
-        return cost(price, usage, tier=self.told.tier if price.variants else None)
+        tier = self._read_tier() if price.variants else None
+        return cost(price, usage, tier=tier)
+
+    def _read_tier(self) -> str | None:
+        return self._tier or read_tier(self._asked)
 
     def usual(self, price: Price) -> int:
         """Return what such requests cost, in nano-dollars."""

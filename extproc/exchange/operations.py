@@ -55,8 +55,10 @@ class Operation(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What the completion's record calls it."""
+        if self.kind is Kind.RENDERED:  # nearly all
+            return self.format.recorded or self.format.operation
         match self.kind:
-            case Kind.RENDERED | Kind.FORM | Kind.REALTIME:
+            case Kind.FORM | Kind.REALTIME:
                 return self.format.recorded or self.format.operation
             case Kind.FORWARDED:
                 return self.argument
@@ -107,6 +109,8 @@ _FIXED = {
     ("GET", REALTIME_PATH): Operation(Kind.REALTIME, openai_endpoints.REALTIME.client),
     ("GET", "/health/ready"): Operation(Kind.READY, openai_chat.CLIENT),
 }
+_PLAIN = {line: found for line, found in _FIXED.items() if line[1] not in _FORMS}
+"""Those that the request line alone decides."""
 UNKNOWN = Operation(Kind.UNKNOWN, openai_chat.CLIENT)
 _MODELS = "/v1/models"
 _MESSAGES = "/v1/messages"
@@ -114,6 +118,9 @@ _MESSAGES = "/v1/messages"
 
 def find_operation(method: str, path: str, headers: Mapping[str, str]) -> Operation:
     """Return what the request line asks for; `Kind.UNKNOWN` when nothing is there."""
+    found = _PLAIN.get((method, path))
+    if found is not None:
+        return found
     path = path.partition("?")[0]
     found = _find_form(method, path, headers) or _FIXED.get((method, path))
     if found is not None:

@@ -168,22 +168,23 @@ class RequestHalf:
         self.operation = operation = find_operation(method, path, headers)
         self._tally.operation = operation.name
         self._tally.trace(headers)
-        if operation.kind is Kind.READY:
+        kind = operation.kind
+        if kind is Kind.READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
-        if operation.kind is Kind.REALTIME:
+        if kind is Kind.REALTIME:
             headers = with_key(headers)
         self._headers = headers
         self._grant = grant = authenticate(runtime, headers, at=self._tally.started)
         self._tally.belong(grant)
-        match operation.kind:
+        if kind is Kind.RENDERED or kind is Kind.FORM:
+            self._dispatch.enter(grant)
+            self._expect_body(headers, operation, end=event.end)
+            return []
+        match kind:
             case Kind.MODELS | Kind.MODEL:
                 return [self._tell_models(operation)]
             case Kind.UNKNOWN:
                 raise unknown_url(method, path)
-            case Kind.RENDERED | Kind.FORM:
-                self._dispatch.enter(grant)
-                self._expect_body(headers, operation, end=event.end)
-                return []
             case Kind.FORWARDED:
                 return self._depart(forward(self._asker()))
             case Kind.REALTIME:

@@ -29,11 +29,10 @@ class Told(msgspec.Struct, frozen=True):
     most: int | None = None
     """Output tokens of one choice."""
     choices: int = 1
-    tier: str | None = None
 
 
 def read_told(asked: Asked) -> Told:
-    """Return what bounds the answer and its price."""
+    """Return what bounds the answer."""
     members = asked.members
     most = None
     for name in MOST_OUTPUT.get(asked.operation.format.name, ()):
@@ -43,16 +42,18 @@ def read_told(asked: Asked) -> Told:
     choices = 1
     if "n" in members or "best_of" in members:
         choices = max(_number(members, "n"), _number(members, "best_of"), 1)
-    tier = _text(members, "service_tier") if "service_tier" in members else None
-    return Told(most, choices, tier)
+    return Told(most, choices)
+
+
+def read_tier(asked: Asked) -> str | None:
+    """Return the ``service_tier`` that is asked for, on which a price may depend."""
+    return _text(asked.members, "service_tier")
 
 
 def read_end_user(asked: Asked) -> str:
     """Return who the caller says that it asks for; empty: nobody."""
     members = asked.members
-    named = None
-    if "user" in members or "safety_identifier" in members:
-        named = _text(members, "user") or _text(members, "safety_identifier")
+    named = _text(members, "user") or _text(members, "safety_identifier")
     if named is None and "metadata" in members:
         try:
             said = _METADATA.decode(members["metadata"])
@@ -62,7 +63,9 @@ def read_end_user(asked: Asked) -> str:
             named = said.user_id
     if named is None:
         # Header values are any bytes, and what is kept of them must be text.
-        raw = asked.headers.get(END_USER_HEADER, "")
+        raw = asked.headers.get(END_USER_HEADER)
+        if raw is None:
+            return ""
         named = raw if raw.isascii() else raw.encode("utf-8", "replace").decode()
     return named[:256]
 

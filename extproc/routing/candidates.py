@@ -80,7 +80,7 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
         if phase is Phase.LIMITED:
             left = health.cooling_until - now
             passed.append(Passed(target, Why.LIMITED, "retry-after", left))
-        elif (full := _full(candidate, turn)) is not None:
+        elif lane.bounded and (full := _full(candidate, turn)) is not None:
             passed.append(full)
         elif state.benched(target.spec.cluster, place.credential, now):
             benched.append(candidate)
@@ -151,7 +151,8 @@ def _unwanted(
         # A request that says nothing stays away from what was set apart.
         if not (wanted <= place.tags if wanted else not place.tags):
             return Why.UNWANTED, "tags"
-    if demand.region and demand.region != place.region:
+    region = demand.region
+    if region and region != place.region:
         return Why.UNWANTED, "region"
     return None
 

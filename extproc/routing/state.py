@@ -176,6 +176,8 @@ class RoutingState:
     def has_room(self, priority: int) -> bool:
         """Say whether another request of this priority may begin."""
         places = self.numbers.max_in_flight
+        if len(self.open) < places // 2:
+            return True  # whatever its class
         for limit, part in CLASSES:
             if priority <= limit:
                 places = int(self.numbers.max_in_flight * part)
