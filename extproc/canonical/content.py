@@ -229,13 +229,15 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """Return how the client would name part `i`; in chat's words, if nobody said."""
         if self.places:
             return self.places[i]
-        part, before = self.parts[i], self.parts[:i]
+        part = self.parts[i]
         if isinstance(part, Reasoning):
             return f"{self.where}.reasoning"
-        calls = sum(isinstance(one, ToolCall) for one in before)
+        calls = thoughts = 0
+        for one in self.parts[:i]:
+            calls += isinstance(one, ToolCall)
+            thoughts += isinstance(one, Reasoning)
         if isinstance(part, ToolCall):
             return f"{self.where}.tool_calls[{calls}]"
         if self.role == "tool":
             return self.where
-        thoughts = sum(isinstance(one, Reasoning) for one in before)
         return f"{self.where}.content[{i - calls - thoughts}]"

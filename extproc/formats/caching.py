@@ -103,7 +103,7 @@ def bind(
     kept = [placed for mark in marks if (placed := _placed(mark, offer, drop))]
     if wish is not None and wish.automatic and not offer.automatic:
         kept += _at_the_end(request, offer, wish)
-    if not offer.automatic:
+    if wish is not None and not offer.automatic:
         request = msgspec.structs.replace(request, caching=None)
     if not (marks or kept):
         return request

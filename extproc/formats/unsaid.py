@@ -25,11 +25,12 @@ def of_answer(answer: object, client: AnyClientFormat) -> tuple[str, ...]:
     if not isinstance(answer, canonical.Answer):
         return ()
     words = dict.fromkeys(answer.unsaid)
-    parts = (part for choice in answer.choices for part in choice.parts)
-    words |= dict.fromkeys(
-        word for part in parts for word in _words(part) if word in client.mute
-    )
-    return tuple(f"answer.{word}" for word in words)
+    for choice in answer.choices:
+        for part in choice.parts:
+            for word in _words(part):
+                if word in client.mute:
+                    words[word] = None
+    return tuple([f"answer.{word}" for word in words])
 
 
 def of_event(event: canonical.Event, client: AnyClientFormat) -> str | None:
@@ -59,8 +60,8 @@ def _source(cited: canonical.Citation) -> str:
 
 def _words(part: canonical.AnswerPart) -> Iterator[str] | Iterable[str]:
     match part:
-        case canonical.Text(citations=cited):
-            return {_source(one) for one in cited}
+        case canonical.Text():
+            return {_source(one) for one in part.citations} if part.citations else ()
         case canonical.Search():
             return (SEARCH,)
         case canonical.Reasoning():

@@ -160,8 +160,10 @@ def thoughtless(turns: list[request_wire.Turn]) -> bool:
     goes_on = spoken is turns[-1] or isinstance(
         turns[-1].content[0], wire.ToolResultBlock
     )
-    thoughts = wire.ThinkingBlock | wire.RedactedThinkingBlock
-    return goes_on and not isinstance(spoken.content[0], thoughts)
+    return goes_on and not isinstance(spoken.content[0], _THOUGHTS)
+
+
+_THOUGHTS = (wire.ThinkingBlock, wire.RedactedThinkingBlock)
 
 
 # ---------------------------------------------------------------- parts
