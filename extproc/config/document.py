@@ -61,6 +61,15 @@ class Document:
     """The line, from 1, of each value; of a mapping's entry, that of its key."""
     problems: list[tuple[int, Path, str]] = dataclasses.field(default_factory=list)
 
+    expanded: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What variables said, and their names."""
+
+    def masked(self, message: str) -> str:
+        """Return `message` with the variables, which may be keys, and not what they say."""
+        for value in sorted(self.expanded, key=len, reverse=True):
+            message = message.replace(value, f"${{{self.expanded[value]}}}")
+        return message
+
     def line(self, path: Path) -> int:
         """Return the line of `path`, or of the nearest thing around it."""
         while path and path not in self.lines:
@@ -86,6 +95,9 @@ def read_document(text: str, environ: Mapping[str, str]) -> Document:
         document.problems.append(
             (1, (), "not YAML: it has characters that YAML forbids")
         )
+        return document
+    except RecursionError:
+        document.problems.append((1, (), "not YAML: it is nested too deeply"))
         return document
     if root is not None:
         document.plain = _Reader(document, environ).value(root, ())
@@ -174,6 +186,8 @@ class _Reader:
                 )
                 return ""
             value = self._environ.get(name)
+            if value and len(value) >= SECRET_LENGTH:
+                self._document.expanded[value] = name
             if has_default:
                 return value or default or ""
             if value is None:
@@ -194,6 +208,9 @@ _A = {
     "float": "a number",
 }
 """What YAML makes of a plain scalar."""
+
+SECRET_LENGTH = 8
+"""Of what a variable says; what is shorter is a word, such as a port."""
 
 _UNSET = "unset"
 """Stands for an unset variable, so that one mistake is reported once."""

@@ -69,7 +69,7 @@ class Endpoint:
         ip = _ip(self.host)
         if ip is None:
             return self.host in METADATA_HOSTS
-        inner = getattr(ip, "ipv4_mapped", None) or ip
+        inner = _embedded(ip) or ip
         return not (inner.is_global or inner.is_loopback)
 
 
@@ -133,6 +133,21 @@ def split_address(address: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError("must end with a port from 0 to 65535")
     return host, int(port)
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""RFC 6052: an IPv4 address behind a translator, in the last four bytes."""
+
+
+def _embedded(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one leads to, if it does."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

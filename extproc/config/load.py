@@ -84,7 +84,7 @@ def loads(
     ]
     if found:
         raise ConfigError(
-            Problem(source, line, dotted(path), message)
+            Problem(source, line, dotted(path), read.masked(message))
             for line, path, message in found
         )
     assert config is not None  # noqa: S101  _validate: no problem, a configuration

@@ -98,6 +98,7 @@ def test_what_is_in_a_variable_is_never_structure():
         ("a: ${1X}", 1, ("a",), "${ begins a variable"),
         ("a: ${OPEN", 1, ("a",), "${ begins a variable"),
         ("a: &x [*x]", 1, ("a",), "nested too deeply, or an alias to itself"),
+        ("a: " + "[" * 1_500 + "]" * 1_500, 1, (), "not YAML: it is nested too deeply"),
         ("a: [1", 1, (), "not YAML: "),
         ("a: b: c", 1, (), "not YAML: "),
         ("\ta: 1", 1, (), "not YAML: "),

@@ -394,3 +394,11 @@ def test_any_structure_is_accepted_or_refused_with_reasons(tree):
     text = msgspec.json.encode(tree).decode()
     with contextlib.suppress(ConfigError):
         assert loads(text, {}, source="g.yaml", folder=Path("/")).models
+
+
+def test_what_a_variable_says_is_in_no_problem():
+    """Somebody has put a key where a name belongs, and asks a colleague why it fails."""
+    text = GOOD.replace("provider: openai\n", "provider: ${KEY_OF_OURS}\n", 1)
+    found = "\n".join(problems(text, KEY_OF_OURS="sk-secret-0123456789"))
+    assert "there is no provider '${KEY_OF_OURS}'" in found
+    assert "sk-secret" not in found
