@@ -37,7 +37,7 @@ from extproc.exchange.events import RequestBody, ResponseBody, ResponseHeaders
 from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.operations import Kind
 from extproc.exchange.render import Leg
-from extproc.exchange.request import JSON, RequestHalf
+from extproc.exchange.request import JSON, RequestHalf, crowded
 from extproc.exchange.response import ResponseHalf, State
 from extproc.exchange.retry import advice
 from extproc.exchange.session import CHECK_SECONDS, SessionHalf, spent
@@ -54,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
-        "_response", "_taker", "_tally", "completed", "deadline", "runtime", "takes",
+        "_response", "_taker", "_tally", "collects", "completed", "deadline", "runtime", "takes",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +91,8 @@ class Exchange:
         self.completed = False
         self._taker: ResponseHalf | None = None
         """Where such a piece goes; None: to the request half."""
+        self.collects = False
+        """Whether an answer is on its way that has to be whole, or was a moment ago."""
         self.takes: type[events.RequestBody | events.ResponseBody] | None = None
         """Of which body a piece, unless it is the last, may be given to `take`."""
         self.deadline = now + runtime.limits.request_seconds
@@ -113,15 +115,19 @@ class Exchange:
 
     @property
     def held(self) -> int:
-        """How many bytes of the request's body are held: none once it is on its way."""
-        if self.completed or self._response is not None:
+        """How many bytes are held of the request, or of an answer that has to be whole."""
+        if self.completed:
             return 0
-        return self._request.held
+        half = self._response
+        if half is None:
+            return self._request.held
+        return half.held if isinstance(half, ResponseHalf) else 0
 
     @property
     def announced(self) -> int:
-        """How many bytes the request's body may come to."""
-        return self._request.announced
+        """How many bytes what is held may come to."""
+        half = self._response
+        return (half if isinstance(half, ResponseHalf) else self._request).announced
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:
         """Return how many bytes `receive` will have to read for this event, about."""
@@ -230,7 +236,7 @@ class Exchange:
         elif type(event) is ResponseHeaders:
             return self._begin(half, event, now)
         elif type(event) is events.Expired:
-            return self._expired(half, now)
+            return self._expired(half, event, now)
         else:
             if self._idle:
                 self.deadline = min(now + self._idle, self._end)
@@ -255,6 +261,7 @@ class Exchange:
             commands += self._account.answered(self._request.legs, half.leg)
             if self._idle and half.plain:
                 self.takes, self._taker = events.ResponseBody, half
+                self.collects = half.state is State.COLLECTING
         return commands + (self._ended(now) if half.done else [])
 
     def _measure(self, leg: Leg, event: events.ResponseHeaders, now: float) -> None:
@@ -266,12 +273,16 @@ class Exchange:
         self._idle, self._end = self._dispatch.times(leg, event)
         self.deadline = min(now + self._idle, self._end)
 
-    def _expired(self, half: ResponseHalf | LocalReply, now: float) -> list[Command]:
+    def _expired(
+        self, half: ResponseHalf | LocalReply, event: events.Expired, now: float
+    ) -> list[Command]:
         """End the answer, or see whether a session may go on.
 
         Raises:
             GatewayError: it is over; the client is told why.
         """
+        if event.crowded:
+            raise crowded()
         if not (isinstance(half, SessionHalf) and half.talking):
             raise UpstreamTimeout(
                 "The provider was silent for too long."
@@ -342,7 +353,7 @@ class Exchange:
         now: float,
         cause: GatewayError | None = None,
     ) -> Complete:
-        self.completed, self.takes = True, None
+        self.completed, self.takes, self.collects = True, None, False
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
         self._dispatch.end(

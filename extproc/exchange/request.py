@@ -268,7 +268,7 @@ class RequestHalf:
 
     def _on_expired(self, event: events.Expired) -> list[Command]:
         if event.crowded:
-            raise _crowded()
+            raise crowded()
         raise RequestTimeout("The request's body did not arrive in time.")
 
     def _route(self, body: bytes) -> list[Command]:
@@ -368,9 +368,10 @@ class RequestHalf:
     }
 
 
-def _crowded() -> Overloaded:
+def crowded() -> Overloaded:
+    """Return what is said where there is no room for a body, or for an answer."""
     return Overloaded(
-        "The gateway holds as many large requests as it can; try again in a moment.",
+        "The gateway holds as many large bodies as it can; try again in a moment.",
         retry_after=CROWDED_SECONDS,
     )
 

@@ -103,6 +103,19 @@ class ResponseHalf:
         return answer_tokens(self._size)
 
     @property
+    def held(self) -> int:
+        """Bytes of an answer that has to be whole, as they came."""
+        return self._size if self.state is State.COLLECTING else 0
+
+    @property
+    def announced(self) -> int:
+        """Bytes that it may come to, by what its headers say."""
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and self._decoder is None:
+            return min(int(length), self._limits.max_answer_bytes)
+        return self._limits.max_answer_bytes
+
+    @property
     def done(self) -> bool:
         """The client's answer has ended."""
         return self.state is State.DONE

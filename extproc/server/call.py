@@ -87,9 +87,10 @@ class Call:
         self._exchange: Exchange | None = None
         self._waiting: list[events.Event] = []
         self._room: Room | None = None
-        """What it holds of its request's body."""
+        """What it holds of its request's body, or of an answer that has to be whole."""
         self.parting = False
-        """Whether it holds much until the edge has sent what it said; then `part`."""
+        """Whether it holds much until the edge has sent what it said; then `part`, also
+        behind `close`."""
         self._more: asyncio.Future[bool] | None = None
         """What will say whether more money is reserved; looked at when more comes."""
         self.finished = False
@@ -109,7 +110,7 @@ class Call:
 
     @property
     def turn(self) -> asyncio.Future[None] | None:
-        """Done when the edge may take more of the request's body; None: it may."""
+        """Done when the edge may take more of the body; None: it may."""
         return None if self._room is None else self._room.turn
 
     @property
@@ -143,7 +144,7 @@ class Call:
                 if isinstance(said, bytes):
                     return [write_piece(said)]
                 messages = self._carry_out(said, now) if said else []
-                if kind is events.RequestBody:
+                if kind is events.RequestBody or exchange.collects or self._room:
                     messages += self._hold(exchange, now)
                 return messages
         return self._deliver(exchange, decode(message), now)
@@ -194,7 +195,7 @@ class Call:
         """
         if not self.finished:
             self._deliver(self._exchange, events.Closed(), now)
-        if self.work is None:
+        if self.work is None and not (self.finished and self.parting):
             self.part()
 
     def _deliver(
@@ -216,19 +217,21 @@ class Call:
             self.work = functools.partial(_work, exchange, event, now)
             return []
         messages = self._carry_out(exchange.receive(event, now), now)
-        if type(event) is events.RequestBody:
+        if type(event) is events.RequestBody or self._room or exchange.collects:
             messages += self._hold(exchange, now)
         return messages
 
     def _hold(self, exchange: Exchange | None, now: float) -> list[bytes]:
         """Count what is held now; return what to say if that is too much."""
+        if self.parting:
+            return []  # what is on its way is still what it holds
         held = 0 if exchange is None else exchange.held
         room = self._room
         if room is None and held <= LIGHT_BYTES:
             return []
         if not held or exchange is None:
             if room is not None:
-                self.parting = room.large
+                self.parting = room.large and room.turn is None
                 if not self.parting:
                     self.part()
             return []
@@ -238,8 +241,9 @@ class Call:
         if not self._office.bodies.hold(room, held, lambda: exchange.announced):
             return self._deliver(exchange, events.Expired(crowded=True), now)
         if room.turn is not None and not waits:
-            # Half of what a body has to arrive: Envoy would say that it came too late.
-            room.until = now + exchange.runtime.limits.request_seconds / 2
+            # Half of what it has to arrive: Envoy, or we, would say that it came too late.
+            most = exchange.runtime.limits.request_seconds
+            room.until = now + min(most, exchange.deadline - now) / 2
         return []
 
     def _carry_out(self, commands: list[Command], now: float) -> list[bytes]:

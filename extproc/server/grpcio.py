@@ -132,6 +132,7 @@ class GrpcServer:
                 clean = True
         finally:
             call.close(now(), clean=clean)
+            call.part()
 
 
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]

@@ -353,6 +353,8 @@ class LeanConnection(asyncio.Protocol):
                 type(exc).__name__,
                 extra=_known_as(call),
             )
+        if call.parting:
+            self._parting[stream_id] = call
 
     def _drop_all(self) -> None:
         for stream_id in tuple(self._calls):

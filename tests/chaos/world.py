@@ -38,6 +38,7 @@ STEADY = (
     "memory",
     "clock",
     "sql-gone",
+    "answers",
 )
 """Models that are asked while something of the gateway's own is gone."""
 

@@ -513,6 +513,8 @@ def test_who_has_no_room_for_long_is_told_so_and_leaves_the_line():
         said = ProcessingResponse.FromString(answer).immediate_response
         assert said.status.code == 408
         first.close(100.0, clean=True)
+        assert first.parting, "the edge has it to send"
+        first.part()
         assert shared.bodies.held == 0
 
     asyncio.run(play())
@@ -556,3 +558,98 @@ def test_no_long_body_is_held_while_its_answer_comes():
         assert [leg.attempt.body for leg in exchange.legs] == [b""]
 
     asyncio.run(play())
+
+
+def whole_answer_headers(**headers):
+    request = ProcessingRequest()
+    sent = {":status": "200", "content-type": "application/json", **headers}
+    for name, value in sent.items():
+        request.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    fields = request.attributes["envoy.filters.http.ext_proc"].fields
+    fields["response.code_details"].string_value = "via_upstream"
+    return request.SerializeToString()
+
+
+def asked(shared):
+    """Return a call whose answer is awaited."""
+    call = Call(shared)
+    call.receive(request_headers(), 1.0)
+    assert kinds(call.receive(request_body(), 1.0))[0] == "request_headers"
+    return call
+
+
+COMPLETION = json.dumps(
+    {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "gpt",
+        "choices": [
+            {
+                "index": 0, "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "w" * LONG},
+            }
+        ],
+    }
+).encode()  # fmt: skip
+
+
+def test_a_long_answer_that_has_to_be_whole_waits_for_room_too():
+    async def play():
+        shared = crowded(2 * LONG)
+        first, second = asked(shared), asked(shared)
+        for call in (first, second):
+            assert call.receive(whole_answer_headers(), 2.0) == []
+            assert call.receive(response_body(COMPLETION[:-9], end=False), 2.0) == []
+        assert first.turn is None
+        turn = second.turn
+        assert turn is not None
+        assert first.receive(response_body(COMPLETION[-9:], end=True), 2.0) == []
+        loop = asyncio.get_running_loop()
+        answers = first.resume(await first.begin(loop), 3.0)
+        assert kinds(answers) == ["response_headers", "response_body"]
+        assert first.finished
+        first.close(3.0, clean=True)
+        assert not turn.done(), "it is on its way"
+        first.part()
+        assert turn.done()
+        assert second.turn is None
+        second.close(4.0, clean=False)
+        assert (shared.bodies.held, shared.bodies.waiting) == (0, 0)
+
+    asyncio.run(play())
+
+
+def test_an_answer_that_has_no_room_for_long_is_ended_in_the_clients_words():
+    async def play():
+        shared = crowded(2 * LONG)
+        records: list[Completion] = []
+        shared.record = records.append
+        first, second = asked(shared), asked(shared)
+        for call in (first, second):
+            call.receive(whole_answer_headers(), 2.0)
+            call.receive(response_body(COMPLETION[:-9], end=False), 2.0)
+        assert 2.0 < second.deadline <= 2.0 + RUNTIME.limits.request_seconds / 2
+        answers = second.expire(second.deadline)
+        said = [ProcessingResponse.FromString(answer) for answer in answers]
+        head = said[0].response_headers.response.header_mutation.set_headers
+        told = {one.header.key: one.header.raw_value for one in head}
+        assert (told[":status"], told["retry-after"]) == (b"503", b"1")
+        body = said[1].response_body.response.body_mutation.streamed_response
+        assert json.loads(body.body)["error"]["type"] == "service_unavailable"
+        assert second.finished
+        assert [(one.outcome, one.status) for one in records] == [
+            ("gateway_error", 503)
+        ]
+        second.close(40.0, clean=True)
+        first.close(40.0, clean=False)
+        assert (shared.bodies.held, shared.bodies.waiting) == (0, 0)
+
+    asyncio.run(play())
+
+
+def test_a_stream_holds_no_room():
+    shared = crowded(1000)
+    call = asked(shared)
+    call.receive(response_headers(), 2.0)
+    for _ in range(10):
+        call.receive(response_body(STREAM[: len(STREAM) // 2], end=False), 2.0)
+        assert shared.bodies.held == 0
+    call.close(3.0, clean=False)
