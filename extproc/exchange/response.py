@@ -365,6 +365,7 @@ class ResponseHalf:
         """Answer what has been collected."""
         leg = self.leg
         raw = b"".join(self._body)
+        self._body.clear()
         body = self._decoder.feed(raw) if self._decoder else raw
         refuse_redirect(leg, self._status)
         if self._status >= 400:
