@@ -245,6 +245,22 @@ def test_a_state_folder_is_named_for_what_tells_gateways_apart(
     assert name(environ="e", listen="127.0.0.1:9000") == "e"
 
 
+def test_the_log_of_a_child_is_ours_alone(tmp_path: Path) -> None:
+    """Envoy's is not redacted, and a state folder that was there may be open to others."""
+
+    async def play() -> None:
+        before = os.umask(0)
+        try:
+            one = child("print('a')", tmp_path / "log")
+        finally:
+            os.umask(before)
+        await one.wait()
+
+    asyncio.run(play())
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "log").read_text() == "a\n"
+
+
 def test_a_state_folder_is_used_by_one_gateway(tmp_path: Path) -> None:
     with (
         place.locked(tmp_path / "s"),
