@@ -28,20 +28,21 @@ WARM = 60
 _REFS = re.compile(r"I\s+refs:\s+([\d,]+)")
 
 
-def drive(name: str, requests: int) -> None:
-    """Serve as many requests of a case, and nothing else."""
+def drive(name: str, requests: int, served: int) -> None:
+    """Make the reads of as many requests, whose making counts for nothing, and serve some."""
     worker = worker_cpu.Worker(asyncio.new_event_loop())
     case = next(one for one in worker_cpu.CASES if one.name == name)
     gc.disable()
     worker.run(worker.prepare(case, WARM))
-    worker.run(worker.prepare(case, requests))
+    worker.run(worker.prepare(case, requests)[:served])
 
 
-def count(name: str, requests: int) -> int:
-    """Return the instructions of a process that drives so many."""
+def count(name: str, requests: int, served: int) -> int:
+    """Return the instructions of a process that makes and serves so many."""
     command = (
         "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
         sys.executable, __file__, "--drive", name, "--requests", str(requests),
+        "--served", str(served),
     )  # fmt: skip
     # Hashes of texts decide how dictionaries are walked.
     done = subprocess.run(
@@ -59,15 +60,17 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--only", default="", help="cases whose name begins so")
     parser.add_argument("--drive", help=argparse.SUPPRESS)
+    parser.add_argument("--served", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.drive:
-        drive(arguments.drive, arguments.requests)
+        drive(arguments.drive, arguments.requests, arguments.served)
         return
     for case in worker_cpu.CASES:
         if case.stream or not case.name.startswith(arguments.only):
             continue
-        more = count(case.name, arguments.requests) - count(case.name, 0)
-        print(f"{case.name:34}{more // arguments.requests:12,}")
+        requests = arguments.requests
+        more = count(case.name, requests, requests) - count(case.name, requests, 0)
+        print(f"{case.name:34}{more // requests:12,}")
 
 
 if __name__ == "__main__":
