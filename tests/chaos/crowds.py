@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.chaos.client import ask
-from tests.chaos.provider import Conduct
 from tests.chaos.world import (
     HELD,
     REQUEST_SECONDS,
@@ -164,6 +162,9 @@ async def slow_readers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
 async def large_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
     """Bodies of many megabytes at once."""
     megabytes = 4 if crowd.short else 20
+    before = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
+    most = dict(before)
+    kept = crowd.records("stand-in")
 
     async def one(_: int) -> int:
         reader, writer = await crowd.request(
@@ -182,59 +183,21 @@ async def large_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
             writer.close()
         return status
 
-    # Who waits for room in vain is told so, by the worker or by Envoy's clock.
-    return await _large(crowd, many, megabytes, "stand-in", one, {200, 408, 503})
-
-
-async def large_answers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
-    """Answers of many megabytes at once, which the worker reads whole."""
-    megabytes = 4 if crowd.short else 20
-    crowd.stage.good.conduct["answers"] = Conduct(size=megabytes << 20)
-    body = b'{"model": "answers", "messages": [{"role": "user", "content": "Hi"}]}'
-
-    async def one(_: int) -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
-        try:
-            writer.write(head(len(body), b"connection: close\r\n") + body)
-            status, size = await status_of(reader), 0
-            while data := await reader.read(1 << 16):
-                size += len(data)
-        finally:
-            writer.close()
-        return status if status != 200 or size > megabytes << 20 else 0
-
-    try:
-        return await _large(crowd, many, megabytes, "answers", one, {200, 503})
-    finally:
-        del crowd.stage.good.conduct["answers"]
-
-
-async def _large(
-    crowd: Crowd,
-    many: int,
-    megabytes: int,
-    model: str,
-    one: Callable[[int], Awaitable[int]],
-    expected: set[int],
-) -> tuple[str, list[str]]:
-    """Let `one` ask so often at once; judge what it is told and how the workers grow."""
-    before = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
-    most = dict(before)
-    kept = crowd.records(model)
     asking = asyncio.ensure_future(gather(many, one))
     while not asking.done():
         await asyncio.wait({asking}, timeout=0.2)
         most = {name: max(most[name], crowd.megabytes(name)) for name in most}
     seen = asking.result()
     served = seen.count(200)
-    wrong = [f"{status}" for status in seen if status not in expected]
+    # Who waits for room in vain is told so, by the worker or by Envoy's clock.
+    wrong = [f"{status}" for status in seen if status not in {200, 408, 503}]
     grown = most["worker"] - before["worker"]
     bound = COPIES * HELD / 1e6 * len(crowd.processes["worker"])
     if grown > bound:
         wrong.append(f"the workers grew by {grown:.0f} MB, of {bound:.0f}")
     if not served:
         wrong.append("none was served")
-    if not await until(lambda: crowd.records(model) >= kept + served):
+    if not await until(lambda: crowd.records("stand-in") >= kept + served):
         wrong.append("records are missing")
     said = ", ".join(f"{name} {most[name] - before[name]:+.0f} MB" for name in most)
     told = f"{served} served of {many} of {megabytes} MB"

@@ -35,8 +35,6 @@ class Conduct:
     refusal: int = 401
     stall: float = 0.0
     """Between the chunks of a stream."""
-    size: int = 0
-    """Bytes of an answer that is not streamed, beside what every answer has."""
     cut: bool = False
     """A stream's connection ends in its middle."""
 
@@ -187,7 +185,7 @@ class Provider:
                 writer,
                 200,
                 "application/json",
-                json.dumps(_completion(asked.get("model", ""), conduct.size)),
+                json.dumps(_completion(asked.get("model", ""))),
                 conduct.headers,
             )
         await writer.drain()
@@ -258,8 +256,8 @@ def _head(model: str, kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model}
 
 
-def _completion(model: str, size: int = 0) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "Hello." + size * "x"}
+def _completion(model: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "Hello."}
     return {
         **_head(model, "chat.completion"),
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],

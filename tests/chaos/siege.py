@@ -25,7 +25,6 @@ CROWDS: dict[str, tuple[Play, int, int]] = {
     "header-flood": (crowds.header_flood, 600, 30),
     "cancels": (crowds.cancels, 1000, 60),
     "large-bodies": (crowds.large_bodies, 50, 8),
-    "large-answers": (crowds.large_answers, 50, 8),
     "disk-full": (losses.disk_full, 200, 20),
     "sql-locked": (losses.sql_locked, 200, 20),
 }

@@ -38,7 +38,6 @@ STEADY = (
     "memory",
     "clock",
     "sql-gone",
-    "answers",
 )
 """Models that are asked while something of the gateway's own is gone."""
 
