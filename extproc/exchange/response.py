@@ -56,6 +56,9 @@ from extproc.framing.base import SSE
 from extproc.policy.estimate import answer_tokens
 from extproc.runtime import Limits
 
+SHORT_ANSWER = 2 << 20
+"""Bytes of an answer of unknown length that need no more room than twice as much."""
+
 
 class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     """Where the response half stands."""
@@ -109,11 +112,11 @@ class ResponseHalf:
 
     @property
     def announced(self) -> int:
-        """Bytes that it may come to, by what its headers say."""
+        """Bytes that it may come to: as its headers say, else twice what has come."""
         length = self._headers.get("content-length", "")
-        if length.isdecimal() and self._decoder is None:
-            return min(int(length), self._limits.max_answer_bytes)
-        return self._limits.max_answer_bytes
+        known = length.isdecimal() and self._decoder is None
+        most = int(length) if known else 2 * max(self._size, SHORT_ANSWER)
+        return min(most, self._limits.max_answer_bytes)
 
     @property
     def done(self) -> bool:

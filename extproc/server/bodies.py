@@ -3,7 +3,8 @@
 A request's is held until it is whole, read, and written for its providers; an answer that
 has to be whole, until its client's is sent. One up to `FREE` bytes is counted as it comes. A longer one needs room for all of it first: with room it
 comes to its end whatever the others do, and without, in order of arrival, it waits until
-there is some. Nobody who waits is waited for, so that somebody always gets on.
+there is some. Nobody who waits is waited for, so that somebody always gets on. What comes
+to more than was said has to find room at once.
 """
 
 from __future__ import annotations
@@ -68,16 +69,14 @@ class Bodies:
         Args:
             room: of the request, or of its answer.
             size: bytes of it that are held.
-            whole: how many it may come to; asked when there is more than `FREE`.
+            whole: how many it may come to; asked when there is more than `FREE`, and again
+                where it has become more than that.
 
         Returns:
             False: there are far too many already, and it is to be refused.
         """
         if room.large:
-            more = max(0, size - room.size)
-            room.size += more
-            self._roomy += more
-            return True
+            return size <= room.size or self._grow(room, max(size, whole()))
         self._loose += size - room.size
         room.size = size
         if size > FREE and room.turn is None:
@@ -108,6 +107,15 @@ class Bodies:
             self._admit(first, need)
             if turn is not None and not turn.done():
                 turn.set_result(None)
+
+    def _grow(self, room: Room, size: int) -> bool:
+        # It does not wait: of many that hold much and wait for more, none would get on.
+        more = size - room.size
+        if self._large > 1 and self.held + more > self.limit:
+            return False
+        room.size += more
+        self._roomy += more
+        return True
 
     def _fits(self, more: int) -> bool:
         return not self._large or self.held + more <= self.limit

@@ -140,3 +140,22 @@ def test_everybody_gets_on_and_the_bound_holds(run, seed):
         assert (bodies.held, bodies.waiting) == (0, 0)
 
     run(play())
+
+
+def test_what_comes_to_more_than_was_said_finds_room_at_once_or_is_refused(run):
+    async def play():
+        bodies = Bodies(10 * MIB)
+        one, other = Room(), Room()
+        for room in (one, other):
+            assert bodies.hold(room, FREE + 1, lambda: 4 * MIB)
+        assert bodies.hold(one, 4 * MIB, lambda: 99 * MIB), "it has as much"
+        assert bodies.hold(one, 4 * MIB + 1, lambda: 6 * MIB)
+        assert bodies.held == 10 * MIB
+        assert not bodies.hold(other, 4 * MIB + 1, lambda: 5 * MIB)
+        assert bodies.held == 10 * MIB
+        bodies.leave(one)
+        assert bodies.hold(other, 99 * MIB, lambda: 0), "alone it may have more"
+        bodies.leave(other)
+        assert (bodies.held, bodies.waiting) == (0, 0)
+
+    run(play())
