@@ -39,6 +39,9 @@ KEY = "sk-bench-" + "0123456789abcdef" * 3
 TICKS = os.sysconf("SC_CLK_TCK")
 CHUNKS = 500
 PACED_CHUNKS = 25
+SLOWER = (250, 500)
+"""Requests a second, beside half of what the slowest subject serves: at that much, a machine
+may have nothing left, as a request that comes alone costs more than one in a crowd."""
 
 
 def body(model: str, **more: object) -> str:
@@ -461,15 +464,15 @@ def run_rounds(peers: Peers, options: argparse.Namespace) -> dict[str, Any]:
 def run_latency(
     peers: Peers, rate: float, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Measure latencies at a fixed rate, which every subject can serve easily."""
+    """Measure latencies, and what a request costs, at a fixed rate."""
     found: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
         for name, (subject, text) in SUBJECTS.items():
-            seen = load(
-                peers.urls[subject], text, "--connections", 64,
+            figures = measure(
+                peers, subject, text, "--connections", 64,
                 "--seconds", options.seconds, "--rate", rate,
             )  # fmt: skip
-            found.setdefault(name, []).append({"p50": seen["p50"], "p99": seen["p99"]})
+            found.setdefault(name, []).append(figures)
     return {name: medians(figures) for name, figures in found.items()}
 
 
@@ -548,6 +551,7 @@ def run(
         rounds = run_rounds(peers, options)
         half = rounds["translated"]["rate"] / 2
         latency = run_latency(peers, half, options)
+        slower = {str(rate): run_latency(peers, rate, options) for rate in SLOWER}
         first = first_bytes(peers, options)
         before = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         opened = open_streams(urls["gateway"], options.streams)
@@ -568,6 +572,7 @@ def run(
         "rss with streams MB": streaming,
         "rounds": rounds,
         "half load": {"rate": half, **latency},
+        "at requests/s": slower,
         "envoy threads": threads,
     }
 
@@ -642,6 +647,21 @@ def table(results: dict[str, Any]) -> str:
             f"| {name} | {seen['p50']:.2f} | {seen['p99']:.2f} | "
             f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} |"
         )
+    lines += [
+        "",
+        "| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rate, subjects in (
+        *results["at requests/s"].items(),
+        (f"{half['rate']:.0f}", half),
+    ):
+        for name in SUBJECTS:
+            seen = subjects[name]
+            lines.append(
+                f"| {rate} | {name} | {seen['p50']:.2f} | {seen['p99']:.2f} | "
+                f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} |"
+            )
     lines.append("")
     lines += ["| | aimed at | measured | |", "|---|---|---|---|"]
     for what, aim, measured, unit, reached in targets(results):
