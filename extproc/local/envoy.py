@@ -75,8 +75,8 @@ class HotRestart:
     """How many were before it."""
 
     def first(self) -> HotRestart:
-        """Return that of one which follows nobody."""
-        return replace(self, epoch=0)
+        """Return that of one which follows nobody, and has nothing in common with others."""
+        return replace(self, base_id=(self.base_id + 1) % BASE_IDS, epoch=0)
 
     def next(self) -> HotRestart:
         """Return that of the successor."""
@@ -244,11 +244,13 @@ class Admin:
             while not await self.ready():  # noqa: ASYNC110  another process' state
                 await asyncio.sleep(poll)
 
-    async def epoch(self) -> int | None:
-        """Return how many Envoys were before this one; None until it serves."""
+    async def serving(self) -> tuple[int, int] | None:
+        """Return base id and epoch of the one that is there; None until it serves."""
         found = await self._json("/server_info")
-        options = found.get("command_line_options", {})
-        return options.get("restart_epoch", 0) if found.get("state") == "LIVE" else None
+        if found.get("state") != "LIVE":
+            return None
+        options = found["command_line_options"]
+        return int(options.get("base_id", 0)), int(options.get("restart_epoch", 0))
 
     async def clusters(self) -> set[str]:
         """Return the names of the clusters that Envoy has."""

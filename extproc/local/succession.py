@@ -6,9 +6,11 @@ accepts nothing, tells its clients to go, and ends when `timeouts.drain` is over
 So a new bootstrap is served, or a new binary, without a gap. Both are children of the
 supervisor, and die with it.
 
-A successor that fails as it starts leaves behind a mark in the memory that the two share,
-which lets no other follow: so Envoy is asked before whether it accepts the bootstrap, and
-the addresses are tried.
+So that a successor does not fail as it starts, Envoy is asked before whether it accepts the
+bootstrap, and the addresses are tried. One that fails all the same may have taken the admin
+interface away from the one before it, and leaves a mark in the memory that the two share,
+which lets no other follow. Then one is started that follows nobody; it listens at the same
+addresses (``SO_REUSEPORT``).
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ class Succession:
         self._log = state / "envoy.log"
         self.drain_seconds = drain_seconds
         self._hot = _shared(run)
+        self._shared: set[int] = set()
+        """The base ids that were used."""
         self.kept = Kept("Envoy", self._first, log=self._log)
 
     async def renew(self) -> None:
@@ -82,10 +86,8 @@ class Succession:
 
     def clear(self) -> None:
         """Remove what Envoy leaves behind; only when none runs."""
-        if self._hot is not None:
-            (SHARED / f"envoy_shared_memory_{self._hot.base_id}0").unlink(
-                missing_ok=True
-            )
+        for base_id in self._shared:
+            (SHARED / f"envoy_shared_memory_{base_id}0").unlink(missing_ok=True)
 
     async def _renew(self) -> None:
         hot, old = self._hot, self.kept.child
@@ -99,18 +101,34 @@ class Succession:
         await asyncio.to_thread(envoy.validate, self._xds, binary, bootstrap.name)
         _try(envoy.addresses(bootstrap), envoy.addresses(self._xds / BOOTSTRAP_FILE))
         after = hot.next()
+        if await self._hand_over(binary, bootstrap, after):
+            self._binary = binary
+            if bootstrap == waiting:
+                # Control sees by it that what waited serves.
+                waiting.replace(self._xds / BOOTSTRAP_FILE)
+            log.info("another Envoy serves; the one before it drains, and ends")
+            await self._end(old)
+            return
+        why = self.kept.last_words()
+        if self.kept.child is old and await self._hand_over(
+            self._binary, self._xds / BOOTSTRAP_FILE, hot.first()
+        ):
+            await self._end(old)
+        raise CannotRun(f"its successor did not serve{why}")
 
+    async def _hand_over(
+        self, binary: Path, bootstrap: Path, hot: envoy.HotRestart
+    ) -> bool:
         def start() -> Child:
-            return self._start(binary, bootstrap, after)
+            return self._start(binary, bootstrap, hot)
 
-        if not await self.kept.hand_over(start, lambda: self._serves(after.epoch)):
-            raise CannotRun(f"its successor did not serve{self.kept.last_words()}")
-        self._binary, self._hot = binary, after
-        if bootstrap == waiting:
-            # Control sees by it that what waited serves.
-            waiting.replace(self._xds / BOOTSTRAP_FILE)
-        log.info("another Envoy serves; the one before it drains, and ends")
-        # Its successor ends it; but that may die before.
+        done = await self.kept.hand_over(start, lambda: self._serves(hot))
+        if done:
+            self._hot = hot
+        return done
+
+    async def _end(self, old: Child) -> None:
+        # Its successor ends it; but that may die before, or follow nobody.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(
                 self.drain_seconds + LEAVING_SECONDS + END_SECONDS
@@ -118,19 +136,20 @@ class Succession:
                 await old.wait()
         await old.stop(END_SECONDS)
 
-    async def _serves(self, epoch: int) -> bool:
+    async def _serves(self, hot: envoy.HotRestart) -> bool:
         try:
             async with asyncio.timeout(SUCCESSOR_SECONDS):
                 async with envoy.Admin(self._run / "admin.sock") as admin:
-                    while await self._epoch(admin) != epoch:  # noqa: ASYNC110
+                    wanted = (hot.base_id, hot.epoch)
+                    while await self._there(admin) != wanted:  # noqa: ASYNC110
                         await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             return False
         return True
 
-    async def _epoch(self, admin: envoy.Admin) -> int | None:
+    async def _there(self, admin: envoy.Admin) -> tuple[int, int] | None:
         try:
-            return await admin.epoch()
+            return await admin.serving()
         except httpx.HTTPError:
             return None  # one has let go of the socket, and the other not taken it yet
 
@@ -144,6 +163,8 @@ class Succession:
     def _start(
         self, binary: Path, bootstrap: Path, hot: envoy.HotRestart | None
     ) -> Child:
+        if hot is not None:
+            self._shared.add(hot.base_id)
         command = envoy.arguments(
             binary,
             bootstrap,
