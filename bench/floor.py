@@ -1,0 +1,165 @@
+"""What a worker that did nothing would leave: the least that can be had of Envoy's call to one.
+
+    .venv/bin/python bench/floor.py
+
+The same gateway as in `gateway.py`, but its worker reads a request once and then repeats,
+message by message, the bytes that it said for that one: no header is read, nobody is asked
+for a key, nothing is recorded. What is left is Envoy's share, HTTP/2, the sockets and the
+loop. What `gateway.py` measures beyond that is the worker's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import gateway
+
+WARM = 300
+"""Requests that are served as ever; the last one is repeated from then on."""
+RATES = (250, 500, 750)
+PARROT = f"""
+import importlib.machinery
+import sys
+
+NAME, WARM = "extproc.server.lean_connection", {WARM}
+
+
+class Repeated:
+    \"\"\"A call that says what another has said.\"\"\"
+
+    __slots__ = ("at", "finished")
+    deadline, known_as = float("inf"), {{}}
+    parting, turn, work = False, None, None
+
+    def __init__(self):
+        self.at, self.finished = 0, False
+
+    def receive(self, message, now):
+        said, self.finished = SAID[min(self.at, len(SAID) - 1)]
+        self.at += 1
+        return said
+
+    def close(self, now, *, clean):
+        pass
+
+
+SAID, UNDER_WAY, SEEN = [], {{}}, []
+
+
+def patch(module):
+    from extproc.server.call import Call
+
+    receive, start = Call.receive, module.LeanConnection._start
+
+    def hear(call, message, now):
+        said = receive(call, message, now)
+        UNDER_WAY.setdefault(call, []).append((list(said), call.finished))
+        if call.finished:
+            whole = UNDER_WAY.pop(call)
+            SEEN.append(1)
+            if len(SEEN) == WARM:
+                SAID[:] = whole
+        return said
+
+    def begin(connection, stream_id, path):
+        if SAID and path == module.PROCESS:
+            connection._calls[stream_id] = Repeated()
+        else:
+            start(connection, stream_id, path)
+
+    Call.receive, module.LeanConnection._start = hear, begin
+
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name != NAME:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        execute = spec.loader.exec_module
+
+        def and_patch(module):
+            execute(module)
+            patch(module)
+
+        spec.loader.exec_module = and_patch
+        return spec
+
+
+if "extproc.server.worker" in sys.orig_argv:
+    sys.meta_path.insert(0, Finder())
+"""
+"""Python runs it before the worker."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=4)
+    options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with (
+        tempfile.TemporaryDirectory(prefix="floor-") as name,
+        gateway.child(sys.executable, gateway.HERE / "upstream.py") as upstream,
+    ):
+        assert upstream.stdout
+        folder, port = Path(name), int(upstream.stdout.readline().split()[-1])
+        listen = {one: gateway.free_port() for one in ("bare", "gateway", "control")}
+        urls = {one: f"http://127.0.0.1:{at}" for one, at in listen.items()}
+        (folder / "gateway.yaml").write_text(gateway.gateway_config(port, port))
+        (folder / "bare.json").write_text(
+            gateway.bare_bootstrap({listen["bare"]: port})
+        )
+        (folder / "python").mkdir()
+        (folder / "python" / "sitecustomize.py").write_text(PARROT)
+        run = [
+            Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
+            "--listen", f"127.0.0.1:{listen['gateway']}",
+            "--control", f"127.0.0.1:{listen['control']}",
+        ]  # fmt: skip
+        environ = {
+            **os.environ,
+            "EXTPROC_MASTER_KEY": gateway.KEY,
+            "PYTHONPATH": str(folder / "python"),
+        }
+        bare = [
+            gateway.find_envoy(), "-c", folder / "bare.json", "--concurrency", "2",
+            "--use-dynamic-base-id", "--log-level", "error",
+        ]  # fmt: skip
+        with (
+            gateway.child(*bare, stderr=subprocess.DEVNULL) as plain,
+            gateway.child(
+                *run, cwd=folder, env=environ, stderr=subprocess.DEVNULL
+            ) as ours,
+        ):
+            for one in ("bare", "gateway"):
+                gateway.wait_for_answer(urls[one])
+            time.sleep(2)
+            peers = gateway.Peers(urls, plain.pid, ours.pid)
+            say = gateway.body("gpt-4o")
+            gateway.load(urls["gateway"], say, "--connections", 8, "--seconds", 2)
+            print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
+            print("|---|---|---|---|---|---|")
+            for rate in (None, *RATES):
+                for subject in ("bare", "gateway"):
+                    how = ("--connections", 32) if rate is None else (
+                        "--connections", 64, "--rate", rate
+                    )  # fmt: skip
+                    seen = gateway.measure(
+                        peers, subject, say, "--seconds", options.seconds, *how
+                    )
+                    print(
+                        f"| {seen['rate']:.0f} | {subject} | {seen['p50']:.2f} | "
+                        f"{seen['p99']:.2f} | {seen['envoy µs']:.0f} | "
+                        f"{seen.get('worker µs', 0):.0f} |"
+                    )
+
+
+if __name__ == "__main__":
+    main()
