@@ -169,7 +169,7 @@ class _Narrower:
         """Say whether a word that the subset has may be said of this."""
         match key:
             case "format":
-                return value in self._subset.formats
+                return isinstance(value, str) and value in self._subset.formats
             case "minItems" if self._subset.few_items:
                 return value in (0, 1)
             case "pattern":
@@ -275,8 +275,11 @@ def is_strict(raw: msgspec.Raw | None) -> bool:
         if not _is_object(schema):
             continue
         named = schema.get("properties") or {}
+        needed = schema.get("required") or []
         if schema.get("additionalProperties") is not False:
             return False
-        if set(named) - set(schema.get("required") or ()):
+        if not (isinstance(named, dict) and isinstance(needed, list)):
+            continue  # is told elsewhere
+        if named.keys() - {one for one in needed if isinstance(one, str)}:
             return False
     return True

@@ -167,6 +167,35 @@ def doubling(levels: int) -> dict[str, Any]:
     }
 
 
+ODD: tuple[object, ...] = (
+    0.5,
+    -1,
+    True,
+    None,
+    "s",
+    [],
+    [[1]],
+    [None],
+    [{}],
+    {},
+    {"a": None},
+    {"a": []},
+)
+WORDS = sorted(ANTHROPIC.words | GEMINI.words | {"nullable", "multipleOf", "not"})
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_schema_may_say_anything_and_only_a_provider_minds(word):
+    for said in ODD:
+        inner = {**CLOSED, word: said}
+        around = {"type": "object", "properties": {"x": inner}, "required": ["x"], "additionalProperties": False}  # fmt: skip
+        for schema in (inner, around, {"type": "array", "items": inner}):
+            assert is_strict(raw(schema)) in {True, False}
+            assert closes(raw(schema)) in {True, False}
+            for subset in (ANTHROPIC, GEMINI):
+                assert narrowed(schema, subset)[0]
+
+
 def test_references_are_followed_once_each():
     """Else this takes longer than the universe has."""
     assert closes(raw(doubling(60)))

@@ -20,6 +20,14 @@ def _attempts(count: float) -> bytes:
     return message.SerializeToString()
 
 
+def _tool(schema: bytes) -> bytes:
+    closed = b'{"additionalProperties":false,' + schema[1:]
+    return (
+        b'{"model":"a","input":"a","tools":[{"type":"function","name":"f","strict":true,'
+        b'"parameters":' + closed + b"}]}"
+    )
+
+
 FOUND: tuple[tuple[str, bytes], ...] = (
     # What follows the end of a coding was lost where it came in the same bytes.
     ("gzip", gzip.compress(b"{}", mtime=0) + b"more"),
@@ -33,6 +41,10 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("stream anthropic", b'data: {"type":"message_start","message":' + DEEP + b"}\n\n"),
     # An event of a realtime session that names what it is, and then is not UTF-8.
     ("websocket", text_frame(b'{"type":"\xee","not":"response.done"}')),
+    # A schema whose properties, or what is required of them, are none.
+    ("request openai_responses", _tool(b'{"type":"object","properties":0.5}')),
+    ("request openai_responses", _tool(b'{"type":"object","required":true}')),
+    ("request openai_responses", _tool(b'{"type":"object","required":[[]]}')),
     # What is not UTF-8 within what is read only later.
     ("answer openai_chat", b'{"error":"\xff"}'),
     ("answer openai_responses", b'{"error":"\xff"}'),
