@@ -200,6 +200,9 @@ class Kept:
             child.kill()
 
     def _children(self) -> list[Child]:
+        # The number of a process that left long ago may be somebody else's by now.
+        if self._leaving is not None and self._leaving.code is not None:
+            self._leaving = None
         return [one for one in (self._leaving, self.child) if one is not None]
 
     def last_words(self) -> str:

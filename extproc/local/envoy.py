@@ -21,6 +21,8 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 
+from extproc.server.compiled import BOOTSTRAP_FILE
+
 VALIDATION_SECONDS = 30.0
 """Validating takes 0.2 s; a machine that is busy starting up takes longer."""
 
@@ -120,7 +122,7 @@ def arguments(
 
 
 def validate(
-    directory: Path, envoy: Path | None = None, bootstrap: str = "bootstrap.json"
+    directory: Path, envoy: Path | None = None, bootstrap: str = BOOTSTRAP_FILE
 ) -> None:
     """Let Envoy read the compiled files in `directory`, all of them.
 
@@ -149,7 +151,7 @@ def validate(
         raise EnvoyRefused(said or f"it ended with {done.returncode}")
 
 
-def inlined(directory: Path, bootstrap: str = "bootstrap.json") -> bytes:
+def inlined(directory: Path, bootstrap: str = BOOTSTRAP_FILE) -> bytes:
     """Return the bootstrap with the routes, clusters and filters of the other files in it.
 
     Envoy's validation does not open the files of a subscription. Those that it does look

@@ -76,8 +76,8 @@ class Succession:
     async def renew(self) -> None:
         """Let another Envoy take over, with the bootstrap that waits if there is one.
 
-        Returns when the one before it has ended. Nothing changes if it cannot be: the
-        log says why.
+        Returns when the one before it has ended. If it cannot be, what is served stays
+        as it is, and the log says why.
         """
         try:
             await self._renew()

@@ -1,9 +1,9 @@
 """How many bytes of bodies a worker holds at once, and who has to wait with more.
 
 A request's is held until it is whole, read, and written for its providers; an answer that
-has to be whole, until its client's is sent. One up to `FREE` bytes is counted as it comes. A longer one needs room for all of it first: with room it
-comes to its end whatever the others do, and without, in order of arrival, it waits until
-there is some. Nobody who waits is waited for, so that somebody always gets on. What comes
+has to be whole, until its client's is sent. One up to `FREE` bytes is counted as it comes.
+A longer one needs room for all of it first: with room it comes to its end whatever the
+others do, and without, in order of arrival, it waits until there is some. Nobody who waits is waited for, so that somebody always gets on. What comes
 to more than was said has to find room at once.
 """
 

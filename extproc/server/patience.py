@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 STEPS: Final = 10
-"""Looks in the time given. A verdict is there four turns after it was asked for."""
+"""Looks in the time given. A verdict is there some seven turns after it was asked for."""
 LONGEST: Final = 1.5
 """Steps that a turn counts for at most; timers are some 1 ms late on an idle machine."""
 NEAR: Final = 1e-6

@@ -2,7 +2,7 @@
 
 What is asked in one turn of the loop leaves in one write, and a reply goes to whoever
 waits for it in the turn in which it is read: a worker that has much to do hears what the
-store says after four turns, where a client's pool, streams and timers take ten to twenty.
+store says after six or seven turns, where a client's pool, streams and timers take 9 to 18.
 A burst of 200 requests is one write on one socket, and not 200 sockets.
 """
 
