@@ -121,9 +121,9 @@ def check(file: ConfigArgument = None) -> None:
     import certifi  # noqa: PLC0415
 
     from extproc.config.compile import write_files  # noqa: PLC0415
+    from extproc.config.file_names import XDS_FOLDER  # noqa: PLC0415
     from extproc.local import envoy  # noqa: PLC0415
     from extproc.local.place import allowed_files  # noqa: PLC0415
-    from extproc.server.compiled import XDS_FOLDER  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="extproc-") as name:
         folder = Path(name)
@@ -163,7 +163,8 @@ def compile_(
     import msgspec  # noqa: PLC0415
 
     from extproc.config.compile import write_files  # noqa: PLC0415
-    from extproc.server.compiled import SNAPSHOT_FILE, XDS_FOLDER  # noqa: PLC0415
+    from extproc.config.file_names import XDS_FOLDER  # noqa: PLC0415
+    from extproc.server.compiled import SNAPSHOT_FILE  # noqa: PLC0415
     from extproc.server.keys import write_private  # noqa: PLC0415
 
     files, snapshot = _compiled(file, folder, ca_bundle)
@@ -403,17 +404,10 @@ def _compiled(
     """Compile a file or the environment, for an Envoy that finds things in `folder`."""
     from extproc.config.build import build  # noqa: PLC0415
     from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
-    from extproc.server.envoy_log import LOG_SOCKET  # noqa: PLC0415
     from extproc.server.keys import read_grants  # noqa: PLC0415
 
     config = _loaded(file)
-    layout = Layout(
-        xds=folder / "xds",
-        admin=folder / "admin.sock",
-        workers=tuple(folder / f"w{i}.sock" for i in range(config.workers)),
-        ca_bundle=ca_bundle,
-        log_service=folder / LOG_SOCKET,
-    )
+    layout = Layout.under(folder, ca_bundle=ca_bundle, workers=config.workers)
     grants = read_grants(folder, os.environ)
     snapshot = build(config, grants=grants, generation=1, created=0)
     return compile_envoy(config, layout), snapshot

@@ -201,7 +201,6 @@ class Gateway:
             ca_bundle=Path(certifi.where()),
             workers=workers,
             access_log=folder / "access.log",
-            log_service=folder / "log.sock",
         )
         self.snapshot = build(self.config, grants=grants(), generation=1, created=1)
         if limits is not None:

@@ -27,6 +27,7 @@ from typing import TypeVar
 import httpx
 import uvloop
 
+from extproc.config.file_names import ADMIN_SOCKET
 from extproc.local.envoy import Admin
 from extproc.local.launch import visible
 from extproc.server.compiled import Overrides
@@ -104,7 +105,7 @@ async def run(options: Options, environ: Mapping[str, str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Admin(options.run / "admin.sock") as admin:
+    async with Admin(options.run / ADMIN_SOCKET) as admin:
         control = Control(
             options,
             envoy=AdminEnvoy(admin),

@@ -21,7 +21,12 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 
-from extproc.server.compiled import BOOTSTRAP_FILE
+from extproc.config.file_names import (
+    BOOTSTRAP_FILE,
+    CLUSTERS_FILE,
+    FILTERS_FILE,
+    ROUTES_FILE,
+)
 
 VALIDATION_SECONDS = 30.0
 """Validating takes 0.2 s; a machine that is busy starting up takes longer."""
@@ -159,15 +164,15 @@ def inlined(directory: Path, bootstrap: str = BOOTSTRAP_FILE) -> bytes:
     """
     whole = msgspec.json.decode((directory / bootstrap).read_bytes())
     source = whole.pop("dynamic_resources")["cds_config"]["path_config_source"]
-    whole["static_resources"]["clusters"] += _resources(directory / "cds.json")
+    whole["static_resources"]["clusters"] += _resources(directory / CLUSTERS_FILE)
     for listener in whole["static_resources"]["listeners"]:
         for network_filter in listener["filter_chains"][0]["filters"]:
             config = network_filter["typed_config"]
             if config.pop("rds", None) is not None:
-                [config["route_config"]] = _resources(directory / "rds.json")
+                [config["route_config"]] = _resources(directory / ROUTES_FILE)
             for found in config.get("http_filters", ()):
                 if found.pop("config_discovery", None) is not None:
-                    [there] = _resources(directory / "ecds.json")
+                    [there] = _resources(directory / FILTERS_FILE)
                     found.update(there)
     folder, here = source["watched_directory"]["path"], str(directory.absolute())
     text = msgspec.json.encode(whole).decode()

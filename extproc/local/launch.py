@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.config.endpoint import split_address
+from extproc.config.file_names import CONTROL_SOCKET
 from extproc.local.place import allowed_files
 from extproc.server import compiled, journals
 from extproc.server.compiled import Overrides
@@ -93,7 +94,7 @@ class Launch:
         """Return the command of the worker on `socket`."""
         return _python(
             "extproc.server.worker",
-            *("--socket", str(socket), "--control", str(self.run / "control.sock")),
+            *("--socket", str(socket), "--control", str(self.run / CONTROL_SOCKET)),
             *("--snapshot", str(self.state / compiled.SNAPSHOT_FILE)),
             *("--journals", str(self.state / journals.FOLDER)),
         )

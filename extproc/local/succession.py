@@ -26,10 +26,10 @@ from typing import Final
 
 import httpx
 
+from extproc.config.file_names import ADMIN_SOCKET, BOOTSTRAP_FILE, WAITING_FILE
 from extproc.local import envoy
 from extproc.local.child import Child, Kept
 from extproc.local.place import CannotRun, check_free
-from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
 
 SHARED: Final = Path("/dev/shm")  # noqa: S108  where shm_open(3) has its names
 SUCCESSOR_SECONDS: Final = 30.0
@@ -139,7 +139,7 @@ class Succession:
     async def _serves(self, hot: envoy.HotRestart) -> bool:
         try:
             async with asyncio.timeout(SUCCESSOR_SECONDS):
-                async with envoy.Admin(self._run / "admin.sock") as admin:
+                async with envoy.Admin(self._run / ADMIN_SOCKET) as admin:
                     wanted = (hot.base_id, hot.epoch)
                     while await self._there(admin) != wanted:  # noqa: ASYNC110
                         await asyncio.sleep(POLL_SECONDS)

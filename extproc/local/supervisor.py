@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from extproc.config.endpoint import split_address
+from extproc.config.file_names import ADMIN_SOCKET, XDS_FOLDER, worker_socket
 from extproc.local.child import Child, Kept, exit_cause
 from extproc.local.greeting import Greeting, KeySource
 from extproc.local.launch import (
@@ -199,7 +200,7 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)
 
     def _worker_starter(self, i: int) -> Callable[[], Child]:
-        socket = self._launch.run / f"w{i}.sock"
+        socket = worker_socket(self._launch.run, i)
 
         def start() -> Child:
             socket.unlink(missing_ok=True)  # of one that was killed
@@ -221,7 +222,7 @@ class Supervisor:
             binary,
             state=self._state,
             run=self._launch.run,
-            xds=self._state / compiled.XDS_FOLDER,
+            xds=self._state / XDS_FOLDER,
             concurrency=threads(),
             environ=self._environ,
             drain_seconds=summary.drain_seconds,
@@ -281,7 +282,7 @@ class Supervisor:
         from extproc.local.envoy import Admin  # noqa: PLC0415
 
         host, port = reachable(summary.listen).rsplit(":", 1)
-        async with Admin(self._launch.run / "admin.sock") as admin:
+        async with Admin(self._launch.run / ADMIN_SOCKET) as admin:
             await admin.wait_ready(seconds=START_SECONDS)
             if port == "0":
                 port = str(await admin.listener_port("gateway"))
@@ -355,7 +356,7 @@ class Supervisor:
         log.info("stopping; again to stop now")
         with contextlib.suppress(TimeoutError, httpx.HTTPError):
             async with (
-                Admin(self._launch.run / "admin.sock") as admin,
+                Admin(self._launch.run / ADMIN_SOCKET) as admin,
                 asyncio.timeout(grace),
             ):
                 await admin.drain()

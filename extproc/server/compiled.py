@@ -25,11 +25,6 @@ import msgspec
 from extproc import __version__
 from extproc.server.keys import KEYS_FILE, MASTER_VARIABLE, write_private
 
-XDS_FOLDER: Final = "xds"
-BOOTSTRAP_FILE: Final = "bootstrap.json"
-"""In that folder: what Envoy was started with."""
-WAITING_FILE: Final = "bootstrap.next.json"
-"""Beside it, where the configuration asks for another: what the next Envoy is started with."""
 SNAPSHOT_FILE: Final = "snapshot.msgpack"
 COMPILED_FILE: Final = "compiled.json"
 ADDRESS_FILE: Final = "control.address"

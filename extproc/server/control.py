@@ -19,6 +19,7 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from extproc.admin.api import make_app as make_admin
+from extproc.config.file_names import XDS_FOLDER
 from extproc.config.known_secrets import secrets_in
 from extproc.server import compiled, conditions, health
 from extproc.server.conditions import Condition
@@ -82,9 +83,7 @@ class Control:
         self._monotonic = monotonic
         self._published = monotonic()
         self._secrets = tuple(logs.secrets_of(environ))
-        self.rollout = Rollout(
-            options.state / compiled.XDS_FOLDER, envoy, clock=monotonic
-        )
+        self.rollout = Rollout(options.state / XDS_FOLDER, envoy, clock=monotonic)
         self.metrics = Metrics()
         prometheus = self.metrics.registry.prometheus
         prometheus.register(DeploymentCollector(self._deployments))

@@ -17,8 +17,6 @@ from extproc.server.traces import EXPORT as EXPORT_SPANS
 from extproc.telemetry.access import ACCEPTED, EXPORT, read_entries
 from extproc.telemetry.confirm import Confirmations, Ended
 
-LOG_SOCKET: Final = "log.sock"
-"""Where Envoy says what it has served, in the folder of the sockets."""
 SWEEP_SECONDS: Final = 0.5
 STATS_SECONDS: Final = 5.0
 DROPPED: Final = r"^access_logs\.open_telemetry_access_log\.logs_dropped$"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
+from extproc.config.file_names import CONTROL_SOCKET, LOG_SOCKET
 from extproc.config.schema import Config
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
@@ -21,7 +22,7 @@ from extproc.server.alert_book import ALERTS_FILE, KINDS, AlertBook
 from extproc.server.alerts import Alerts
 from extproc.server.books import Books
 from extproc.server.control_link import ControlLink
-from extproc.server.envoy_log import LOG_SOCKET, EnvoyLog
+from extproc.server.envoy_log import EnvoyLog
 from extproc.server.error_rate import ErrorRate
 from extproc.server.ledger import LEDGER_FILE, Ledger
 from extproc.server.traces import Traces
@@ -94,7 +95,7 @@ class Intake:
         )
         self.ledger = Ledger(state / LEDGER_FILE, clock=wall_clock)
         self.link = ControlLink(
-            run / "control.sock",
+            run / CONTROL_SOCKET,
             self._recorded,
             balances=lambda: self.ledger.balances,
         )

@@ -29,8 +29,13 @@ from extproc.config.compile import (
     wire,
     write_files,
 )
-from extproc.config.compile.jwt import FILTERS
-from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
+from extproc.config.file_names import (
+    BOOTSTRAP_FILE,
+    CLUSTERS_FILE,
+    FILTERS_FILE,
+    ROUTES_FILE,
+    WAITING_FILE,
+)
 
 CLUSTERS_SECONDS: Final = 10.0
 """Envoy has new clusters within 50 ms, but one whose name does not resolve only when the
@@ -263,9 +268,9 @@ def read_files(directory: Path) -> EnvoyFiles | None:
     try:
         return EnvoyFiles(
             bootstrap=(directory / BOOTSTRAP_FILE).read_bytes(),
-            rds=(directory / "rds.json").read_bytes(),
-            cds=(directory / "cds.json").read_bytes(),
-            ecds=(directory / FILTERS).read_bytes(),
+            rds=(directory / ROUTES_FILE).read_bytes(),
+            cds=(directory / CLUSTERS_FILE).read_bytes(),
+            ecds=(directory / FILTERS_FILE).read_bytes(),
             secrets={path.name: path.read_bytes() for path in secret_paths(directory)},
         )
     except OSError:

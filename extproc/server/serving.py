@@ -28,7 +28,6 @@ from extproc.config.schema import Config
 from extproc.config.subjects import Granted
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import compiled
-from extproc.server.envoy_log import LOG_SOCKET
 from extproc.server.identities import Identities
 from extproc.server.keys import KEYS_FILE, read_grants, write_private
 from extproc.server.options import Options
@@ -148,13 +147,12 @@ class Serving:
         options, old = self._options, self.running
         # The number of workers is the number of sockets in the bootstrap.
         workers = old.workers if options.resume and old else config.workers
-        layout = Layout(
-            xds=options.state / compiled.XDS_FOLDER,
-            admin=options.run / "admin.sock",
-            workers=tuple(options.run / f"w{i}.sock" for i in range(workers)),
+        layout = Layout.under(
+            options.state,
+            run=options.run,
             ca_bundle=options.ca_bundle or Path(certifi.where()),
+            workers=workers,
             concurrency=options.concurrency,
-            log_service=options.run / LOG_SOCKET,
         )
         tokens = await self._identities.tokens(config)
         try:

@@ -31,7 +31,6 @@ LAYOUT = Layout.under(
     ca_bundle=Path("/etc/ca.pem"),
     workers=2,
     access_log=Path("/dev/stdout"),
-    log_service=Path("/run/extproc/log.sock"),
 )
 
 TEXTS = {

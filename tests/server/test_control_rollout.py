@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from extproc.config.compile import EnvoyFiles, wire
-from extproc.server.compiled import BOOTSTRAP_FILE, WAITING_FILE
+from extproc.config.file_names import BOOTSTRAP_FILE, WAITING_FILE
 from extproc.server.rollout import Rollout, RolloutFailed, read_files
 
 

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from grpc import aio
 
+from extproc.config.file_names import LOG_SOCKET
 from extproc.exchange.completion import Completion
 from extproc.exchange.local_reply import LOCAL
 from extproc.exchange.slip import Slip
 from extproc.runtime import Runtime, Snapshot
 from extproc.server import control_link, envoy_log
-from extproc.server.envoy_log import LOG_SOCKET
 from extproc.server.intake import Intake
 from extproc.server.link import WorkerLink
 from extproc.telemetry import confirm

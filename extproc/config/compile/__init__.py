@@ -23,10 +23,16 @@ from extproc.config.accounts import accounts
 from extproc.config.compile import wire
 from extproc.config.compile.bootstrap import gateway_bootstrap
 from extproc.config.compile.clusters import provider_cluster, proxy_cluster
-from extproc.config.compile.jwt import FILTERS, token_clusters, token_rules
+from extproc.config.compile.jwt import token_clusters, token_rules
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.routes import routes
 from extproc.config.compile.secrets import secret_files
+from extproc.config.file_names import (
+    BOOTSTRAP_FILE,
+    CLUSTERS_FILE,
+    FILTERS_FILE,
+    ROUTES_FILE,
+)
 from extproc.config.schema import Config
 
 __all__ = [
@@ -37,8 +43,6 @@ __all__ = [
     "secret_paths",
     "write_files",
 ]
-
-BOOTSTRAP = "bootstrap.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,11 +60,11 @@ class EnvoyFiles:
     def in_order(self) -> dict[str, bytes]:
         """Return all by name, each after those that it refers to."""
         return {
-            BOOTSTRAP: self.bootstrap,
+            BOOTSTRAP_FILE: self.bootstrap,
             **self.secrets,
-            "cds.json": self.cds,
-            FILTERS: self.ecds,
-            "rds.json": self.rds,
+            CLUSTERS_FILE: self.cds,
+            FILTERS_FILE: self.ecds,
+            ROUTES_FILE: self.rds,
         }
 
 

@@ -50,48 +50,40 @@ BUFFER_BYTES = 256 << 10
 """Some 500 requests of one of Envoy's threads: below 1,000 a second the time decides."""
 
 
-def otlp_access_log(layout: Layout) -> list[accesslog.AccessLog]:
-    """Return the log, where somebody takes it."""
-    if layout.log_service is None:
-        return []
-    return [
-        accesslog.AccessLog(
-            name="envoy.access_loggers.open_telemetry",
-            typed_config=wire.pack(
-                otlp.OpenTelemetryAccessLogConfig(
-                    grpc_service=core.GrpcService(
-                        envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLUSTER),
-                        timeout=wire.seconds(5),
-                    ),
-                    log_name="gateway",
-                    buffer_flush_interval=wire.seconds(FLUSH_SECONDS),
-                    buffer_size_bytes=BUFFER_BYTES,
-                    disable_builtin_labels=True,
-                    body=common.AnyValue(string_value=LINE),
-                )
-            ),
-        )
-    ]
+def otlp_access_log() -> accesslog.AccessLog:
+    """Compile the log that control takes."""
+    return accesslog.AccessLog(
+        name="envoy.access_loggers.open_telemetry",
+        typed_config=wire.pack(
+            otlp.OpenTelemetryAccessLogConfig(
+                grpc_service=core.GrpcService(
+                    envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLUSTER),
+                    timeout=wire.seconds(5),
+                ),
+                log_name="gateway",
+                buffer_flush_interval=wire.seconds(FLUSH_SECONDS),
+                buffer_size_bytes=BUFFER_BYTES,
+                disable_builtin_labels=True,
+                body=common.AnyValue(string_value=LINE),
+            )
+        ),
+    )
 
 
-def log_cluster(layout: Layout) -> list[cluster.Cluster]:
+def log_cluster(layout: Layout) -> cluster.Cluster:
     """Compile the cluster of control's end."""
-    if layout.log_service is None:
-        return []
-    return [
-        cluster.Cluster(
-            name=CLUSTER,
-            type=cluster.ClusterDiscoveryType.STATIC,
-            connect_timeout=wire.seconds(0.5),
-            typed_extension_protocol_options={
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": wire.pack(
-                    upstream.HttpProtocolOptions(
-                        explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
-                            http2_protocol_options=core.Http2ProtocolOptions()
-                        )
+    return cluster.Cluster(
+        name=CLUSTER,
+        type=cluster.ClusterDiscoveryType.STATIC,
+        connect_timeout=wire.seconds(0.5),
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": wire.pack(
+                upstream.HttpProtocolOptions(
+                    explicit_http_config=upstream.HttpProtocolOptionsExplicitHttpConfig(
+                        http2_protocol_options=core.Http2ProtocolOptions()
                     )
                 )
-            },
-            load_assignment=endpoints_at(CLUSTER, [layout.log_service]),
-        )
-    ]
+            )
+        },
+        load_assignment=endpoints_at(CLUSTER, [layout.log_service]),
+    )

@@ -20,6 +20,7 @@ from extproc.config.compile.layout import Layout
 from extproc.config.compile.listener import gateway_listener
 from extproc.config.compile.tracing import span_flushing
 from extproc.config.compile.tunnel import TUNNELS, extension, tunnel_listener
+from extproc.config.file_names import CLUSTERS_FILE
 from extproc.config.schema import Config
 
 _HEAP = "envoy.resource_monitors.fixed_heap"
@@ -36,18 +37,18 @@ def gateway_bootstrap(config: Config, layout: Layout) -> bootstrap.Bootstrap:
             ignore_global_conn_limit=True,
         ),
         overload_manager=_overload(config),
-        layered_runtime=_runtime({**TUNNELS, **span_flushing(config, layout)}),
+        layered_runtime=_runtime({**TUNNELS, **span_flushing(config)}),
         bootstrap_extensions=[extension()],
         static_resources=bootstrap.BootstrapStaticResources(
             listeners=[gateway_listener(config, layout), tunnel_listener()],
             clusters=[
                 sidecar_cluster(layout),
                 empty_cluster(),
-                *log_cluster(layout),
+                log_cluster(layout),
             ],
         ),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
-            cds_config=wire.watched(str(layout.xds), "cds.json")
+            cds_config=wire.watched(str(layout.xds), CLUSTERS_FILE)
         ),
     )
 

@@ -19,6 +19,7 @@ from envoy_data_plane.google.protobuf import Empty
 from extproc.config.compile import wire
 from extproc.config.compile.clusters import fixed_cluster
 from extproc.config.compile.layout import Layout
+from extproc.config.file_names import FILTERS_FILE
 from extproc.config.issuers import IssuerConfig
 from extproc.config.schema import Config
 from extproc.tokens import HEADER
@@ -27,8 +28,6 @@ FETCH_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 """After a fetch that failed; until one succeeds, its tokens are refused."""
 
-
-FILTERS = "ecds.json"
 _FILTER = "envoy.filters.http.jwt_authn"
 
 
@@ -41,7 +40,7 @@ def token_filter(layout: Layout) -> hcm.HttpFilter:
     return hcm.HttpFilter(
         name=_FILTER,
         config_discovery=core.ExtensionConfigSource(
-            config_source=wire.watched(str(layout.xds), FILTERS),
+            config_source=wire.watched(str(layout.xds), FILTERS_FILE),
             default_config=nothing,
             type_urls=[nothing.type_url],
         ),

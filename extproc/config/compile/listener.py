@@ -49,6 +49,7 @@ from extproc.config.compile.routes import ROUTES
 from extproc.config.compile.secrets import certificate_source
 from extproc.config.compile.tracing import span_header, tracing
 from extproc.config.compile.way import UPLOAD_LIMIT, upload_limit
+from extproc.config.file_names import ROUTES_FILE
 from extproc.config.schema import Config
 from extproc.runtime import MAX_ATTEMPTS
 
@@ -142,7 +143,7 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         server_name="extproc",
         rds=hcm.Rds(
             route_config_name=ROUTES,
-            config_source=wire.watched(str(layout.xds), "rds.json"),
+            config_source=wire.watched(str(layout.xds), ROUTES_FILE),
         ),
         # Everybody is external: x-envoy-* and x-request-id are ours to set.
         use_remote_address=True,
@@ -193,7 +194,7 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         ),
         local_reply_config=local_replies(config),
         access_log=_access_log(layout),
-        tracing=tracing(config, layout),
+        tracing=tracing(config),
         http_filters=[
             # Ahead of the sidecar: a body that says it is too long costs nothing.
             wire.http_filter(
@@ -212,7 +213,7 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
                         mutations=mutation.Mutations(
                             request_mutations=[
                                 *drops((), NOT_FROM_CLIENTS_PREFIXES),
-                                *span_header(config, layout),
+                                *span_header(config),
                             ]
                         )
                     )
@@ -359,9 +360,9 @@ def _downstream_tls(layout: Layout) -> core.TransportSocket:
 
 def _access_log(layout: Layout) -> list[accesslog.AccessLog]:
     if layout.access_log is None:
-        return otlp_access_log(layout)
+        return [otlp_access_log()]
     return [
-        *otlp_access_log(layout),
+        otlp_access_log(),
         accesslog.AccessLog(
             name="envoy.access_loggers.file",
             typed_config=wire.pack(

@@ -23,7 +23,6 @@ from envoy_data_plane.envoy.type import v3 as envoy_type
 
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import CLUSTER
-from extproc.config.compile.layout import Layout
 from extproc.config.schema import Config
 from extproc.exchange.tally import ENVOY_SPAN
 
@@ -33,14 +32,9 @@ FLUSH_MILLISECONDS = 500
 FLUSH_SPANS = 100
 
 
-def traced(config: Config, layout: Layout) -> bool:
-    """Say whether anybody wants traces, and control is there to take Envoy's."""
-    return layout.log_service is not None and config.telemetry.traced
-
-
-def tracing(config: Config, layout: Layout) -> hcm.HttpConnectionManagerTracing | None:
+def tracing(config: Config) -> hcm.HttpConnectionManagerTracing | None:
     """Return the tracer: sampled as its client has decided, else by the trace's id."""
-    if not traced(config, layout):
+    if not config.telemetry.traced:
         return None
     traces = config.telemetry.traces
     ratio = samplers.TraceIdRatioBasedSamplerConfig(
@@ -81,13 +75,13 @@ def tracing(config: Config, layout: Layout) -> hcm.HttpConnectionManagerTracing 
     )
 
 
-def span_flushing(config: Config, layout: Layout) -> dict[str, int]:
+def span_flushing(config: Config) -> dict[str, int]:
     """Return how Envoy gathers spans, as runtime keys.
 
     By default it sends five at once, 200 exports a second at 1,000 requests a second, and
     what is left over after five seconds, when the exchange's own have long been there.
     """
-    if not traced(config, layout):
+    if not config.telemetry.traced:
         return {}
     return {
         "tracing.opentelemetry.flush_interval_ms": FLUSH_MILLISECONDS,
@@ -95,9 +89,9 @@ def span_flushing(config: Config, layout: Layout) -> dict[str, int]:
     }
 
 
-def span_header(config: Config, layout: Layout) -> list[rules.HeaderMutation]:
+def span_header(config: Config) -> list[rules.HeaderMutation]:
     """Return what tells the worker of Envoy's span."""
-    if not traced(config, layout):
+    if not config.telemetry.traced:
         return []
     return [
         rules.HeaderMutation(
