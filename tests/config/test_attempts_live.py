@@ -242,8 +242,16 @@ def test_admin_tells_a_name_that_was_never_resolved(rig):
             return await admin.clusters(), await admin.resolved()
 
     known, resolved = asyncio.run(look())
-    assert known == {"sidecar", "none", "alpha", "beta", "refusing", "lost"}
-    assert resolved == {"sidecar", "alpha", "beta", "refusing"}
+    assert known == {
+        "access_log",
+        "sidecar",
+        "none",
+        "alpha",
+        "beta",
+        "refusing",
+        "lost",
+    }
+    assert resolved == {"access_log", "sidecar", "alpha", "beta", "refusing"}
 
 
 def test_a_rotated_credential_is_used_without_a_restart(rig):
