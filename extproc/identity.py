@@ -111,6 +111,10 @@ class Subject(msgspec.Struct, frozen=True):
     """Globs of the virtual models that its keys may use; theirs must match too."""
     blocked: bool = False
     """Whether all of its keys are refused."""
+    organization: str | None = None
+    """Whose a team or a user is, as `team`: keys say that themselves, tokens do not. Empty
+    where no tokens are taken."""
+    team: str | None = None
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -20,6 +20,11 @@ HEADER: Final = "x-extproc-jwt"
 """The payload as it stood in the token: base64url of a JSON object."""
 MAX_REMEMBERED: Final = 10_000
 """Payloads whose grants are kept: those of an hour's users, some 10 MB."""
+LONGEST_REMEMBERED: Final = 4_096
+"""Characters of such a payload, as with Envoy's own cache of tokens: who can have any claims
+written into a token would fill our memory with some thousands of them."""
+LONGEST_NAME: Final = 256
+"""Characters of whoever a claim names; the books have no more."""
 
 
 class Tokens:
@@ -42,13 +47,19 @@ class Tokens:
             return self._seen[payload]
         except KeyError:
             pass
+        found = self.read(_decoded(payload))
+        if len(payload) > LONGEST_REMEMBERED:
+            return found
         if len(self._seen) >= MAX_REMEMBERED:
             self._seen.clear()
-        found = self._seen[payload] = self.read(_decoded(payload))
+        self._seen[payload] = found
         return found
 
     def read(self, claims: Mapping[str, Any] | None) -> Grant | None:
-        """Return what these claims, of a verified token, amount to."""
+        """Return what these claims, of a verified token, amount to.
+
+        None: they say of nobody, or of somebody of another organization than the token's.
+        """
         issuer = self._issuers.get(str(claims.get("iss"))) if claims else None
         if issuer is None or claims is None:
             return None
@@ -56,13 +67,24 @@ class Tokens:
         user = _first(_at(claims, where.user))
         if user is None:
             return None
+        known = self._subjects.find("user", user)
+        team = (
+            _mapped(_at(claims, where.team), issuer.teams)
+            or default.team
+            or (known and known.team)
+        )
+        group = self._subjects.find("team", team) if team else None
+        said = _first(_at(claims, where.organization))
+        fences = {name for name in (default.organization, said) if name}
+        homes = [one.organization for one in (known, group) if one and one.organization]
+        if fences and len(fences.union(homes)) > 1:
+            return None
         grant = msgspec.structs.replace(
             default,
             id=f"{issuer.name}:{user}",
             user=user,
-            team=_mapped(_at(claims, where.team), issuer.teams) or default.team,
-            organization=_first(_at(claims, where.organization))
-            or default.organization,
+            team=team,
+            organization=next(iter((*fences, *homes)), None),
             role=_role(_at(claims, where.role), issuer.roles) or default.role,
         )
         return self._subjects.bind(grant)
@@ -87,7 +109,13 @@ def _at(claims: Mapping[str, Any], path: str | None) -> list[str]:
         for name in path.split("."):
             found = found.get(name) if isinstance(found, Mapping) else None
     words = found if isinstance(found, list) else [found]
-    return [word for word in words if isinstance(word, str) and word]
+    return [word for word in words if isinstance(word, str) and _is_name(word)]
+
+
+def _is_name(word: str) -> bool:
+    """Say whether all who read `word` read the same name."""
+    # A database takes no zero, and cuts what is longer: it would be somebody else's.
+    return 0 < len(word) <= LONGEST_NAME and word.isprintable()
 
 
 def _first(words: list[str]) -> str | None:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from extproc.config.build import build
 from extproc.config.load import ConfigError, loads
 from extproc.identity import Claims, Grant, Issuer, RateLimit, Subject, Subjects
-from extproc.tokens import MAX_REMEMBERED, Tokens
+from extproc.tokens import LONGEST_REMEMBERED, MAX_REMEMBERED, Tokens
 
 ISSUER = Issuer(
     name="corp",
@@ -21,7 +22,13 @@ ISSUER = Issuer(
     grant=Grant("corp", "", ("gpt-*",), team="everybody"),
 )
 SUBJECTS = Subjects.of(
-    (Subject("user", "mallory", blocked=True), Subject("team", "core", models=("a",)))
+    (
+        Subject("user", "mallory", blocked=True),
+        Subject("user", "bob", organization="acme", team="core"),
+        Subject("team", "core", models=("a",)),
+        Subject("team", "infra", organization="globex"),
+        Subject("organization", "closed", blocked=True),
+    )
 )
 
 
@@ -40,6 +47,19 @@ CASES = [
     ({"https://x/roles": ["reader", "boss"]}, {"role": "admin"}),
     ({"https://x/roles": ["nobody"]}, {"role": "member"}),
     ({"sub": "mallory"}, {"blocked": True}),
+    # Whose a team and a user are holds for tokens as it does for keys.
+    ({"groups": ["ops"]}, {"organization": "globex"}),
+    ({"sub": "bob"}, {"organization": "acme", "team": "everybody"}),
+    ({"groups": ["ops"], "sub": "bob"}, {"organization": "acme", "team": "infra"}),
+    ({"org": {"name": "closed"}}, {"blocked": True}),
+    # What is no word is no claim.
+    ({"groups": {"eng": 1}}, {"team": "everybody"}),
+    ({"groups": [["eng"], 5, None, {"eng": 1}]}, {"team": "everybody"}),
+    ({"groups": 5}, {"team": "everybody"}),
+    ({"groups": [f"g{n}" for n in range(10_000)] + ["eng"]}, {"team": "core"}),
+    ({"groups": "*"}, {"team": "everybody"}),
+    ({"groups": "eng\0"}, {"team": "everybody"}),
+    ({"https://x/roles": "owner"}, {"role": "member"}),
 ]
 
 
@@ -58,6 +78,13 @@ def test_claims_say_who_and_what(claims, expected):
         payload(sub=""),
         payload(sub=5),
         payload(sub=None),
+        payload(sub=["ann\r\nx: y"]),
+        payload(sub="an\0n"),
+        payload(sub="\u202eann"),
+        payload(sub="a" * 257),
+        # Of another organization than the team, or the user, that it names.
+        payload(groups="ops", org={"name": "acme"}),
+        payload(sub="bob", org={"name": "globex"}),
         "",
         "%",
         "e30",
@@ -75,6 +102,34 @@ def test_what_is_remembered_is_bounded():
     for n in range(MAX_REMEMBERED + 5):
         assert tokens.grant(payload(sub=f"u{n}")).user == f"u{n}"  # type: ignore[union-attr]
     assert len(tokens._seen) <= MAX_REMEMBERED
+    long = payload(sub="long", groups=["x" * LONGEST_REMEMBERED])
+    assert tokens.grant(long).user == "long"  # type: ignore[union-attr]
+    assert long not in tokens._seen
+
+
+def test_an_issuer_of_one_organization_speaks_for_no_other():
+    mine = Grant("corp", "", organization="acme")
+    tokens = Tokens([msgspec.structs.replace(ISSUER, grant=mine)], SUBJECTS)
+    assert tokens.grant(payload()).organization == "acme"  # type: ignore[union-attr]
+    for more in ({"org": {"name": "globex"}}, {"groups": "ops"}):
+        assert tokens.grant(payload(**more)) is None
+
+
+def test_whose_a_team_and_a_user_are_is_told_where_tokens_are_taken(tmp_path):
+    owned = (
+        "\norganizations: {acme: {}}\nteams: {core: {organization: acme}}\n"
+        "users: {ann: {team: core}}\n"
+    )
+    config = loads(FILE.format(GOOD) + owned, {}, source="g.yaml", folder=tmp_path)
+    snapshot = build(config, grants=(), generation=1, created=1)
+    assert set(snapshot.subjects) == {
+        Subject("team", "core", organization="acme"), Subject("user", "ann", team="core"),
+    }  # fmt: skip
+    grant = Tokens(snapshot.issuers, Subjects.of(snapshot.subjects)).read(
+        {"iss": "https://i", "sub": "ann"}
+    )
+    assert grant is not None
+    assert (grant.team, grant.organization) == ("core", "acme")
 
 
 FILE = """
@@ -98,6 +153,16 @@ WRONG = [
 def test_an_issuer_that_cannot_be_is_refused(text, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         loads(FILE.format(text), {}, source="gateway.yaml", folder=tmp_path)
+
+
+def test_two_issuers_cannot_have_one_name(tmp_path):
+    """The token of one would have what the other grants."""
+    twice = FILE.replace(
+        'corp: {{issuer: "https://i", {}}}',
+        'corp: {{issuer: "https://i", {0}}}, two: {{issuer: "https://i", {0}}}',
+    )
+    with pytest.raises(ConfigError, match=r"the same as that of jwt\.corp"):
+        loads(twice.format(GOOD), {}, source="gateway.yaml", folder=tmp_path)
 
 
 def test_an_issuers_tokens_have_limits_of_their_own(tmp_path):

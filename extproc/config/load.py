@@ -306,9 +306,19 @@ def _consistency(config: Config) -> Iterator[Found]:
     for name, model in config.models.items():
         yield from _list_of(name, model)
     yield from check_references(config)
+    yield from _issuers(config)
     if config.listen.port and config.listen.address == config.control.address:
         yield ("control", "address"), "the same as listen.address"
     yield from _files(config)
+
+
+def _issuers(config: Config) -> Iterator[Found]:
+    """Yield the issuers that are there already: whose grant would a token have?"""
+    first: dict[str, str] = {}
+    for name, issuer in config.jwt.items():
+        other = first.setdefault(issuer.issuer, name)
+        if other != name:
+            yield ("jwt", name, "issuer"), f"the same as that of jwt.{other}"
 
 
 def _files(config: Config) -> Iterator[Found]:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from extproc.config.kept import Kept
 from extproc.config.schema import Config, KeyConfig
-from extproc.config.tenancy import Allowed, OwnerConfig
+from extproc.config.tenancy import Allowed, OwnerConfig, TeamConfig, UserConfig
 from extproc.identity import Allowance, Grant, Kind, Subject, Zone
 
 ZONE_YEARS = 10
@@ -147,6 +149,8 @@ def _subjects(config: Config) -> Iterator[Subject]:
     for kind, named in owners:
         for name, owner in named.items():
             subject = Subject(kind, name, owner.allowance, owner.models, owner.blocked)
+            if config.jwt:
+                subject = _owned(subject, owner)
             if subject != Subject(kind, name):
                 yield subject
     for name, end_user in config.end_users.items():
@@ -158,6 +162,14 @@ def _subjects(config: Config) -> Iterator[Subject]:
             if target.allowance:
                 deployment = f"{target.provider}/{target.model or name}"
                 yield Subject("deployment", deployment, target.allowance)
+
+
+def _owned(subject: Subject, owner: OwnerConfig) -> Subject:
+    """Return `subject` with whose it is."""
+    if not isinstance(owner, TeamConfig | UserConfig):
+        return subject
+    team = owner.team if isinstance(owner, UserConfig) else None
+    return msgspec.structs.replace(subject, organization=owner.organization, team=team)
 
 
 def zones(

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import http.server
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from jwt.algorithms import RSAAlgorithm
 
 from tests.harness import KEY, running, wait_for
@@ -25,11 +28,15 @@ from tests.harness import KEY, running, wait_for
 pytestmark = pytest.mark.envoy
 
 ISSUER = "https://idp.example/"
+PARTNER = "https://partner.example/"
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 
 
 class Idp:
     """An identity provider that serves its public keys, and has what signs for them."""
+
+    partner: Idp
+    """Another one that the gateway knows."""
 
     def __init__(self) -> None:
         self.keys = {"one": rsa.generate_private_key(65537, 2048)}
@@ -85,26 +92,42 @@ def provider() -> Iterator[Idp]:
 
 @pytest.fixture(scope="module")
 def served():
-    with provider() as idp:
+    with provider() as idp, provider() as partner:
+        idp.partner = partner
         config = {
             "jwt": {
+                "partner": {
+                    "issuer": PARTNER,
+                    "audiences": ["extproc"],
+                    "jwks_uri": partner.url,
+                    "claims": {"team": "team", "organization": "org"},
+                    "grant": {"organization": "partners"},
+                },
                 "corp": {
                     "issuer": ISSUER,
                     "audiences": ["extproc"],
                     "jwks_uri": idp.url,
                     "refresh": 1,
                     "claims": {"team": "groups"},
-                    "teams": {"banned": "banned", "eng": "eng"},
+                    "teams": {"banned": "banned", "eng": "eng", "shut": "shut"},
                     "grant": {"models": ["gpt-*"]},
                 }
             },
-            "teams": {"banned": {"blocked": True}, "eng": {}},
-        }
+            "teams": {
+                "banned": {"blocked": True},
+                "eng": {},
+                "theirs": {"organization": "rivals"},
+                "shut": {"organization": "closed"},
+            },
+            "organizations": {
+                "partners": {}, "rivals": {}, "closed": {"blocked": True},
+            },
+        }  # fmt: skip
         with (
             running(config) as (gateway, mock),
             httpx.Client(base_url=gateway.url, timeout=20) as client,
         ):
-            wait_for(lambda: idp.fetched or None, gateway.output)
+            wait_for(lambda: (idp.fetched and partner.fetched) or None, gateway.output)
             yield idp, mock, client
 
 
@@ -145,6 +168,20 @@ def test_keys_still_open_the_gateway_beside_tokens(served):
     assert "Incorrect API key" in wrong.text
 
 
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def signed(idp: Idp, content: dict[str, Any], members: bytes) -> str:
+    """Return a token with `members` as they are in place of what they name."""
+    names = set(re.findall(rb'"(\w+)":', members))
+    left = {k: v for k, v in content.items() if k.encode() not in names}
+    claims = msgspec.json.encode(left)[:-1] + b"," + members + b"}"
+    head = encoded(b'{"alg":"RS256","kid":"one"}') + "." + encoded(claims)
+    key = idp.keys["one"]
+    return f"{head}.{encoded(key.sign(head.encode(), PKCS1v15(), SHA256()))}"
+
+
 def forged(idp: Idp) -> dict[str, str]:
     good = idp.token()
     head, claims, signature = good.split(".")
@@ -152,13 +189,39 @@ def forged(idp: Idp) -> dict[str, str]:
     public = idp.keys["one"].public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )  # fmt: skip
-    none = base64.urlsafe_b64encode(b'{"alg":"none","kid":"one"}').rstrip(b"=").decode()
-    hs256 = (
-        base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"one"}').rstrip(b"=").decode()
+    none, capital, hs256, es256 = (
+        encoded(b'{"alg":"%s","kid":"one"}' % name)
+        for name in (b"none", b"None", b"HS256", b"ES256")
     )
     content = {"iss": ISSUER, "aud": "extproc", "sub": "ann", "exp": time.time() + 600}
     mac = hmac.new(public, f"{hs256}.{claims}".encode(), hashlib.sha256).digest()
+    jwk = {**RSAAlgorithm.to_jwk(stranger.public_key(), as_dict=True), "kid": "one"}
+
+    def unasked(**header: Any) -> str:
+        return jwt.encode(content, stranger, "RS256", headers={"kid": "one"} | header)
+
     return {
+        "of another issuer": idp.partner.token(),
+        "in another issuer's name": idp.token(iss=PARTNER),
+        "of a rival's organization": idp.partner.token(iss=PARTNER, org="rivals"),
+        "of a rival's team": idp.partner.token(iss=PARTNER, team="theirs"),
+        "a key of its own": unasked(jwk=jwk),
+        "a key from elsewhere": unasked(jku=idp.partner.url, x5u=idp.partner.url),
+        "a key from a file": unasked(kid="../../../../dev/null"),
+        "a key from a database": unasked(kid="x' UNION SELECT 'one"),
+        "a signature of zeros": f"{es256}.{claims}.{encoded(bytes(64))}",
+        "an algorithm twice": encoded(b'{"alg":"RS256","alg":"none","kid":"one"}')
+        + f".{claims}.",
+        "a subject twice": signed(idp, content, b'"sub":"ann","sub":"bob"'),
+        "an end that is a text": idp.token(exp=str(time.time() + 600)),
+        "an end beyond all time": idp.token(exp=10**30),
+        "audience that is no text": signed(idp, content, b'"aud":{"extproc":1}'),
+        "subject that is a list": signed(idp, content, b'"sub":["ann"]'),
+        "subject with a zero": signed(idp, content, b'"sub":"an\\u0000n"'),
+        "claims without a bottom": signed(
+            idp, content, b'"x":' + b"[" * 4_000 + b"]" * 4_000
+        ),
+        "encrypted": f"{head}.{claims}.{signature}.{claims}.{signature}",
         "expired": idp.token(exp=time.time() - 120),
         "no end": idp.token(exp=None),
         "not yet": idp.token(nbf=time.time() + 600),
@@ -170,8 +233,8 @@ def forged(idp: Idp) -> dict[str, str]:
         "unknown kid": jwt.encode(content, stranger, "RS256", headers={"kid": "x"}),
         "no signature": f"{head}.{claims}.",
         "alg none": f"{none}.{claims}.",
-        "public key as secret": f"{hs256}.{claims}."
-        + base64.urlsafe_b64encode(mac).rstrip(b"=").decode(),
+        "alg None": f"{capital}.{claims}.",
+        "public key as secret": f"{hs256}.{claims}.{encoded(mac)}",
         "changed claims": f"{head}.{claims[:-4]}AAAA.{signature}",
         "not a token": "a.b.c",
     }
@@ -180,12 +243,47 @@ def forged(idp: Idp) -> dict[str, str]:
 def test_a_token_that_is_not_good_opens_nothing(served):
     idp, mock, client = served
     mock.forget()
+    fetched = idp.partner.fetched
     for what, token in forged(idp).items():
         said = chat(client, token)
         assert said.status_code == 401, what
         assert said.json()["error"]["message"], what
         assert token not in said.text
     assert mock.requests() == []
+    assert idp.partner.fetched == fetched, "who sends a token says where keys are"
+
+
+def test_a_token_counts_in_its_place_and_once(served):
+    idp, mock, client = served
+    mock.forget()
+    good = idp.token()
+    bearer, wrong = f"Bearer {good}", f"Bearer {good[:-8]}AAAAAAAA"
+    for headers in (
+        [("authorization", bearer)] * 2,
+        [("authorization", wrong), ("authorization", bearer)],
+        [("authorization", bearer), ("authorization", f"Bearer {KEY}")],
+        [("authorization", wrong), ("x-api-key", KEY)],
+        [("authorization", wrong), ("x-api-key", good)],
+        [("authorization", f"{bearer},{good}")],
+        [("authorization", good)],
+        [("api-key", good)],
+        [("cookie", f"access_token={good}")],
+        [("authorization", bearer), ("connection", "authorization")],
+    ):
+        said = client.post("/v1/chat/completions", json=CHAT, headers=headers)
+        assert said.status_code == 401, headers
+        assert good not in said.text
+    asked = f"/v1/chat/completions?access_token={good}&token={good}"
+    assert client.post(asked, json=CHAT).status_code == 401
+    long = idp.token(groups=[f"group-{n}" for n in range(10_000)])
+    assert chat(client, long).status_code == 431
+    assert mock.requests() == []
+
+
+def test_an_organization_that_is_blocked_is_for_tokens_too(served):
+    idp, _, client = served
+    said = chat(client, idp.token(groups=["shut"]))
+    assert (said.status_code, said.json()["error"]["code"]) == (401, "key_blocked")
 
 
 def test_no_client_can_say_that_a_token_was_verified(served):
