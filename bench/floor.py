@@ -11,20 +11,23 @@ loop. What `gateway.py` measures beyond that is the worker's.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gateway
 
-WARM = 300
+WARM = 60
 """Requests that are served as ever; the last one is repeated from then on."""
 RATES = (250, 500, 750)
+STREAMS_RATE = 30
 PARROT = f"""
 import importlib.machinery
 import sys
@@ -99,17 +102,14 @@ if "extproc.server.worker" in sys.orig_argv:
 """Python runs it before the worker."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=4)
-    options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with (
-        tempfile.TemporaryDirectory(prefix="floor-") as name,
-        gateway.child(sys.executable, gateway.HERE / "upstream.py") as upstream,
-    ):
-        assert upstream.stdout
-        folder, port = Path(name), int(upstream.stdout.readline().split()[-1])
+@contextlib.contextmanager
+def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
+    """Start bare Envoy and the gateway before the provider at `port`.
+
+    `warm` is the request that the worker is to repeat, and how many to ask a second.
+    """
+    with tempfile.TemporaryDirectory(prefix="floor-") as name:
+        folder = Path(name)
         listen = {one: gateway.free_port() for one in ("bare", "gateway", "control")}
         urls = {one: f"http://127.0.0.1:{at}" for one, at in listen.items()}
         (folder / "gateway.yaml").write_text(gateway.gateway_config(port, port))
@@ -141,24 +141,57 @@ def main() -> None:
             for one in ("bare", "gateway"):
                 gateway.wait_for_answer(urls[one])
             time.sleep(2)
-            peers = gateway.Peers(urls, plain.pid, ours.pid)
-            say = gateway.body("gpt-4o")
-            gateway.load(urls["gateway"], say, "--connections", 8, "--seconds", 2)
-            print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
-            print("|---|---|---|---|---|---|")
+            text, rate = warm
+            gateway.load(
+                urls["gateway"],
+                text,
+                "--connections",
+                32,
+                "--seconds",
+                4,
+                "--rate",
+                rate,
+            )
+            yield gateway.Peers(urls, plain.pid, ours.pid)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=4)
+    options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    whole, stream = gateway.body("gpt-4o"), gateway.body("paced", stream=True)
+    with gateway.child(sys.executable, gateway.HERE / "upstream.py") as upstream:
+        assert upstream.stdout
+        port = int(upstream.stdout.readline().split()[-1])
+        print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
+        print("|---|---|---|---|---|---|")
+        with parrot(port, (whole, 100)) as peers:
             for rate in (None, *RATES):
+                how: tuple[object, ...] = ("--connections", 32)
+                if rate is not None:
+                    how = ("--connections", 64, "--rate", rate)
                 for subject in ("bare", "gateway"):
-                    how = ("--connections", 32) if rate is None else (
-                        "--connections", 64, "--rate", rate
-                    )  # fmt: skip
                     seen = gateway.measure(
-                        peers, subject, say, "--seconds", options.seconds, *how
+                        peers, subject, whole, "--seconds", options.seconds, *how
                     )
                     print(
                         f"| {seen['rate']:.0f} | {subject} | {seen['p50']:.2f} | "
                         f"{seen['p99']:.2f} | {seen['envoy µs']:.0f} | "
                         f"{seen.get('worker µs', 0):.0f} |"
                     )
+        print("\n| streams/s | | first byte, p50 ms | p99 ms |")
+        print("|---|---|---|---|")
+        with parrot(port, (stream, STREAMS_RATE)) as peers:
+            for subject in ("bare", "gateway") * 3:
+                seen = gateway.measure(
+                    peers, subject, stream, "--connections", 64,
+                    "--seconds", options.seconds, "--rate", STREAMS_RATE,
+                )  # fmt: skip
+                print(
+                    f"| {STREAMS_RATE} | {subject} | {seen['first_p50']:.2f} | "
+                    f"{seen['first_p99']:.2f} |"
+                )
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ class Load:
         self.request = (
             f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\n"
             f"authorization: Bearer {options.key}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n"
+            f"content-length: {len(body)}\r\nuser-agent: bench\r\naccept: */*\r\n"
+            + "".join(f"{header}\r\n" for header in options.header)
+            + "\r\n"
         ).encode() + body
         self.failures = self.bytes = 0
         self.over = False
@@ -167,6 +169,7 @@ async def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--header", action="append", default=[], help="NAME:VALUE")
     print(json.dumps(await Load(parser.parse_args()).run()))
 
 
