@@ -40,8 +40,8 @@ from envoy_data_plane.google.protobuf import Struct
 
 from extproc.config.compile import wire
 from extproc.config.compile.access_log import otlp_access_log
-from extproc.config.compile.attempt import drops
 from extproc.config.compile.clusters import BUFFER_BYTES, SIDECAR
+from extproc.config.compile.hygiene import drops
 from extproc.config.compile.jwt import token_filter
 from extproc.config.compile.layout import Layout
 from extproc.config.compile.replies import local_replies
