@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from extproc.local.mock.openai.check import (
-    check_cache,
-    check_file,
-    check_function,
-    check_image,
-    check_strict,
-)
+from extproc.local.mock.openai.check import check_cache, check_file, check_image
 from extproc.local.mock.openai.errors import dotted
 from extproc.local.mock.openai.models import Model
 from extproc.local.mock.openai.responses_memory import Shelf, is_encrypted, typed
@@ -22,6 +16,7 @@ from extproc.local.mock.openai.responses_rules import (
     RESPONSES,
     TOOLS,
 )
+from extproc.local.mock.openai.schemas import check_function, check_strict
 from extproc.local.mock.reply import Refusal
 from extproc.local.mock.rules import Obj, Violation, check as check_rule
 
