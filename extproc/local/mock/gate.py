@@ -38,13 +38,10 @@ def check_headers(request: Request, *, credentials: frozenset[str]) -> None:
             )
 
 
-def check_owner(key: str, provider: str) -> None:
-    """Refuse a key that names another provider: `sk-mock-openai-…` at Anthropic."""
-    owner = next((name for name in OWNERS if key.startswith(f"sk-mock-{name}")), None)
-    if owner is not None and owner != provider:
-        raise Refusal(
-            400, f"this is a key of {owner}", code="mock_unexpected_credential"
-        )
+def bearer(request: Request) -> str | None:
+    """Return the token that stands in `authorization`; None: there is none."""
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def check_body_headers(request: Request) -> None:
@@ -64,8 +61,19 @@ def check_body_headers(request: Request) -> None:
         )
 
 
-def known_key(key: str, keys: Iterable[str]) -> bool:
-    """Tell whether a credential is one of ours: an exact key, or `prefix*`."""
+def is_key(key: str | None, keys: Iterable[str], provider: str | None) -> bool:
+    """Tell whether a credential is one of `keys`: an exact key, or `prefix*`.
+
+    Raises:
+        Refusal: it names another provider than this: `sk-mock-openai-…` at Anthropic.
+    """
+    if key is None:
+        return False
+    owner = next((name for name in OWNERS if key.startswith(f"sk-mock-{name}")), None)
+    if None not in (owner, provider) and owner != provider:
+        raise Refusal(
+            400, f"this is a key of {owner}", code="mock_unexpected_credential"
+        )
     return any(
         key.startswith(known[:-1]) if known.endswith("*") else key == known
         for known in keys

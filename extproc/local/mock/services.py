@@ -275,8 +275,7 @@ class Services:
 
     def _answer(self, request: Request) -> object:
         gate.check_headers(request, credentials=frozenset({"authorization"}))
-        scheme, _, key = (request.header("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
+        if not gate.is_key(gate.bearer(request), self._keys, None):
             raise Refusal(401, "invalid api token")
         if request.method != "POST":
             raise Refusal(405, "Method Not Allowed")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from extproc.local.mock.directives import Conduct
+from extproc.local.mock.reply import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,22 @@ class Memory:
             self.failures[conduct.fail_key] += 1
             return conduct.fail_status
         return None
+
+    def fail_if_asked(
+        self, conduct: Conduct, refuse: Callable[[int, str | None], Refusal]
+    ) -> None:
+        """Fail if the conduct says so, with what `refuse` makes of status and message.
+
+        Raises:
+            Refusal: it does.
+        """
+        status = self.failing_status(conduct)
+        if status is None:
+            return
+        refusal = refuse(status, conduct.message)
+        if conduct.retry_after is not None:
+            refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
+        raise refusal
 
     def seen_before(self, digest: str) -> bool:
         """Tell whether this prefix is cached already; from now on it is."""

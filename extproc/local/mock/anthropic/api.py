@@ -16,9 +16,9 @@ from extproc.local.mock.anthropic.rules import (
     MESSAGES,
     OLDER_MESSAGES,
 )
-from extproc.local.mock.directives import Conduct, UnknownDirective
+from extproc.local.mock.directives import Conduct
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
-from extproc.local.mock.rules import Obj, Violation, check as check_rule
+from extproc.local.mock.rules import Obj, check as check_rule
 from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/anthropic"
@@ -101,24 +101,17 @@ class Anthropic:
             raise Refusal(
                 401, "x-api-key header is required", type="authentication_error"
             )
-        gate.check_owner(key, self.name)
-        if not gate.known_key(key, self._keys):
+        if not gate.is_key(key, self._keys, self.name):
             raise Refusal(401, "invalid x-api-key", type="authentication_error")
 
     def _read(
         self, request: Request, table: Obj, betas: frozenset[str]
     ) -> tuple[Mapping[str, Any], Model, Conduct]:
         """Return the body, its model, and what the model's name asks for."""
-        try:
+        with errors.refusing():
             body = betas_.plain(strictjson.read_object(request.body), betas)
             check_rule(table, body)
             name, conduct = directives.split(body["model"])
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"The request body is not valid JSON: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
-        except UnknownDirective as exc:
-            raise Refusal(400, str(exc)) from exc
         model = _model(name)
         check.check(body, model, betas=betas)
         return body, model, conduct
@@ -134,12 +127,10 @@ class Anthropic:
     ) -> Reply | Stream:
         table = VERSIONS[request.header("anthropic-version") or CURRENT]
         body, model, conduct = self._read(request, table, betas)
-        try:
+        with errors.refusing():
             message = messages.understand(
                 body, model, conduct, request.body, self._memory
             )
-        except UnknownDirective as exc:
-            raise Refusal(400, str(exc)) from exc
         self._check_conduct(message)
         if body.get("stream"):
             return Stream(
@@ -152,12 +143,7 @@ class Anthropic:
     def _check_conduct(self, message: messages.Message) -> None:
         """Fail if the request says so, or if the prompt is too long for the model."""
         conduct, context = message.conduct, message.model.context
-        status = self._memory.failing_status(conduct)
-        if status is not None:
-            refusal = errors.for_status(status, conduct.message)
-            if conduct.retry_after is not None:
-                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
-            raise refusal
+        self._memory.fail_if_asked(conduct, errors.for_status)
         if conduct.filtered:
             raise Refusal(400, "Output blocked by content filtering policy")
         length = message.input_tokens.total

@@ -5,10 +5,14 @@ Reference: https://docs.anthropic.com/en/api/errors
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from extproc.local.mock import strictjson
+from extproc.local.mock.directives import UnknownDirective
 from extproc.local.mock.reply import Refusal
 from extproc.local.mock.rules import (
     Bool,
@@ -81,6 +85,23 @@ def _quoted(values: tuple[str, ...], last: str) -> str:
     if len(names) == 1:
         return names[0]
     return f"{', '.join(names[:-1])}{last}{names[-1]}"
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what is wrong with a body into what Anthropic answers.
+
+    Raises:
+        Refusal: it is no JSON, breaks a rule, or asks the mock for what it has not.
+    """
+    try:
+        yield
+    except strictjson.BadJson as exc:
+        raise Refusal(400, f"The request body is not valid JSON: {exc}") from exc
+    except Violation as exc:
+        raise from_violation(exc) from exc
+    except UnknownDirective as exc:
+        raise Refusal(400, str(exc)) from exc
 
 
 def from_violation(violation: Violation) -> Refusal:

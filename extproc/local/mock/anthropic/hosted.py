@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from extproc.local.mock import strictjson
-from extproc.local.mock.anthropic import api
+from extproc.local.mock.anthropic import api, errors
 from extproc.local.mock.reply import Refusal, Reply, Request, Stream
 
 KEY: Final = "sk-mock-anthropic-in-the-house"
@@ -64,7 +64,5 @@ def read(raw: bytes) -> dict[str, Any]:
     Raises:
         Refusal: It is no JSON object.
     """
-    try:
+    with errors.refusing():
         return dict(strictjson.read_object(raw))
-    except strictjson.BadJson as exc:
-        raise Refusal(400, f"The request body is not valid JSON: {exc}") from exc

@@ -18,7 +18,7 @@ from extproc.local.mock.anthropic import errors
 from extproc.local.mock.anthropic.api import MESSAGES_PATH, PREFIX, Anthropic
 from extproc.local.mock.multipart import NotAForm, read_form
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, Stream
-from extproc.local.mock.rules import FreeObj, ListOf, Obj, Str, Violation, check
+from extproc.local.mock.rules import FreeObj, ListOf, Obj, Str, check
 from extproc.local.mock.state import Memory
 
 Json = dict[str, Any]
@@ -102,13 +102,9 @@ class StoredAtAnthropic(Anthropic):
 
     def _begin(self, request: Request) -> Json:
         gate.check_body_headers(request)
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             check(BATCH, body)
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"The request body is not valid JSON: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
         asked = body["requests"]
         if len({one["custom_id"] for one in asked}) < len(asked):
             raise Refusal(400, "requests: custom_id must be unique")

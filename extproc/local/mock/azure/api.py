@@ -148,7 +148,7 @@ class Azure(openai.OpenAI):
             token = bearer.removeprefix("Bearer ")
             # OpenAI's own client, as Microsoft documents it, sends the key like this.
             newer = request.route.startswith(f"{PREFIX}/openai/v1/")
-            if newer and gate.known_key(token, self._keys):
+            if newer and gate.is_key(token, self._keys, self.name):
                 return
             if not self._memory.is_issued(token, AUDIENCE):
                 raise Refusal(
@@ -158,8 +158,7 @@ class Azure(openai.OpenAI):
                     code="401",
                 )
             return
-        gate.check_owner(key or "", self.name)
-        if key is None or not gate.known_key(key, self._keys):
+        if not gate.is_key(key, self._keys, self.name):
             raise Refusal(
                 401,
                 "Access denied due to invalid subscription key or wrong API endpoint."

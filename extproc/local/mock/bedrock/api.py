@@ -108,8 +108,7 @@ class Bedrock:
         if scheme != "Bearer":
             signing.check(request, self._accounts, self._memory.clock())
             return
-        gate.check_owner(key, self.name)
-        if not gate.known_key(key, self._keys):
+        if not gate.is_key(key, self._keys, self.name):
             raise Refusal(
                 403, "Authentication failed", type="UnrecognizedClientException"
             )
@@ -136,12 +135,7 @@ class Bedrock:
     def _check_conduct(self, made: converse.Conversation) -> None:
         """Fail if the request says so, or if the prompt is too long for the model."""
         conduct = made.conduct
-        status = self._memory.failing_status(conduct)
-        if status is not None:
-            refusal = errors.for_status(status, conduct.message)
-            if conduct.retry_after is not None:
-                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
-            raise refusal
+        self._memory.fail_if_asked(conduct, errors.for_status)
         if conduct.filtered:
             raise errors.invalid("filtered: no such error here")
         length = made.input_tokens + made.read + made.written

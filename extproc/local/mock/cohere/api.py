@@ -85,22 +85,15 @@ class Cohere:
         return Reply(200, whole, headers=headers, conduct=made.conduct)
 
     def _check_key(self, request: Request) -> None:
-        scheme, _, key = (request.header("authorization") or "").partition(" ")
+        key = gate.bearer(request)
         if not key:
             raise Refusal(401, "no api key supplied")
-        gate.check_owner(key, self.name)
-        if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
+        if not gate.is_key(key, self._keys, self.name):
             raise Refusal(401, "invalid api token")
 
     def _check_conduct(self, made: chat.Completion) -> None:
         conduct = made.conduct
-        status = self._memory.failing_status(conduct)
-        if status is not None:
-            message = conduct.message or MESSAGES.get(status, "bad request")
-            refusal = Refusal(status, message)
-            if conduct.retry_after is not None:
-                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
-            raise refusal
+        self._memory.fail_if_asked(conduct, _for_status)
         if conduct.filtered:
             raise Refusal(400, "filtered: no such error here")
         size, most = made.input_tokens, made.model.context
@@ -112,6 +105,10 @@ class Cohere:
             )
         if conduct.finish is not None and conduct.finish not in FINISH_REASONS:
             raise Refusal(400, f"finish={conduct.finish!r}: one of {FINISH_REASONS}")
+
+
+def _for_status(status: int, message: str | None) -> Refusal:
+    return Refusal(status, message or MESSAGES.get(status, "bad request"))
 
 
 def check(body: Mapping[str, Any], model: Model) -> None:

@@ -10,13 +10,13 @@ from urllib.parse import unquote
 import msgspec
 
 from extproc.local.mock import directives, gate, strictjson
-from extproc.local.mock.directives import Conduct, UnknownDirective
+from extproc.local.mock.directives import Conduct
 from extproc.local.mock.gemini import check, errors, generation
 from extproc.local.mock.gemini.models import MODELS, Model
 from extproc.local.mock.gemini.rules import GENERATE
 from extproc.local.mock.gemini.spelling import documented
 from extproc.local.mock.reply import Headers, Refusal, Reply, Request, SseEvent, Stream
-from extproc.local.mock.rules import Violation, check as check_rule
+from extproc.local.mock.rules import check as check_rule
 from extproc.local.mock.state import Memory
 
 PREFIX: Final = "/gemini"
@@ -112,8 +112,7 @@ class Gemini:
                 " identity). Please use API Key or other form of API consumer identity"
                 " to call this API.",
             )
-        gate.check_owner(key, self.name)
-        if not gate.known_key(key, self._keys):
+        if not gate.is_key(key, self._keys, self.name):
             raise errors.Status(
                 400,
                 "API key not valid. Please pass a valid API key.",
@@ -126,19 +125,13 @@ class Gemini:
     def _generate(
         self, request: Request, name: str, method: str, headers: Headers
     ) -> Reply | Stream:
-        try:
+        with errors.refusing():
             name, conduct = directives.split(name)
             model = _model(name)
             body = documented(GENERATE, strictjson.read_object(request.body))
             check_rule(GENERATE, body)
             check.check(body, model)
             made = generation.understand(body, model, conduct, request.body)
-        except strictjson.BadJson as exc:
-            raise errors.bad(f"Invalid JSON payload received. {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
-        except UnknownDirective as exc:
-            raise errors.bad(str(exc)) from exc
         self._check_conduct(made)
         if method == "generateContent":
             return _ok(made.whole(), headers, made.conduct)

@@ -26,7 +26,6 @@ from extproc.local.mock.rules import (
     Obj,
     Rule,
     Str,
-    Violation,
     check as check_rule,
     enum,
 )
@@ -79,15 +78,11 @@ class Counts(Gemini):
         name, method = unquote(called[1]), called[2]
         _check_model(name, method)
         rule, answer = _METHODS[method]
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             if method == "countTokens":
                 body = documented(COUNT, body)
             check_rule(rule, body)
-        except strictjson.BadJson as exc:
-            raise errors.bad(f"Invalid JSON payload received. {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
         return Reply(200, msgspec.json.encode(answer(body, name)), headers=headers)
 
 

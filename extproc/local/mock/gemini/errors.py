@@ -5,11 +5,15 @@ Reference: https://ai.google.dev/gemini-api/docs/troubleshooting
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from extproc.local.mock import strictjson
+from extproc.local.mock.directives import UnknownDirective
 from extproc.local.mock.reply import Refusal
 from extproc.local.mock.rules import Bool, Enum, Int, Num, Path, Str, Violation
 
@@ -100,6 +104,23 @@ def spelled(path: Path) -> str:
         else:
             text += ("." if text else "") + _HUMP.sub(r"_\1", step).lower()
     return text
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what is wrong with a body into what Google answers.
+
+    Raises:
+        Refusal: it is no JSON, breaks a rule, or asks the mock for what it has not.
+    """
+    try:
+        yield
+    except strictjson.BadJson as exc:
+        raise bad(f"Invalid JSON payload received. {exc}") from exc
+    except Violation as exc:
+        raise from_violation(exc) from exc
+    except UnknownDirective as exc:
+        raise bad(str(exc)) from exc
 
 
 def from_violation(violation: Violation) -> Status:

@@ -104,22 +104,12 @@ class Mistral:
         return Reply(200, whole, headers=headers, conduct=made.conduct)
 
     def _check_key(self, request: Request) -> None:
-        scheme, _, key = (request.header("authorization") or "").partition(" ")
-        gate.check_owner(key, self.name)
-        if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
+        if not gate.is_key(gate.bearer(request), self._keys, self.name):
             raise Refusal(401, "Unauthorized")
 
     def _check_conduct(self, made: Completion) -> None:
         conduct = made.conduct
-        status = self._memory.failing_status(conduct)
-        if status is not None:
-            words, kind, code = WORDS.get(
-                status, ("Bad request", "invalid_request_error", "3051")
-            )
-            refusal = Refusal(status, conduct.message or words, type=kind, code=code)
-            if conduct.retry_after is not None:
-                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
-            raise refusal
+        self._memory.fail_if_asked(conduct, _for_status)
         if conduct.filtered:
             raise Refusal(400, "filtered: no such error here")
         size, most = made.prompt_tokens, made.model.context
@@ -132,6 +122,12 @@ class Mistral:
             )
         if conduct.finish is not None and conduct.finish not in FINISH_REASONS:
             raise Refusal(400, f"finish={conduct.finish!r}: one of {FINISH_REASONS}")
+
+
+def _for_status(status: int, message: str | None) -> Refusal:
+    usual = ("Bad request", "invalid_request_error", "3051")
+    words, kind, code = WORDS.get(status, usual)
+    return Refusal(status, message or words, type=kind, code=code)
 
 
 def check(body: Body, model: Model) -> None:

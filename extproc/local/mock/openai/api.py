@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from extproc.local.mock import directives, gate, strictjson
-from extproc.local.mock.directives import Conduct, UnknownDirective
+from extproc.local.mock.directives import Conduct
 from extproc.local.mock.openai import (
     chat,
     check,
@@ -88,21 +88,16 @@ class OpenAI:
     def _route(self, request: Request, headers: Headers) -> Reply | Stream:
         gate.check_headers(request, credentials=frozenset({"authorization"}))
         route = request.route.removeprefix(PREFIX)
-        if route == CHAT_PATH:
+        serve = {
+            CHAT_PATH: self._complete,
+            COMPLETIONS_PATH: self._go_on,
+            RESPONSES_PATH: self._answer,
+        }.get(route)
+        if serve is not None:
             _check_method(request, "POST")
             self._check_key(request)
             gate.check_body_headers(request)
-            return self._complete(request, headers)
-        if route == COMPLETIONS_PATH:
-            _check_method(request, "POST")
-            self._check_key(request)
-            gate.check_body_headers(request)
-            return self._go_on(request, headers)
-        if route == RESPONSES_PATH:
-            _check_method(request, "POST")
-            self._check_key(request)
-            gate.check_body_headers(request)
-            return self._answer(request, headers)
+            return serve(request, headers)
         if route == MODELS_PATH:
             _check_method(request, "GET")
             self._check_key(request)
@@ -124,18 +119,17 @@ class OpenAI:
                 " Authorization header using Bearer auth (i.e. Authorization: Bearer"
                 " YOUR_KEY).",
             )
-        scheme, _, key = given.partition(" ")
-        gate.check_owner(key, self.name)
-        if scheme.lower() != "bearer" or not gate.known_key(key, self._keys):
+        if not gate.is_key(gate.bearer(request), self._keys, self.name):
+            shown = gate.masked(given.partition(" ")[2])
             raise Refusal(
                 401,
-                f"Incorrect API key provided: {gate.masked(key)}. You can find your API"
+                f"Incorrect API key provided: {shown}. You can find your API"
                 " key at https://platform.openai.com/account/api-keys.",
                 code="invalid_api_key",
             )
 
     def _complete(self, request: Request, headers: Headers) -> Reply | Stream:
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             check_rule(CHAT, body)
             name, conduct = directives.split(body["model"])
@@ -144,12 +138,6 @@ class OpenAI:
             completion = chat.understand(
                 body, model, conduct, request.body, int(self._memory.clock())
             )
-        except strictjson.BadJson as exc:
-            raise _not_json(exc) from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
-        except UnknownDirective as exc:
-            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
         self._check_conduct(completion)
         _check_finish(completion.conduct, FINISH_REASONS)
         conduct = completion.conduct
@@ -159,7 +147,7 @@ class OpenAI:
 
     def _go_on(self, request: Request, headers: Headers) -> Reply | Stream:
         """Answer by the legacy completions API."""
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             check_rule(completions.COMPLETION, body)
             name, conduct = directives.split(body["model"])
@@ -168,12 +156,6 @@ class OpenAI:
             completion = completions.understand(
                 body, model, conduct, request.body, int(self._memory.clock())
             )
-        except strictjson.BadJson as exc:
-            raise _not_json(exc) from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
-        except UnknownDirective as exc:
-            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
         self._check_conduct(completion)
         conduct = completion.conduct
         if body.get("stream"):
@@ -182,7 +164,7 @@ class OpenAI:
 
     def _answer(self, request: Request, headers: Headers) -> Reply | Stream:
         """Answer by the Responses API."""
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             items = responses_check.check_shape(body)
             name, conduct = directives.split(_required(body, "model"))
@@ -196,12 +178,6 @@ class OpenAI:
                 raw=request.body,
                 created=int(self._memory.clock()),
             )
-        except strictjson.BadJson as exc:
-            raise _not_json(exc) from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
-        except UnknownDirective as exc:
-            raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
         self._check_conduct(reply)
         _check_finish(reply.conduct, responses.REASONS)
         if body.get("store") is not False:
@@ -215,12 +191,7 @@ class OpenAI:
     ) -> None:
         """Fail if the request says so, or if the prompt is too long for the model."""
         conduct, model = asked.conduct, asked.model
-        status = self._memory.failing_status(conduct)
-        if status is not None:
-            refusal = errors.for_status(status, conduct.message)
-            if conduct.retry_after is not None:
-                refusal.headers = (("retry-after", f"{conduct.retry_after:g}"),)
-            raise refusal
+        self._memory.fail_if_asked(conduct, errors.for_status)
         if conduct.filtered:
             raise self._filter()
         if isinstance(asked, responses.Reply):
@@ -266,14 +237,6 @@ def _required(body: dict[str, Any], name: str) -> str:
         raise Violation("missing", (name,))
     value: str = body[name]
     return value
-
-
-def _not_json(exc: strictjson.BadJson) -> Refusal:
-    return Refusal(
-        400,
-        "We could not parse the JSON body of your request. (HINT: This likely means you"
-        f" aren't using your HTTP library correctly.) {exc}",
-    )
 
 
 def _breaking(

@@ -22,7 +22,6 @@ from extproc.local.mock.rules import (
     ListOf,
     Obj,
     Str,
-    Violation,
     check,
     enum,
     nullable,
@@ -84,13 +83,9 @@ class Embeddings(OpenAI):
             raise Refusal(405, f"Not allowed to {request.method} on {request.route}.")
         gate.check_body_headers(request)
         embed = request.route.removeprefix(PREFIX) == EMBEDDINGS_PATH
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             check(EMBEDDINGS if embed else COUNT, body)
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
         said = _embed(body) if embed else _count(body)
         return Reply(200, msgspec.json.encode(said), headers=headers)
 

@@ -5,10 +5,14 @@ Reference: https://platform.openai.com/docs/guides/error-codes
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from extproc.local.mock import strictjson
+from extproc.local.mock.directives import UnknownDirective
 from extproc.local.mock.reply import Refusal
 from extproc.local.mock.rules import Int, ListOf, Path, Violation, json_type
 
@@ -92,6 +96,27 @@ def _listed(values: tuple[str, ...]) -> str:
     if len(quoted) < 3:
         return " and ".join(quoted)
     return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what is wrong with a body into what OpenAI answers.
+
+    Raises:
+        Refusal: it is no JSON, breaks a rule, or asks the mock for what it has not.
+    """
+    try:
+        yield
+    except strictjson.BadJson as exc:
+        raise Refusal(
+            400,
+            "We could not parse the JSON body of your request. (HINT: This likely means"
+            f" you aren't using your HTTP library correctly.) {exc}",
+        ) from exc
+    except Violation as exc:
+        raise from_violation(exc) from exc
+    except UnknownDirective as exc:
+        raise Refusal(400, str(exc), code="mock_unknown_directive") from exc
 
 
 def from_violation(violation: Violation) -> Refusal:  # noqa: C901, PLR0911 - one arm a fault

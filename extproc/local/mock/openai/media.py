@@ -27,7 +27,6 @@ from extproc.local.mock.rules import (
     Obj,
     Rule,
     Str,
-    Violation,
     check,
     enum,
     nullable,
@@ -139,13 +138,9 @@ class Media(OpenAI):
     def _read(self, request: Request, route: str) -> Reply | Iterator[SseEvent]:
         rule, answer = _JSON[route]
         gate.check_body_headers(request)
-        try:
+        with errors.refusing():
             body = strictjson.read_object(request.body)
             check(rule, body)
-        except strictjson.BadJson as exc:
-            raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-        except Violation as exc:
-            raise errors.from_violation(exc) from exc
         return answer(body)
 
     def _hear(self, request: Request, route: str) -> Reply | Iterator[SseEvent]:

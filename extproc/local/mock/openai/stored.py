@@ -22,7 +22,6 @@ from extproc.local.mock.rules import (
     Obj,
     Rule,
     Str,
-    Violation,
     check,
     enum,
     nullable,
@@ -183,11 +182,7 @@ def read(request: Request, rule: Rule) -> Json:
         Refusal: it does not.
     """
     gate.check_body_headers(request)
-    try:
+    with errors.refusing():
         body = strictjson.read_object(request.body)
         check(rule, body)
-    except strictjson.BadJson as exc:
-        raise Refusal(400, f"We could not parse the JSON body: {exc}") from exc
-    except Violation as exc:
-        raise errors.from_violation(exc) from exc
     return body

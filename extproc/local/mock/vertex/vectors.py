@@ -22,7 +22,6 @@ from extproc.local.mock.rules import (
     Obj,
     Rule,
     Str,
-    Violation,
     check as check_rule,
     enum,
 )
@@ -82,15 +81,11 @@ def answer(raw: bytes, name: str, method: str) -> Json:
         raise errors.Status(
             404, f"Publisher Model `publishers/google/models/{name}` was not found."
         )
-    try:
+    with errors.refusing():
         body = strictjson.read_object(raw)
         if method == "countTokens":
             body = documented(COUNT, body)
         check_rule(rule, body)
-    except strictjson.BadJson as exc:
-        raise errors.bad(f"Invalid JSON payload received. {exc}") from exc
-    except Violation as exc:
-        raise errors.from_violation(exc) from exc
     return say(body, name)
 
 
