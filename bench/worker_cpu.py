@@ -58,8 +58,8 @@ from extproc.server.lean import LeanServer
 from extproc.server.lean_connection import PROCESS, LeanConnection
 from extproc.server.link import WorkerLink
 from extproc.server.notes import Notes
+from extproc.server.service import make_id_factory
 from extproc.server.till import make_till
-from extproc.server.worker import make_id_factory
 
 CHUNKS = 100
 """Of a stream, each in a read of its own, as a model speaks."""

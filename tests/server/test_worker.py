@@ -15,9 +15,9 @@ import pytest
 
 from extproc.deployment import RoutingNumbers
 from extproc.runtime import Snapshot
-from extproc.server import worker
 from extproc.server.lean import HEALTH_CHECK, SERVING
-from extproc.server.worker import Worker
+from extproc.server.service import make_id_factory
+from extproc.server.worker import Worker, read_snapshot
 from extproc.server.worker_options import parse
 from tests.harness import Process, temporary_folder, wait_for
 
@@ -60,7 +60,7 @@ def test_a_worker_loads_no_more_modules_than_it_may():
 
 
 def test_ids_are_unique_across_workers():
-    makers = [worker.make_id_factory(prefix) for prefix in ("ab", "cd")]
+    makers = [make_id_factory(prefix) for prefix in ("ab", "cd")]
     ids = {make() for _ in range(3) for make in makers}
     assert len(ids) == 6
 
@@ -130,9 +130,9 @@ def test_an_address_that_cannot_be_listened_on_is_one_sentence_and_code_2():
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x93\x01\x02\x03"])
 def test_a_snapshot_file_of_no_use_is_ignored(tmp_path, content):
     (tmp_path / "snapshot").write_bytes(content)
-    assert worker.read_snapshot(tmp_path / "snapshot") is None
-    assert worker.read_snapshot(tmp_path / "missing") is None
-    assert worker.read_snapshot(None) is None
+    assert read_snapshot(tmp_path / "snapshot") is None
+    assert read_snapshot(tmp_path / "missing") is None
+    assert read_snapshot(None) is None
 
 
 WRONG = [
@@ -156,35 +156,15 @@ def test_what_routing_has_learned_outlives_a_reload():
     async def main() -> None:
         worker = Worker(parse(["--socket", "w0.sock", "--control", "c.sock"]))
         worker._apply(Snapshot(1))
-        assert worker._office is not None
-        routing = worker._office.routing
+        assert worker._service is not None
+        routing = worker._service.office.routing
         for _ in range(3):
             routing.health("a/m").failed(0.0, routing.numbers, reason="500")
         slow = RoutingNumbers(cooldown=77.0)
         worker._apply(Snapshot(2, routing=slow))
-        assert worker._office.routing is routing
+        assert worker._service.office.routing is routing
         assert routing.numbers == slow
         assert routing.health("a/m").reason == "500"
         assert worker._live().deployments[0].id == "a/m"
 
     asyncio.run(main())
-
-
-def test_what_fails_beside_the_streams_is_tried_again_and_ends_none(
-    monkeypatch, caplog
-):
-    monkeypatch.setattr(worker, "RESTART_SECONDS", 0.0)
-    secret, runs = "sk-of-a-client", []
-
-    async def run():
-        runs.append(1)
-        if len(runs) < 3:
-            async with asyncio.TaskGroup():
-                raise KeyError(secret)
-
-    asyncio.run(worker._kept("fleet", run))
-    assert len(runs) == 3
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert said[0].startswith("the fleet failed: KeyError in run, line ")
-    assert secret not in "".join(said)
