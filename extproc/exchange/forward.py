@@ -33,9 +33,11 @@ from extproc.runtime import Grant, Runtime, Target, VirtualModel
 
 PROVIDER_HEADER = "x-extproc-provider"
 
+SUBPROTOCOLS = "sec-websocket-protocol"
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
 """How a browser, which can set no header, hands over its key:
 https://platform.openai.com/docs/guides/realtime-websocket."""
+_CLIENTS_WORDS = (SUBPROTOCOL_KEY, "openai-organization.", "openai-project.")
 
 _NOT_OURS = frozenset({"content-type", "accept-encoding"})
 """What the client says of a body and an answer that nobody here reads."""
@@ -193,6 +195,8 @@ def realtime(asker: Asker) -> Leg:
         ClientError: nobody serves it.
     """
     headers = asker.headers
+    if headers.get("content-length", "0") != "0":
+        raise BadRequest("A request for a WebSocket has no body.")
     query = headers[":path"].partition("?")[2]
     found = _MODEL.search(query)
     if found is None:
@@ -212,11 +216,10 @@ def realtime(asker: Asker) -> Leg:
     else:
         start, end = found.span(1)
         asked = query[:start] + urllib.parse.quote(model, safe="") + query[end:]
-    spelled = (
-        {"sec-websocket-protocol": _subprotocols(headers)}
-        if "sec-websocket-protocol" in headers
-        else {}
-    )
+    # A header that is named in here, any proxy on the way would drop.
+    spelled = {"connection": "upgrade"}
+    if offered := _subprotocols(headers):
+        spelled[SUBPROTOCOLS] = offered
     return leg(
         target,
         dialect.format,
@@ -232,7 +235,7 @@ def realtime(asker: Asker) -> Leg:
 
 def with_key(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Return the headers with the key that a browser has put among the protocols."""
-    for word in headers.get("sec-websocket-protocol", "").split(","):
+    for word in headers.get(SUBPROTOCOLS, "").split(","):
         key = word.strip()
         if key.startswith(SUBPROTOCOL_KEY) and "authorization" not in headers:
             key = key.removeprefix(SUBPROTOCOL_KEY)
@@ -241,9 +244,11 @@ def with_key(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _subprotocols(headers: Mapping[str, str]) -> str:
-    """Return the protocols without the client's key, which is ours and not the provider's."""
-    words = map(str.strip, headers["sec-websocket-protocol"].split(","))
-    return ", ".join(word for word in words if not word.startswith(SUBPROTOCOL_KEY))
+    """Return the protocols that are not the client's key, nor say on whose account it is."""
+    words = map(str.strip, headers.get(SUBPROTOCOLS, "").split(","))
+    return ", ".join(
+        word for word in words if not any(one in word.lower() for one in _CLIENTS_WORDS)
+    )
 
 
 def own_headers(

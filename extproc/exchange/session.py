@@ -115,7 +115,10 @@ class Conversation:
         if self._frames.closed or not self._frames.between_frames:
             return b""
         code = POLICY if isinstance(error, ClientError) else TRY_LATER
-        return text_frame(write_error(error)) + close_frame(code, error.message)
+        closing = close_frame(code, error.message)
+        if not self._frames.between_messages:
+            return closing
+        return text_frame(write_error(error)) + closing
 
 
 class SessionHalf(ResponseHalf):
@@ -135,7 +138,12 @@ class SessionHalf(ResponseHalf):
         path = self.leg.attempt.path
         self._stream = Conversation(self.leg.model, writes=only_writes(path))
         self.state = State.STREAMING
-        return [AnswerHeaders(set_headers=self._report())]
+        # None was offered: a client that is told of one would wait for what it means.
+        return [
+            AnswerHeaders(
+                set_headers=self._report(), delete_headers=("sec-websocket-extensions",)
+            )
+        ]
 
     def _begin_stream(self, *, end: bool) -> list[Command]:  # noqa: ARG002
         raise BadUpstreamAnswer("The provider answers with a stream of another kind.")

@@ -17,6 +17,9 @@ MAX_KEPT: int = 1 << 20
 """Bytes of a message from which on it is not kept. An event that tells usage has a few KiB;
 audio comes in pieces of some tens."""
 
+MOST_CONTROL: int = 125
+"""Bytes of a control frame's payload (section 5.5)."""
+
 _FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 _CONTROL = 0x8
 
@@ -32,10 +35,14 @@ class Opcode(enum.IntEnum):
     PONG = 0xA
 
 
+_CONTROLS = frozenset(_FIN | kind for kind in (Opcode.CLOSE, Opcode.PING, Opcode.PONG))
+"""With the FIN bit: a control comes whole."""
+
+
 class MessageReader:
     """Reads the text messages out of one direction of a connection."""
 
-    __slots__ = ("_fragments", "_head", "_keeps", "_left", "_opcode", "_size", "closed")
+    __slots__ = ("_head", "_keeps", "_kept", "_left", "_opcode", "_open", "closed")
 
     def __init__(self) -> None:
         self._head = b""
@@ -44,8 +51,9 @@ class MessageReader:
         """Payload of the frame under way that is still to come."""
         self._opcode = 0
         """Of the frame under way, with its FIN bit."""
-        self._fragments: list[bytes] = []
-        self._size = 0
+        self._open = False
+        """Whether more fragments of the message under way are to come."""
+        self._kept = bytearray()
         self._keeps = False
         """Whether the message under way is text, and short enough so far."""
         self.closed = False
@@ -55,6 +63,11 @@ class MessageReader:
     def between_frames(self) -> bool:
         """Whether what has come ends with a whole frame."""
         return not self._left and not self._head
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether it ends with a whole message too: fragments let only controls between."""
+        return self.between_frames and not self._open
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the text messages that `data` completes.
@@ -92,21 +105,38 @@ class MessageReader:
         elif length == 127:
             (length,) = struct.unpack_from(">Q", head, 2)
         self._left = length
-        kind = self._opcode & 0xF
-        if kind in {Opcode.TEXT, Opcode.BINARY}:
-            self._fragments.clear()
-            self._size, self._keeps = 0, kind == Opcode.TEXT
+        if length >> 63:
+            raise ProtocolViolation(
+                "A WebSocket frame has more bytes than there can be."
+            )
+        if self._opcode & _CONTROL:
+            self._begin_control()
+        else:
+            self._begin_data()
         return at
+
+    def _begin_control(self) -> None:
+        if self._opcode not in _CONTROLS or self._left > MOST_CONTROL:
+            raise ProtocolViolation("A WebSocket control frame is not one that exists.")
+
+    def _begin_data(self) -> None:
+        kind = self._opcode & 0xF
+        # Or what we read as a message were not what the client reads as one.
+        if kind > Opcode.BINARY or (kind == Opcode.CONTINUATION) != self._open:
+            raise ProtocolViolation("A WebSocket message is not in order.")
+        self._open = not self._opcode & _FIN
+        if kind != Opcode.CONTINUATION:
+            self._kept.clear()
+            self._keeps = kind == Opcode.TEXT
 
     def _take(self, payload: bytes) -> None:
         if not self._keeps or self._opcode & _CONTROL:
             return
-        self._size += len(payload)
-        if self._size > MAX_KEPT:
+        if len(self._kept) + len(payload) > MAX_KEPT:
             self._keeps = False
-            self._fragments.clear()
+            self._kept.clear()
         else:
-            self._fragments.append(payload)
+            self._kept += payload
 
     def _finish(self, messages: list[bytes]) -> None:
         kind = self._opcode & 0xF
@@ -115,8 +145,8 @@ class MessageReader:
         if kind & _CONTROL or not self._opcode & _FIN or not self._keeps:
             return
         self._keeps = False
-        messages.append(b"".join(self._fragments))
-        self._fragments.clear()
+        messages.append(bytes(self._kept))
+        self._kept.clear()
 
 
 def _head_size(head: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ import httpx
 import msgspec
 import openai
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
@@ -196,6 +200,84 @@ def test_nobody_else_gets_a_socket(talk, path, headers, status):
     assert caught.value.response.status_code == status
     assert b'"error"' in bytes(caught.value.response.body or b"")
     assert talker.seen == []
+
+
+def raw(url: str, *lines: str, body: bytes = b"", key: str = KEY) -> bytes:
+    """Return the head of what comes of a handshake that no library would send."""
+    host, _, port = url.removeprefix("ws://").partition(":")
+    head = (
+        "GET /v1/realtime?model=gpt-realtime HTTP/1.1", "Host: x",
+        f"Authorization: Bearer {key}", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines, "", "",
+    )  # fmt: skip
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall("\r\n".join(head).encode() + body)
+        heard = b""
+        while b"\r\n\r\n" not in heard and (more := connection.recv(65536)):
+            heard += more
+    return heard
+
+
+UPGRADE = "Upgrade: websocket"
+
+
+def test_no_other_way_leads_through_the_handshake(talk):
+    url, talker = talk
+    talker.seen.clear()
+    smuggled = b"GET /v1/files HTTP/1.1\r\nHost: x\r\n\r\n"
+    for status, lines in {
+        b"404": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: "),
+        b"426": ("Connection: Upgrade", "Upgrade: websocket, h2c"),
+        b"400": ("Connection: Upgrade", UPGRADE, f"Content-Length: {len(smuggled)}"),
+    }.items():  # fmt: skip
+        assert raw(url, *lines, body=smuggled).split()[1] == status, lines
+    assert talker.seen == []
+
+
+def test_a_websocket_over_http_2_is_refused(talk):
+    url, talker = talk
+    talker.seen.clear()
+    h2 = H2Connection(H2Configuration(validate_outbound_headers=False))
+    h2.initiate_connection()
+    host, _, port = url.removeprefix("ws://").partition(":")
+    asked = {
+        ":method": "CONNECT", ":protocol": "websocket", ":scheme": "http",
+        ":authority": "x", ":path": "/v1/realtime?model=gpt-realtime", **AUTHORIZED,
+    }  # fmt: skip
+    h2.send_headers(1, list(asked.items()))
+    said: list[Any] = []
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(h2.data_to_send())
+        while more := connection.recv(65536):
+            said += h2.receive_data(more)
+    assert not [one for one in said if isinstance(one, ResponseReceived)]
+    assert talker.seen == []
+
+
+def test_what_a_client_says_of_its_connection_and_account_stays_with_it(session):
+    url, talker, _, gateway = session
+    talker.seen.clear()
+    other = "sk-another-key-0123456789abcdef"
+    heard = raw(
+        url, "Connection: Upgrade, authorization", UPGRADE,
+        "Sec-WebSocket-Extensions: permessage-deflate",
+        f"Sec-WebSocket-Protocol: realtime, OpenAI-Insecure-API-Key.{other}",
+    )  # fmt: skip
+    assert heard.split()[1] == b"101"
+    ((_, headers),) = talker.seen
+    assert headers["connection"] == "upgrade"
+    assert headers["authorization"] == "Bearer sk-secret"
+    assert headers["sec-websocket-protocol"] == "realtime"
+    assert "sec-websocket-extensions" not in headers
+    plain = httpx.get(
+        url.replace("ws", "http", 1) + "/v1/files",
+        headers=AUTHORIZED
+        | {"sec-websocket-protocol": f"openai-insecure-api-key.{other}"},
+    )
+    assert plain.status_code >= 400
+    written = "".join(log.read_text() for log in gateway.folder.glob("*.log"))
+    assert other not in str(talker.seen) + written
+    assert KEY not in written
 
 
 def test_a_plain_request_for_it_is_not_found(talk):

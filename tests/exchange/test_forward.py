@@ -575,8 +575,8 @@ def test_a_websocket_goes_where_its_query_says():
     )
     assert route.chain[0].path == "/v1/realtime?a=1&model=whisper-1&b=2"
     assert "sec-websocket-extensions" in route.chain[0].delete_headers
-    commands = ex.receive(answered(101, "", details="via_upstream"), 101.0)
-    assert commands == [AnswerHeaders()]
+    (answer,) = ex.receive(answered(101, "", details="via_upstream"), 101.0)
+    assert answer == AnswerHeaders(delete_headers=("sec-websocket-extensions",))
     record = completion(ex.receive(events.Closed(), 102.0))
     assert (record.operation, record.status, record.request_model) == (
         "realtime", 101, "whisper-1",
@@ -585,15 +585,47 @@ def test_a_websocket_goes_where_its_query_says():
 
 def test_a_browsers_key_stands_among_the_protocols_and_goes_no_further():
     offered = "realtime, openai-insecure-api-key.sk-all, openai-beta.realtime-v1"
-    ex = exchange()
-    asked = headers(
-        "/v1/realtime?model=whisper", method="GET", key="",
-        sec_websocket_protocol=offered,
-    )  # fmt: skip
-    (route,) = ex.receive(asked, 100.0)
-    assert isinstance(route, Route)
-    sent = dict(route.chain[0].set_headers)
+    sent = handshake(offered, key="")
     assert sent["sec-websocket-protocol"] == "realtime, openai-beta.realtime-v1"
+
+
+def handshake(offered, *, key="sk-all", **more):
+    asked = headers(
+        "/v1/realtime?model=whisper", method="GET", key=key,
+        sec_websocket_protocol=offered, **more,
+    )  # fmt: skip
+    (route,) = exchange().receive(asked, 100.0)
+    assert isinstance(route, Route)
+    return dict(route.chain[0].set_headers)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "openai-insecure-api-key.sk-other",
+        "OpenAI-Insecure-API-Key.sk-other",
+        "realtime;openai-insecure-api-key.sk-other",
+        "openai-organization.org-other",
+        "openai-project.proj_other",
+    ],
+)
+def test_no_protocol_has_a_key_or_an_account_in_it(word):
+    sent = handshake(f"a, {word},{word} , b")
+    assert sent["sec-websocket-protocol"] == "a, b"
+    assert "sec-websocket-protocol" not in handshake(word)
+
+
+def test_no_client_has_a_header_dropped_on_the_way_of_its_websocket():
+    sent = handshake("a", connection="Upgrade, authorization, x-forwarded-for")
+    assert sent["connection"] == "upgrade"
+
+
+def test_a_websocket_with_a_body_is_refused():
+    asked = headers(
+        "/v1/realtime?model=whisper", method="GET", key="sk-all", content_length="9"
+    )
+    commands = exchange().receive(asked, 100.0)
+    assert commands[0].status == 400
 
 
 @pytest.mark.parametrize(

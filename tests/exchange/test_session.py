@@ -61,7 +61,8 @@ class Talk:
             self.now, id="gw-1", started=1000.0, now=100.0, current=lambda: self.now
         )
         self.exchange.receive(ASKED, 100.0)
-        assert self.exchange.receive(UPGRADED, 101.0) == [AnswerHeaders()]
+        (answer,) = self.exchange.receive(UPGRADED, 101.0)
+        assert answer == AnswerHeaders(delete_headers=("sec-websocket-extensions",))
 
     def say(self, data, now=102.0, *, end=False) -> Any:
         return self.exchange.receive(events.ResponseBody(data, end=end), now)
@@ -151,6 +152,14 @@ def test_in_the_middle_of_a_frame_it_ends_without_a_word():
     talk.say(CREATED[:5])
     talk.now = runtime()
     assert talk.expire(103.0)[0] == AnswerBody(b"", end=True)
+
+
+def test_between_fragments_it_ends_with_the_closing_frame_alone():
+    talk = Talk()
+    talk.say(b"\x01\x02hi")
+    talk.now = runtime()
+    (said, *_) = talk.expire(103.0)
+    assert said.data[:4] == b"\x88" + bytes((len(said.data) - 2,)) + b"\x03\xf0"
 
 
 def test_what_no_server_sends_ends_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 from hypothesis import given, strategies as st
@@ -57,12 +58,16 @@ def test_messages_are_the_same_however_their_bytes_are_cut(said, data):
     assert reader.between_frames
 
 
+def byte_by_byte(reader, raw):
+    return [text for at in range(len(raw)) for text in reader.feed(raw[at : at + 1])]
+
+
 @given(conversations())
 def test_byte_by_byte(said):
     raw, texts = said
     raw = raw[:3000]
     whole, single = MessageReader(), MessageReader()
-    found = [text for at in range(len(raw)) for text in single.feed(raw[at : at + 1])]
+    found = byte_by_byte(single, raw)
     assert found == whole.feed(raw)
     assert single.between_frames == whole.between_frames
     assert found == texts[: len(found)]
@@ -93,14 +98,40 @@ def test_the_last_frame_is_noticed():
     assert reader.closed
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [Frame(Opcode.TEXT, b"hi").serialize(mask=True), b"\xc1\x00", b"\xf1\x00"],
-    ids=["masked", "compressed", "reserved"],
-)
+WRONG = {
+    "masked": Frame(Opcode.TEXT, b"hi").serialize(mask=True),
+    "compressed": b"\xc1\x00",
+    "reserved bits": b"\xf1\x00",
+    "reserved data": b"\x83\x00",
+    "reserved control": b"\x8b\x00",
+    "2^63 bytes": b"\x81\x7f\x80" + bytes(7),
+    "a ping in pieces": b"\x09\x00",
+    "a ping of 126 bytes": b"\x89\x7e\x00\x7e",
+    "a close of 2^16 bytes": b"\x88\x7f" + struct.pack(">Q", 1 << 16),
+    "a continuation of nothing": b"\x80\x00",
+    "a continuation of what is over": frame(Opcode.TEXT, b"a") + b"\x00\x00",
+    "a message in a message": b"\x01\x01a" + frame(Opcode.TEXT, b"b"),
+}
+
+
+@pytest.mark.parametrize("raw", WRONG.values(), ids=WRONG)
 def test_what_no_server_sends_breaks_the_agreement(raw):
     with pytest.raises(ProtocolViolation):
         MessageReader().feed(raw)
+    with pytest.raises(ProtocolViolation):
+        byte_by_byte(MessageReader(), raw)
+
+
+def test_fragments_without_end_are_not_kept(monkeypatch):
+    monkeypatch.setattr("extproc.framing.websocket.MAX_KEPT", 5_000)
+    reader = MessageReader()
+    reader.feed(b"\x01\x01a")
+    assert reader.feed(b"\x00\x01a" * 4_000 + b"\x00\x00" * 10_000) == []
+    assert sys.getsizeof(reader._kept) < 10_000
+    assert reader.feed(b"\x00\x01a" * 1_000) == []
+    assert sys.getsizeof(reader._kept) < 100
+    assert not reader.between_messages
+    assert reader.feed(b"\x80\x00" + frame(Opcode.TEXT, b"next")) == [b"next"]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from importlib import resources
 
 from extproc.config.compile.hygiene import credential_headers
+from extproc.exchange.forward import SUBPROTOCOLS
 
 TOO_LONG = (
     "context_length_exceeded",
@@ -48,7 +49,8 @@ def lua_source() -> str:
     script = resources.files("extproc.config.compile") / "attempt.lua"
     return "".join(
         (
-            _list("credentials", credential_headers()),
+            # A browser's key is among these; what a realtime session offers is set anew.
+            _list("credentials", (*credential_headers(), SUBPROTOCOLS)),
             _list("too_long", TOO_LONG),
             _list("forbidden", FORBIDDEN),
             "\n",
