@@ -22,7 +22,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from extproc.formats.openai_realtime import WRITTEN
 from extproc.usage import Usage
-from tests.harness import KEY, NARROW_KEY, Gateway, temporary_folder
+from tests.harness import KEY, NARROW_KEY, Gateway, temporary_folder, wait_for
 from tests.records import Records
 
 pytestmark = pytest.mark.envoy
@@ -264,7 +264,8 @@ def test_what_a_client_says_of_its_connection_and_account_stays_with_it(session)
         f"Sec-WebSocket-Protocol: realtime, OpenAI-Insecure-API-Key.{other}",
     )  # fmt: skip
     assert heard.split()[1] == b"101"
-    ((_, headers),) = talker.seen
+    # It has answered; it notes what it saw a moment later.
+    ((_, headers),) = wait_for(lambda: tuple(talker.seen) or None, gateway.output)
     assert headers["connection"] == "upgrade"
     assert headers["authorization"] == "Bearer sk-secret"
     assert headers["sec-websocket-protocol"] == "realtime"
