@@ -11,7 +11,7 @@ import pytest
 from extproc.config.load import loads
 from extproc.local.explain import Explanation, NoSuchKey, explain, lines
 from extproc.local.prompt_count import PromptCount
-from tests.test_cli import extproc
+from tests.cli.test_cli import extproc
 
 TEXT = """
 providers:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from extproc.cli.common import ConfigOption, fail
+
 if TYPE_CHECKING:
     from extproc.admin.entries import Section
     from extproc.operators import Gateway
@@ -31,9 +33,6 @@ UrlOption = Annotated[
 StateOption = Annotated[
     Path | None,
     typer.Option(help="folder of the gateway's state", metavar="DIR"),
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="gateway.yaml", metavar="FILE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="one object a line")]
 SetOption = Annotated[
@@ -252,8 +251,7 @@ def _gateway(
         with gateway(url, state=folder, config=config, environ=os.environ) as found:
             yield found
     except CannotDo as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+        fail(str(error))
 
 
 def _given(narrow: dict[str, str | None]) -> dict[str, str]:

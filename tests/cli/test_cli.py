@@ -21,7 +21,7 @@ from extproc.cli import app
 from extproc.local import place
 from extproc.runtime import Snapshot
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GOOD = """
 providers:
   openai: {type: openai, api_key: sk-x}
