@@ -194,7 +194,11 @@ class Gateway:
         self.folder = folder
         self.edge = edge
         self._scheme = scheme
-        text = yaml.safe_dump({"listen": {"address": "127.0.0.1:0"}, **config})
+        # How late a client learns that its stream was cut, which many tests wait for.
+        times = {"last_bytes": 0.2, **config.get("timeouts", {})}
+        text = yaml.safe_dump(
+            {"listen": {"address": "127.0.0.1:0"}, **config, "timeouts": times}
+        )
         self.config = loads(text, {}, source="gateway.yaml", folder=folder)
         self.layout = Layout.under(
             folder,

@@ -163,6 +163,9 @@ class TimeoutsConfig(Section):
     """Silence in the middle of an answer."""
     total: Seconds = 3600.0
     """Of an attempt, from when it is sent until its answer's end."""
+    last_bytes: Seconds = 5.0
+    """A client's standstill at the end of an answer that its connection ends with. TCP sends
+    again what was lost after 0.2, 0.6, 1.4 and 3 s."""
     drain: Annotated[float, BeforeValidator(read_seconds), Field(ge=0, le=86_400)] = (
         30.0
     )

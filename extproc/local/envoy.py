@@ -305,10 +305,14 @@ class Admin:
         found = await self.stats(f"^{prefix}(success|rejected)$".replace(".", r"\."))
         return found.get(f"{prefix}success", 0), found.get(f"{prefix}rejected", 0)
 
-    async def active_requests(self) -> int:
-        """Return how many requests are open on the gateway's listener."""
-        name = "http.gateway.downstream_rq_active"
-        return (await self.stats(f"^{name}$".replace(".", r"\."))).get(name, 0)
+    async def idle(self) -> bool:
+        """Return whether no client of the gateway's listener waits for anything.
+
+        To Envoy an HTTP/1.1 request has ended once its answer is in the connection's
+        buffer, where all of one may be that is made at once, however slow its client.
+        """
+        names = r"^http\.gateway\.downstream_(rq_active|cx_tx_bytes_buffered)$"
+        return not any((await self.stats(names)).values())
 
     async def config_dump(self) -> str:
         """Return the whole configuration as Envoy shows it, credentials redacted."""

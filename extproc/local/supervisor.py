@@ -360,7 +360,7 @@ class Supervisor:
                 asyncio.timeout(grace),
             ):
                 await admin.drain()
-                while await admin.active_requests() > 0:  # noqa: ASYNC110
+                while not await admin.idle():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
                 await kept.left()
 

@@ -284,7 +284,7 @@ def alone() -> Iterator[Gateway]:
         listen: {address: 127.0.0.1:0}
         providers: {openai: {type: openai, api_key: sk-secret-of-the-provider}}
         models: {gpt-4o: {targets: [{provider: openai}]}}
-        timeouts: {request: 0.5}
+        timeouts: {request: 0.5, last_bytes: 0.2}
     """
     with run_gateway(text) as gateway:
         yield gateway
@@ -318,7 +318,7 @@ def _rig() -> Iterator[Rig]:
             base_url: http://no-such-host.invalid/v1
             allow_plaintext: true
         models: {{gpt-4o: {{targets: [{{provider: alpha}}]}}}}
-        timeouts: {{first_byte: 0.5}}
+        timeouts: {{first_byte: 0.5, last_bytes: 0.2}}
         limits: {{body_bytes: 1MiB}}
     """
     with run_gateway(text) as gateway:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +91,48 @@ class Run:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(30)
+
+
+class Slow:
+    """A client that has asked for more than the kernel holds for it, and does not read."""
+
+    def __init__(self, run: Run, key: str, more: str) -> None:
+        size = 8_000_000
+        text = json.dumps(
+            {
+                "model": "gpt-4o",
+                "messages": [
+                    {"role": "user", "content": f"[[mock: huge bytes={size}]]"}
+                ],
+            }
+        )
+        host, port = run.url.removeprefix("http://").split(":")
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        self._socket.settimeout(20)
+        self._socket.connect((host, int(port)))
+        self._socket.sendall(
+            (
+                f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n{more}"
+                f"authorization: Bearer {key}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(text)}\r\n\r\n{text}"
+            ).encode()
+        )
+        self._size = size
+
+    def begun(self) -> bool:
+        """Wait for an answer; return whether it is good."""
+        return self._socket.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+
+    def whole(self) -> bool:
+        """Read on; return whether there is all of it."""
+        got, end = 0, b""
+        with self._socket, contextlib.suppress(ConnectionError):
+            while data := self._socket.recv(1 << 20):
+                got, end = got + len(data), (end + data)[-7:]
+                if end == b"\r\n0\r\n\r\n":
+                    return got > self._size
+        return False
 
 
 def until(condition: Callable[[], object], seconds: float = START_SECONDS) -> float:
@@ -186,9 +230,19 @@ def test_the_life_of_a_gateway(start: Callable[..., Run]) -> None:
     until(lambda: httpx_status(models, key=new) == 200, 5)
     assert httpx_status(models, key=key) == 401
 
-    # SIGTERM leaves nothing behind.
+    # A client that stops for a while at the end of its answer gets the rest of it, also
+    # where the connection, or the gateway, ends with it: SIGTERM leaves nothing behind.
+    closing, kept = (Slow(run, new, more) for more in ("connection: close\r\n", ""))
+    assert kept.begun()
+    assert closing.begun()
+    time.sleep(1)
+    assert closing.whole()
     children = list(run.children().values())
     assert len(children) == 4
+    run.process.send_signal(signal.SIGTERM)
+    until(lambda: "stopping; again to stop now" in run.err.read_text())
+    time.sleep(0.5)
+    assert kept.whole()
     assert run.stop() == 0, run.err.read_text()
     assert not [child for child in children if child.is_running()]
     assert not list(run.folder.rglob("*.sock"))

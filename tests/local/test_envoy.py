@@ -157,7 +157,7 @@ def test_one_life_of_an_envoy():
 
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 assert (await client.get("/")).status_code == 204
-                assert await admin.active_requests() == 0
+                assert await admin.idle()
                 await admin.drain()
                 answer = await client.get("/")
                 assert answer.status_code == 204

@@ -163,8 +163,9 @@ def _http(config: Config, layout: Layout) -> hcm.HttpConnectionManager:
         ),
         # Where no route says otherwise: requests that Envoy answers itself.
         stream_idle_timeout=wire.seconds(config.timeouts.request + 10),
-        # How late an HTTP/1.1 client learns of a cut stream (default 1 s).
-        delayed_close_timeout=wire.seconds(0.2),
+        # Also how late an HTTP/1.1 client on a connection that would be kept learns that
+        # its stream was cut. Zero is for ever, for a client that does not read.
+        delayed_close_timeout=wire.seconds(config.timeouts.last_bytes),
         drain_timeout=wire.seconds(5),
         # Ten times what an SDK with a long key and tracing sends. With the default of
         # 60 KiB, 20,000 connections could hold over 1 GiB of headers alone.
