@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import random
 import socket
@@ -37,6 +38,8 @@ class Conduct:
     """Between the chunks of a stream."""
     cut: bool = False
     """A stream's connection ends in its middle."""
+    size: int = 0
+    """Bytes of what is said where it is not streamed; 0: few."""
 
 
 class Provider:
@@ -185,7 +188,7 @@ class Provider:
                 writer,
                 200,
                 "application/json",
-                json.dumps(_completion(asked.get("model", ""))),
+                completion(asked.get("model", ""), conduct.size),
                 conduct.headers,
             )
         await writer.drain()
@@ -256,10 +259,20 @@ def _head(model: str, kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model}
 
 
-def _completion(model: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "Hello."}
-    return {
-        **_head(model, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
-    }
+@functools.cache
+def words(size: int) -> str:
+    """Return so much to say, no part of which is like another."""
+    return "".join(f"{number:07d} " for number in range(size // 8)) or "Hello."
+
+
+@functools.cache
+def completion(model: str, size: int = 0) -> str:
+    """Return an answer; a large one is only made once."""
+    message = {"role": "assistant", "content": words(size)}
+    return json.dumps(
+        {
+            **_head(model, "chat.completion"),
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+        }
+    )
