@@ -54,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "_account", "_began", "_current", "_dispatch", "_end", "_idle", "_refused", "_request",
-        "_response", "_taker", "_tally", "collects", "completed", "deadline", "runtime", "takes",
+        "_response", "_taker", "_tally", "completed", "deadline", "runtime", "takes",
     )  # fmt: skip
 
     def __init__(
@@ -91,8 +91,6 @@ class Exchange:
         self.completed = False
         self._taker: ResponseHalf | None = None
         """Where such a piece goes; None: to the request half."""
-        self.collects = False
-        """Whether an answer is on its way that has to be whole, or was a moment ago."""
         self.takes: type[events.RequestBody | events.ResponseBody] | None = None
         """Of which body a piece, unless it is the last, may be given to `take`."""
         self.deadline = now + runtime.limits.request_seconds
@@ -144,7 +142,9 @@ class Exchange:
             return self._note(event, now)
         self._dispatch.now = now
         try:
-            return self._step(event, now)
+            if self._response is None and type(event) is not ResponseHeaders:
+                return self._ask(event, now)
+            return self._hear_of(event, now)
         except (GatewayError, RecursionError) as error:
             return self._stumbled(error, now)
 
@@ -225,16 +225,16 @@ class Exchange:
             "The request's JSON is nested too deeply.", code="invalid_json"
         )
 
-    def _step(self, event: events.Event, now: float) -> list[Command]:
+    def _hear_of(self, event: events.Event, now: float) -> list[Command]:
+        """Go on with the answer."""
         half = self._response
-        if half is None:
-            if type(event) is not ResponseHeaders:
-                return self._ask(event, now)
-            half = self._response = LocalReply(event, self._tally)
+        if type(event) is ResponseHeaders:
+            if half is None:
+                half = self._response = LocalReply(event, self._tally)
+            return self._begin(half, event, now)
+        assert half is not None, "there is an answer"  # noqa: S101  for mypy
         if type(event) is ResponseBody:
             self._hear(now)
-        elif type(event) is ResponseHeaders:
-            return self._begin(half, event, now)
         elif type(event) is events.Expired:
             return self._expired(half, event, now)
         else:
@@ -261,7 +261,6 @@ class Exchange:
             commands += self._account.answered(self._request.legs, half.leg)
             if self._idle and half.plain:
                 self.takes, self._taker = events.ResponseBody, half
-                self.collects = half.state is State.COLLECTING
         return commands + (self._ended(now) if half.done else [])
 
     def _measure(self, leg: Leg, event: events.ResponseHeaders, now: float) -> None:
@@ -330,6 +329,8 @@ class Exchange:
 
     def _ended(self, now: float) -> list[Command]:
         error = self._response.error if self._response else None
+        if error is None:
+            return [Leave(), self._complete("ok", None, now)]
         return [Leave(), self._complete(_outcome(error), _code(error), now, error)]
 
     def _fail(self, error: GatewayError, now: float) -> list[Command]:
@@ -353,7 +354,7 @@ class Exchange:
         now: float,
         cause: GatewayError | None = None,
     ) -> Complete:
-        self.completed, self.takes, self.collects = True, None, False
+        self.completed, self.takes = True, None
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
         self._dispatch.end(
@@ -387,10 +388,8 @@ _OF_THE_REQUEST = frozenset({events.RequestBody, events.RequestTrailers})
 """What may still come when the provider is being asked already."""
 
 
-def _outcome(error: GatewayError | None) -> Outcome:
+def _outcome(error: GatewayError) -> Outcome:
     match error:
-        case None:
-            return "ok"
         case ClientError():
             return "client_error"
         case UpstreamError():
@@ -399,5 +398,5 @@ def _outcome(error: GatewayError | None) -> Outcome:
             return "gateway_error"
 
 
-def _code(error: GatewayError | None) -> str | None:
-    return (error.code or error.type) if error is not None else None
+def _code(error: GatewayError) -> str:
+    return error.code or error.type

@@ -53,7 +53,9 @@ def read_tier(asked: Asked) -> str | None:
 def read_end_user(asked: Asked) -> str:
     """Return who the caller says that it asks for; empty: nobody."""
     members = asked.members
-    named = _text(members, "user") or _text(members, "safety_identifier")
+    named = None
+    if "user" in members or "safety_identifier" in members:
+        named = _text(members, "user") or _text(members, "safety_identifier")
     if named is None and "metadata" in members:
         try:
             said = _METADATA.decode(members["metadata"])

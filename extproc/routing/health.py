@@ -60,15 +60,18 @@ IDLE = Load()
 class Window:
     """How much of something there was in the last minute."""
 
-    __slots__ = ("_buckets", "_last")
+    __slots__ = ("_buckets", "_last", "_until")
 
     def __init__(self) -> None:
         self._buckets = [0] * BUCKETS
         self._last = 0
+        self._until = BUCKET_SECONDS
+        """When the last bucket is over."""
 
     def add(self, amount: int, now: float) -> None:
         """Count `amount`."""
-        self._turn(now)
+        if now >= self._until:
+            self._turn(now)
         self._buckets[self._last % BUCKETS] += amount
 
     def total(self, now: float) -> int:
@@ -83,6 +86,7 @@ class Window:
         for gone in range(max(self._last + 1, bucket - BUCKETS + 1), bucket + 1):
             self._buckets[gone % BUCKETS] = 0
         self._last = bucket
+        self._until = (bucket + 1) * BUCKET_SECONDS
 
 
 class Health:

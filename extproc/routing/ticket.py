@@ -70,7 +70,8 @@ class Ticket:
                 known where it is not the first.
         """
         self._wall = wall
-        self._stand_down()
+        if len(self._picks) > 1:
+            self._stand_down()
         for index, (said, wait) in enumerate(failed):
             if index:
                 self._picks[index].candidate.health.requests.add(1, now)
@@ -99,7 +100,8 @@ class Ticket:
     def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
         """Give everything back; `whole` is whether an unstreamed answer came."""
         health = self._at
-        self._stand_down()
+        if len(self._picks) > 1:
+            self._stand_down()
         if health is not None:
             if tokens:
                 health.tokens.add(tokens, now)
@@ -141,8 +143,6 @@ class Ticket:
 
     def _stand_down(self) -> None:
         """Wait nowhere any more for those before to fail."""
-        if len(self._picks) == 1:
-            return
         for before, pick in itertools.pairwise(self._picks):
             waiting = pick.candidate.health.standby
             place = waiting.get(before.candidate.health)

@@ -61,9 +61,9 @@ does not answer Envoy's PINGs for two seconds loses all its streams."""
 
 
 LIGHT_BYTES = HEAVY_BYTES // 100
-"""Nobody has to ask how much there is to read in a piece up to here that is not the last:
-a piece of a stream is read by itself, and decompresses to at most a hundred times as much.
-Nor is a request's body counted before it is longer: ten thousand such are 26 MB."""
+"""Nobody has to ask how much there is to read in a piece up to here, where no more than that
+is held already: what is compressed is taken to become at most a hundred times as long.
+Nor is a body counted before it is longer: ten thousand such are 26 MB."""
 
 
 Worked = tuple[list[Command], list[bytes]] | events.Admitted | events.Denied
@@ -144,7 +144,7 @@ class Call:
                 if isinstance(said, bytes):
                     return [write_piece(said)]
                 messages = self._carry_out(said, now) if said else []
-                if kind is events.RequestBody or exchange.collects or self._room:
+                if self._room or exchange.held > LIGHT_BYTES:
                     messages += self._hold(exchange, now)
                 return messages
         return self._deliver(exchange, decode(message), now)
@@ -211,13 +211,13 @@ class Call:
             exchange.receive(events.ToppedUp(granted), now)
         if (
             (type(event) is events.ResponseBody or type(event) is events.RequestBody)
-            and (event.end or len(event.data) > LIGHT_BYTES)
+            and (self._room or len(event.data) > LIGHT_BYTES)
             and exchange.weight(event) > HEAVY_BYTES
         ):
             self.work = functools.partial(_work, exchange, event, now)
             return []
         messages = self._carry_out(exchange.receive(event, now), now)
-        if type(event) is events.RequestBody or self._room or exchange.collects:
+        if self._room or exchange.held > LIGHT_BYTES:
             messages += self._hold(exchange, now)
         return messages
 
@@ -227,8 +227,6 @@ class Call:
             return []  # what is on its way is still what it holds
         held = 0 if exchange is None else exchange.held
         room = self._room
-        if room is None and held <= LIGHT_BYTES:
-            return []
         if not held or exchange is None:
             if room is not None:
                 self.parting = room.large and room.turn is None

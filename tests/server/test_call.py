@@ -92,6 +92,7 @@ def test_a_light_request_is_answered_at_once():
 
 def test_a_heavy_request_is_left_to_a_thread(monkeypatch):
     monkeypatch.setattr(calls, "HEAVY_BYTES", 1000)
+    monkeypatch.setattr(calls, "LIGHT_BYTES", 1000)
     call = Call(office([]))
     call.receive(request_headers(), 1.0)
     assert call.receive(request_body("x" * 2000), 1.0) == []
@@ -107,6 +108,7 @@ def test_a_heavy_request_is_left_to_a_thread(monkeypatch):
 
 def test_what_happens_while_a_thread_works_waits_its_turn(monkeypatch):
     monkeypatch.setattr(calls, "HEAVY_BYTES", 1000)
+    monkeypatch.setattr(calls, "LIGHT_BYTES", 1000)
     records: list[Completion] = []
     call = Call(office(records))
     call.receive(request_headers(), 1.0)
@@ -196,6 +198,7 @@ class Slow:
 def test_the_network_is_waited_for(monkeypatch, heavy):
     if heavy:
         monkeypatch.setattr(calls, "HEAVY_BYTES", 10)
+        monkeypatch.setattr(calls, "LIGHT_BYTES", 10)
 
     async def play():
         till = Slow()

@@ -127,6 +127,7 @@ def test_an_address_in_use_is_an_os_error():
 
 def test_heavy_work_is_done_in_a_thread(folder, monkeypatch):
     monkeypatch.setattr(calls, "HEAVY_BYTES", 10)
+    monkeypatch.setattr(calls, "LIGHT_BYTES", 10)
 
     def client(_):
         with grpc.insecure_channel(f"unix:{folder}/s") as channel:
