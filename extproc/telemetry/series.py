@@ -1,7 +1,10 @@
-"""Counters and histograms that one thread adds to.
+"""Counters and histograms that one thread adds to, for Prometheus' own registry.
 
-A record of a request adds to a dozen series. Prometheus' own take a lock for each, and find
-a series by checking and spelling its labels: two thirds of what counting a record took.
+A record of a request adds to a dozen series, and `prometheus_client`'s take a lock for each
+and find a series by checking and spelling its labels: counting a record took control 22 µs of
+CPU with them and takes 4 with these (``bench/control_cpu.py``). A counter and a histogram of
+six labels each, found and added to, take 5.5 µs there and 0.8 here. What is exposed is the
+same, which ``tests/telemetry/test_series.py`` holds to.
 """
 
 from __future__ import annotations
