@@ -36,7 +36,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import gateway
+import stage
 
 from extproc.config.build import build
 from extproc.config.load import loads
@@ -127,7 +127,7 @@ class Control:
 
     def __init__(self, folder: Path) -> None:
         config = loads(
-            gateway.gateway_config(1, 1), {}, source="gateway.yaml", folder=folder
+            stage.gateway_config(1, 1), {}, source="gateway.yaml", folder=folder
         )
         snapshot = build(config, grants=(), generation=1, created=1)
         self.database = Database.in_folder(folder)

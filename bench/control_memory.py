@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -30,18 +27,9 @@ from extproc.telemetry.access import EXPORT
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import stage
 from control_cpu import CASES, completion, export_of
-from gateway import (
-    HERE,
-    KEY,
-    child,
-    cpu,
-    free_port,
-    gateway_config,
-    rss,
-    wait_for_answer,
-)
-from soak import processes
+from stage import cpu, processes, rss
 
 LEFT_BYTES = 8.0
 BATCH = 50
@@ -92,28 +80,12 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=600_000)
     parser.add_argument("--rate", type=float, default=4000)
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="records-") as folder,
-        child(sys.executable, HERE / "upstream.py") as upstream,
-    ):
-        assert upstream.stdout
-        port = int(upstream.stdout.readline().split()[-1])
-        (Path(folder) / "gateway.yaml").write_text(gateway_config(port, port))
-        listen, http = free_port(), free_port()
-        command = [
-            Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
-            "--listen", f"127.0.0.1:{listen}", "--control", f"127.0.0.1:{http}",
-        ]  # fmt: skip
-        environment = {**os.environ, "EXTPROC_MASTER_KEY": KEY}
-        with child(
-            *command, cwd=folder, env=environment, stderr=subprocess.DEVNULL
-        ) as ours:
-            wait_for_answer(f"http://127.0.0.1:{listen}")
-            control = processes(ours.pid)["control"]
-            line = psutil.Process(control).cmdline()
-            run = Path(line[line.index("--run") + 1])
-            well = asyncio.run(drive(run, control, options.records, options.rate))
-            return 0 if well else 1
+    with stage.gateway_alone() as (_, gateway):
+        control = processes(gateway)["control"]
+        line = psutil.Process(control).cmdline()
+        run = Path(line[line.index("--run") + 1])
+        well = asyncio.run(drive(run, control, options.records, options.rate))
+        return 0 if well else 1
 
 
 if __name__ == "__main__":

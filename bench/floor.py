@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gateway
+import stage
 
 WARM = 60
 """Requests that are served as ever; the last one is repeated from then on."""
@@ -110,36 +111,25 @@ def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
     """
     with tempfile.TemporaryDirectory(prefix="floor-") as name:
         folder = Path(name)
-        listen = {one: gateway.free_port() for one in ("bare", "gateway", "control")}
+        listen = {one: stage.free_port() for one in ("bare", "gateway", "control")}
         urls = {one: f"http://127.0.0.1:{at}" for one, at in listen.items()}
-        (folder / "gateway.yaml").write_text(gateway.gateway_config(port, port))
-        (folder / "bare.json").write_text(
-            gateway.bare_bootstrap({listen["bare"]: port})
-        )
+        (folder / "gateway.yaml").write_text(stage.gateway_config(port, port))
+        (folder / "bare.json").write_text(stage.bare_bootstrap({listen["bare"]: port}))
         (folder / "python").mkdir()
         (folder / "python" / "sitecustomize.py").write_text(PARROT)
-        run = [
-            Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
-            "--listen", f"127.0.0.1:{listen['gateway']}",
-            "--control", f"127.0.0.1:{listen['control']}",
-        ]  # fmt: skip
-        environ = {
-            **os.environ,
-            "EXTPROC_MASTER_KEY": gateway.KEY,
-            "PYTHONPATH": str(folder / "python"),
-        }
-        bare = [
-            gateway.find_envoy(), "-c", folder / "bare.json", "--concurrency", "2",
-            "--use-dynamic-base-id", "--log-level", "error",
-        ]  # fmt: skip
         with (
-            gateway.child(*bare, stderr=subprocess.DEVNULL) as plain,
-            gateway.child(
-                *run, cwd=folder, env=environ, stderr=subprocess.DEVNULL
+            stage.child(
+                *stage.bare_command(folder), stderr=subprocess.DEVNULL
+            ) as plain,
+            stage.run_gateway(
+                folder,
+                listen["gateway"],
+                listen["control"],
+                PYTHONPATH=str(folder / "python"),
             ) as ours,
         ):
             for one in ("bare", "gateway"):
-                gateway.wait_for_answer(urls[one])
+                stage.wait_for_answer(urls[one])
             time.sleep(2)
             text, rate = warm
             gateway.load(
@@ -152,7 +142,7 @@ def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
                 "--rate",
                 rate,
             )
-            yield gateway.Peers(urls, plain.pid, ours.pid)
+            yield gateway.Peers(urls, plain.pid, ours)
 
 
 def main() -> None:
@@ -160,10 +150,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    whole, stream = gateway.body("gpt-4o"), gateway.body("paced", stream=True)
-    with gateway.child(sys.executable, gateway.HERE / "upstream.py") as upstream:
-        assert upstream.stdout
-        port = int(upstream.stdout.readline().split()[-1])
+    whole, stream = stage.body("gpt-4o"), stage.body("paced", stream=True)
+    with stage.provider() as port:
         print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
         print("|---|---|---|---|---|---|")
         with parrot(port, (whole, 100)) as peers:

@@ -9,258 +9,49 @@ every subject is measured once, so that drift of the machine hits all alike.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 import json
 import os
 import platform
 import re
 import resource
-import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-import yaml
-
 import extproc
-from extproc.local.envoy import find_envoy
 
-HERE = Path(__file__).parent
-KEY = "sk-bench-" + "0123456789abcdef" * 3
-TICKS = os.sysconf("SC_CLK_TCK")
-CHUNKS = 500
-PACED_CHUNKS = 25
+sys.path.insert(0, str(Path(__file__).parent))
+
+from report import MOCKED, PACED, PACED_CHUNKS, STREAMS, SUBJECTS, table
+from stage import (
+    HERE,
+    KEY,
+    bare_bootstrap,
+    bare_command,
+    body,
+    child,
+    cpu,
+    free_port,
+    gateway_config,
+    processes,
+    provider,
+    rss,
+    run_gateway,
+    wait_for_answer,
+)
+
 SLOWER = (250, 500)
 """Requests a second, beside half of what the slowest subject serves: at that much, a machine
 may have nothing left, as a request that comes alone costs more than one in a crowd."""
 
 
-def body(model: str, **more: object) -> str:
-    say = "Write one sentence about foxes and dogs, please."
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": say},
-    ]
-    return json.dumps(
-        {"model": model, "messages": messages, "max_tokens": 100, **more},
-        separators=(",", ":"),
-    )
-
-
-SUBJECTS = {
-    "bare": ("bare", body("gpt-4o")),
-    "pass-through": ("gateway", body("gpt-4o")),
-    "translated": ("gateway", body("claude-sonnet-4-5")),
-}
-# The same with a provider that costs what one in Python costs: the built-in mock. Its
-# share of the machine is the same for bare Envoy and for us.
-MOCKED = {
-    "bare, mock provider": ("bare-mock", body("gpt-4o")),
-    "pass-through, mock provider": ("gateway", body("mock-gpt")),
-    "translated, mock provider": ("gateway", body("mock-claude")),
-}
-STREAMS = {
-    "bare, streamed": ("bare", body("gpt-4o", stream=True)),
-    "pass-through, streamed": ("gateway", body("gpt-4o", stream=True)),
-    "translated, streamed": ("gateway", body("claude-sonnet-4-5", stream=True)),
-}
-# An event every 20 ms: in a burst the first byte waits for what is read along with it.
-PACED = {
-    "bare, streamed": ("bare", body("paced", stream=True)),
-    "pass-through, streamed": ("gateway", body("paced", stream=True)),
-    "translated, streamed": ("gateway", body("paced-claude", stream=True)),
-}
-
-
 # ----------------------------------------------------------------- what is measured
-
-
-@contextlib.contextmanager
-def child(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run a process in its own group and end it with all it started."""
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(45)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(url: str, text: str) -> int:
-    request = urllib.request.Request(
-        f"{url}/v1/chat/completions",
-        data=text.encode(),
-        headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            answer.read()
-            return int(answer.status)
-    except OSError:
-        return 0
-
-
-def wait_for_answer(url: str, seconds: float = 60) -> float:
-    """Return how many seconds it took until a chat was answered."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        if ask(url, body("gpt-4o")) == 200:
-            return time.monotonic() - began
-        time.sleep(0.01)
-    raise SystemExit(f"{url} does not answer")
-
-
-def bare_bootstrap(ports: dict[int, int]) -> str:
-    """Return the least configuration that proxies each port to another: a router."""
-    made = [_bare(port, upstream) for port, upstream in ports.items()]
-    return json.dumps(
-        {
-            "static_resources": {
-                "listeners": [listener for listener, _ in made],
-                "clusters": [cluster for _, cluster in made],
-            }
-        }
-    )
-
-
-def _bare(port: int, upstream: int) -> tuple[object, object]:
-    ext = "type.googleapis.com/envoy.extensions"
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    manager = {
-        "@type": f"{ext}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bare",
-        "use_remote_address": False,
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {"@type": f"{ext}.filters.http.router.v3.Router"},
-            }
-        ],
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    # The mock refuses what no provider should see.
-                    "request_headers_to_remove": [
-                        "x-forwarded-proto",
-                        "x-forwarded-for",
-                        "x-envoy-expected-rq-timeout-ms",
-                    ],
-                    "routes": [
-                        {
-                            "match": {"prefix": "/"},
-                            "route": {"cluster": f"to-{upstream}", "timeout": "0s"},
-                        }
-                    ],
-                }
-            ]
-        },
-    }
-    filters = [
-        {
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": manager,
-        }
-    ]
-    listener = {
-        "name": f"bare-{port}",
-        "address": address,
-        "filter_chains": [{"filters": filters}],
-    }
-    endpoint = {
-        "endpoint": {
-            "address": {
-                "socket_address": {"address": "127.0.0.1", "port_value": upstream}
-            }
-        }
-    }
-    limits = dict.fromkeys(
-        ("max_connections", "max_pending_requests", "max_requests"), 100_000
-    )
-    cluster = {
-        "name": f"to-{upstream}",
-        "type": "STATIC",
-        "circuit_breakers": {"thresholds": [limits]},
-        "load_assignment": {
-            "cluster_name": f"to-{upstream}",
-            "endpoints": [{"lb_endpoints": [endpoint]}],
-        },
-    }
-    return listener, cluster
-
-
-def gateway_config(upstream: int, mock: int) -> str:
-    base = {"base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": KEY}
-    mocked = {"base_url": f"http://127.0.0.1:{mock}/v1", "api_key": KEY}
-    return yaml.safe_dump(
-        {
-            "providers": {
-                "openai": {"type": "openai", **base},
-                "anthropic": {"type": "anthropic", **base},
-                "mock-openai": {"type": "openai", **mocked},
-                "mock-anthropic": {"type": "anthropic", **mocked},
-            },
-            # For the streams that are held open: by default a worker has 10,000 places.
-            "routing": {"overload": {"max_in_flight": 20_000}},
-            "models": {
-                "gpt-4o": {"targets": [{"provider": "openai"}]},
-                "hold": {"targets": [{"provider": "openai"}]},
-                "paced": {"targets": [{"provider": "openai"}]},
-                "paced-claude": {
-                    "targets": [{"provider": "anthropic", "model": "paced"}]
-                },
-                "mock-gpt": {
-                    "targets": [{"provider": "mock-openai", "model": "gpt-4o"}]
-                },
-                "mock-claude": {
-                    "targets": [
-                        {"provider": "mock-anthropic", "model": "claude-sonnet-4-5"}
-                    ]
-                },
-                "claude-sonnet-4-5": {"targets": [{"provider": "anthropic"}]},
-            },
-        }
-    )
-
-
-def cpu(pid: int) -> float:
-    """Return the CPU seconds that a process has used, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss(pid: int) -> float:
-    """Return a process's resident memory in MB."""
-    return psutil.Process(pid).memory_info().rss / 1e6
 
 
 def load(url: str, text: str, *extra: object) -> dict[str, Any]:
@@ -306,16 +97,7 @@ class Peers:
     def pids(self, subject: str) -> dict[str, int]:
         if subject.startswith("bare"):
             return {"envoy": self._bare}
-        found = {}
-        for process in psutil.Process(self._gateway).children(recursive=True):
-            line = " ".join(process.cmdline())
-            if "extproc.server.worker" in line:
-                found["worker"] = process.pid
-            elif "extproc.local.control" in line:
-                found["control"] = process.pid
-            elif "/envoy" in line.split(" ")[0]:
-                found["envoy"] = process.pid
-        return found
+        return processes(self._gateway)
 
 
 def open_streams(url: str, count: int) -> list[socket.socket]:
@@ -491,17 +273,15 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        child(sys.executable, HERE / "upstream.py") as upstream,
+        provider() as upstream,
         child(
             sys.executable, "-m", "extproc.local.mock", "--port", "0", "--pace-ms", "0",
             "--key", KEY,
         ) as mock,
     ):  # fmt: skip
-        assert upstream.stdout
         assert mock.stdout
-        upstream_port = int(upstream.stdout.readline().split()[-1])
         mock_port = int(mock.stdout.readline().split(":")[-1])
-        results = run(Path(folder), upstream_port, mock_port, options)
+        results = run(Path(folder), upstream, mock_port, options)
     results["machine"] = machine()
     results["options"] = {k: v for k, v in vars(options).items() if k != "output"}
     today = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
@@ -521,32 +301,22 @@ def run(
     (folder / "bare.json").write_text(
         bare_bootstrap({ports["bare"]: upstream, ports["bare-mock"]: mock})
     )
-    gateway = [
-        Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
-        "--listen", f"127.0.0.1:{ports['gateway']}",
-        "--control", f"127.0.0.1:{ports['control']}",
-    ]  # fmt: skip
-    environment = {**os.environ, "EXTPROC_MASTER_KEY": KEY}
-    quiet = {"cwd": folder, "env": environment, "stderr": subprocess.DEVNULL}
+    ours_at = folder, ports["gateway"], ports["control"]
     starts = []
     for _ in range(3):  # the first has nothing compiled yet
-        with child(*gateway, **quiet):
+        with run_gateway(*ours_at):
             starts.append(wait_for_answer(urls["gateway"]))
     threads = envoy_threads(folder)
     ready = statistics.median(worker_ready(folder) for _ in range(5))
     by_itself = alone(folder)
-    bare = [
-        find_envoy(), "-c", folder / "bare.json", "--concurrency", threads,
-        "--use-dynamic-base-id", "--log-level", "error",
-    ]  # fmt: skip
     with (
-        child(*bare, stderr=subprocess.DEVNULL) as plain,
-        child(*gateway, **quiet) as ours,
+        child(*bare_command(folder, threads), stderr=subprocess.DEVNULL) as plain,
+        run_gateway(*ours_at) as ours,
     ):
         wait_for_answer(urls["bare"])
         wait_for_answer(urls["gateway"])
         time.sleep(2)
-        peers = Peers(urls, plain.pid, ours.pid)
+        peers = Peers(urls, plain.pid, ours)
         idle = {name: rss(pid) for name, pid in peers.pids("gateway").items()}
         rounds = run_rounds(peers, options)
         half = rounds["translated"]["rate"] / 2
@@ -597,129 +367,6 @@ def machine() -> dict[str, object]:
         "python build": " ".join(platform.python_build()),
         "extproc": extproc.__version__,
     }
-
-
-def table(results: dict[str, Any]) -> str:
-    """Write the results as the README's table."""
-    rounds, lines = results["rounds"], []
-    lines.append(
-        "| | req/s | x bare | Envoy µs | worker µs | control µs | added p50 ms | "
-        "added p99 ms |"
-    )
-    lines.append("|---|---|---|---|---|---|---|---|")
-    half = results["half load"]
-    for name in SUBJECTS:
-        seen = rounds[name]
-        added = [half[name][p] - half["bare"][p] for p in ("p50", "p99")]
-        lines.append(
-            f"| {name} | {seen['rate']:.0f} | {seen['rate'] / rounds['bare']['rate']:.2f} | "
-            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
-            f"{seen.get('control µs', 0):.0f} | "
-            f"{added[0]:.2f} | {added[1]:.2f} |"
-        )
-    for name in MOCKED:
-        seen, against = rounds[name], rounds["bare, mock provider"]
-        lines.append(
-            f"| {name} | {seen['rate']:.0f} | {seen['rate'] / against['rate']:.2f} | "
-            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} | "
-            f"{seen.get('control µs', 0):.0f} | | |"
-        )
-    lines += [
-        "",
-        f"| {CHUNKS} chunks | streams/s | x bare | chunks/s | Envoy µs | worker µs |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in STREAMS:
-        seen = rounds[name]
-        lines.append(
-            f"| {name} | {seen['rate']:.1f} | "
-            f"{seen['rate'] / rounds['bare, streamed']['rate']:.2f} | "
-            f"{seen['rate'] * CHUNKS:.0f} | {seen['envoy µs'] / CHUNKS:.1f} | "
-            f"{seen.get('worker µs', 0) / CHUNKS:.1f} |"
-        )
-    lines += [
-        "",
-        f"| {PACED_CHUNKS} chunks, 20 ms apart | p50 ms | p99 ms | Envoy µs | worker µs |",
-        "|---|---|---|---|---|",
-    ]
-    for name, seen in results["first byte ms"].items():
-        lines.append(
-            f"| {name} | {seen['p50']:.2f} | {seen['p99']:.2f} | "
-            f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} |"
-        )
-    lines += [
-        "",
-        "| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |",
-        "|---|---|---|---|---|---|",
-    ]
-    for rate, subjects in (
-        *results["at requests/s"].items(),
-        (f"{half['rate']:.0f}", half),
-    ):
-        for name in SUBJECTS:
-            seen = subjects[name]
-            lines.append(
-                f"| {rate} | {name} | {seen['p50']:.2f} | {seen['p99']:.2f} | "
-                f"{seen['envoy µs']:.0f} | {seen.get('worker µs', 0):.0f} |"
-            )
-    lines.append("")
-    lines += ["| | aimed at | measured | |", "|---|---|---|---|"]
-    for what, aim, measured, unit, reached in targets(results):
-        mark = "reached" if reached else "not reached"
-        figure = f"{measured:,.0f}" if abs(measured) >= 100 else f"{measured:.2f}"
-        lines.append(f"| {what} | {aim} | {figure}{unit} | {mark} |")
-    return "\n".join(lines)
-
-
-Target = tuple[str, str, float, str, bool]
-"""What, aimed at, measured, unit, and whether it is reached."""
-
-
-def targets(results: dict[str, Any]) -> list[Target]:
-    """Return every target with what came of it."""
-    rounds, half, first = (
-        results[name] for name in ("rounds", "half load", "first byte ms")
-    )
-    found: list[Target] = []
-
-    def least(what: str, aim: float, measured: float, unit: str = "") -> None:
-        found.append((what, f"≥ {aim:,g}{unit}", measured, unit, measured >= aim))
-
-    def most(what: str, aim: float, measured: float, unit: str = "") -> None:
-        found.append((what, f"≤ {aim:,g}{unit}", measured, unit, measured <= aim))
-
-    for name, aim, cost in (("pass-through", 0.5, 160), ("translated", 0.42, 220)):
-        least(f"{name}, x bare", aim, rounds[name]["rate"] / rounds["bare"]["rate"])
-        mocked = f"{name}, mock provider"
-        against = rounds["bare, mock provider"]["rate"]
-        least(f"{mocked}, x bare", aim, rounds[mocked]["rate"] / against)
-        most(f"{name}, worker CPU a request", cost, rounds[name]["worker µs"], " µs")
-        for quantile, limit in (("p50", 0.5), ("p99", 2)):
-            added = half[name][quantile] - half["bare"][quantile]
-            most(f"{name}, added {quantile} at half load", limit, added, " ms")
-        added = first[f"{name}, streamed"]["p50"] - first["bare, streamed"]["p50"]
-        most(f"{name}, added to the first byte, p50", 1, added, " ms")
-    burst = rounds["translated, streamed"]
-    spent = (burst["envoy µs"] + burst["worker µs"]) / CHUNKS
-    least("translated chunks a second and core, Envoy's too", 40_000, 1e6 / spent)
-    chunk = results["worker alone"]["costs"]["translated stream"]["us_per_chunk"]
-    most("a translated chunk that comes alone", 25, chunk, " µs")
-    idle, opened = results["rss idle MB"], results["rss with streams MB"]
-    count = results["streams"]
-    # Against idle: what the load before has freed, the streams take first.
-    held = 1000 * (opened["worker"] - idle["worker"]) / count
-    most(f"worker memory of each of {count:,} open streams", 20, held, " kB")
-    most("worker RSS, idle", 60, idle["worker"], " MB")
-    if count == 1000:
-        most("worker RSS, 1,000 open streams", 100, opened["worker"], " MB")
-    most("worker ready", 0.3, results["worker ready s"], " s")
-    most("first answer", 1.5, results["first answer s"]["compiled"], " s")
-    megabytes = list(results["CPU µs a MB"].values())
-    most("CPU of a MB, of 30 MB against 1 MB", 1.2, megabytes[-1] / megabytes[0], " x")
-    long = results["worker alone"]["flat"]["translated stream"]
-    slower = long["last_tenth_us"] / long["first_tenth_us"]
-    most("a chunk, the last 10,000 of 100,000 against the first", 1.2, slower, " x")
-    return found
 
 
 if __name__ == "__main__":

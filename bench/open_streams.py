@@ -14,9 +14,7 @@ import contextlib
 import os
 import resource
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,17 +24,8 @@ from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamRes
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway import (
-    HERE,
-    KEY,
-    body,
-    child,
-    free_port,
-    gateway_config,
-    rss,
-    wait_for_answer,
-)
-from soak import processes
+import stage
+from stage import KEY, body, processes, rss, wait_for_answer
 
 MOST_KB = 20.0
 EACH = 1000
@@ -117,7 +106,6 @@ def open_streams(url: str, count: int) -> list[Application]:
 
 def measure(url: str, gateway: int, count: int, seconds: float) -> bool:
     """Open them, wait, look again; return whether all is well."""
-    wait_for_answer(url)
     pids = processes(gateway)
     before = {name: rss(pid) for name, pid in pids.items()}
     began = time.monotonic()
@@ -151,25 +139,8 @@ def main() -> int:
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with (
-        tempfile.TemporaryDirectory(prefix="streams-") as folder,
-        child(sys.executable, HERE / "upstream.py") as upstream,
-    ):
-        assert upstream.stdout
-        port = int(upstream.stdout.readline().split()[-1])
-        (Path(folder) / "gateway.yaml").write_text(gateway_config(port, port))
-        listen, control = free_port(), free_port()
-        command = [
-            Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
-            "--listen", f"127.0.0.1:{listen}", "--control", f"127.0.0.1:{control}",
-        ]  # fmt: skip
-        environment = {**os.environ, "EXTPROC_MASTER_KEY": KEY}
-        with child(
-            *command, cwd=folder, env=environment, stderr=subprocess.DEVNULL
-        ) as ours:
-            url = f"http://127.0.0.1:{listen}"
-            well = measure(url, ours.pid, options.streams, options.seconds)
-            return 0 if well else 1
+    with stage.gateway_alone() as (url, gateway):
+        return 0 if measure(url, gateway, options.streams, options.seconds) else 1
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gateway
+import report
+import stage
 
 BARE = "bare Envoy"
 CROWD = ("--connections", 32)
@@ -56,28 +58,19 @@ class Gateway(msgspec.Struct):
 
 def chosen(options: argparse.Namespace, folder: Path, upstream: int) -> list[Gateway]:
     """Return what is to be measured, its files written."""
-    ports = [gateway.free_port() for _ in range(5)]
+    ports = [stage.free_port() for _ in range(5)]
     bare, ours, control, litellm, portkey = ports
-    (folder / "bare.json").write_text(gateway.bare_bootstrap({bare: upstream}))
-    (folder / "gateway.yaml").write_text(gateway.gateway_config(upstream, upstream))
+    (folder / "bare.json").write_text(stage.bare_bootstrap({bare: upstream}))
+    (folder / "gateway.yaml").write_text(stage.gateway_config(upstream, upstream))
     found = [
+        Gateway(BARE, _url(bare), stage.bare_command(folder)),
         Gateway(
-            BARE, _url(bare),
-            [
-                gateway.find_envoy(), "-c", folder / "bare.json", "--concurrency", "2",
-                "--use-dynamic-base-id", "--log-level", "error",
-            ],
+            "extproc",
+            _url(ours),
+            stage.gateway_command(ours, control),
+            {"EXTPROC_MASTER_KEY": stage.KEY},
         ),
-        Gateway(
-            "extproc", _url(ours),
-            [
-                Path(sys.executable).parent / "extproc", "run", "--config",
-                "gateway.yaml", "--listen", f"127.0.0.1:{ours}", "--control",
-                f"127.0.0.1:{control}",
-            ],
-            {"EXTPROC_MASTER_KEY": gateway.KEY},
-        ),
-    ]  # fmt: skip
+    ]
     if options.litellm:
         (folder / "litellm.yaml").write_text(litellm_config(upstream))
         found.append(
@@ -113,9 +106,9 @@ def chosen(options: argparse.Namespace, folder: Path, upstream: int) -> list[Gat
 
 
 def litellm_config(upstream: int) -> str:
-    """Return a configuration with the models of `gateway.gateway_config`."""
-    openai = {"api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": gateway.KEY}
-    anthropic = {"api_base": f"http://127.0.0.1:{upstream}", "api_key": gateway.KEY}
+    """Return a configuration with the models of `stage.gateway_config`."""
+    openai = {"api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": stage.KEY}
+    anthropic = {"api_base": f"http://127.0.0.1:{upstream}", "api_key": stage.KEY}
     models = {
         "gpt-4o": {"model": "openai/gpt-4o", **openai},
         "paced": {"model": "openai/paced", **openai},
@@ -127,7 +120,7 @@ def litellm_config(upstream: int) -> str:
                 {"model_name": name, "litellm_params": parameters}
                 for name, parameters in models.items()
             ],
-            "general_settings": {"master_key": gateway.KEY},
+            "general_settings": {"master_key": stage.KEY},
         }
     )
 
@@ -139,7 +132,7 @@ def _url(port: int) -> str:
 @contextlib.contextmanager
 def running(one: Gateway, folder: Path) -> Iterator[psutil.Process]:
     """Start a gateway and wait until it answers."""
-    with gateway.child(
+    with stage.child(
         *one.command, cwd=folder, env={**os.environ, **one.environ},
         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
@@ -163,7 +156,7 @@ def ask(
         for name, value in one.headers.get(model, {}).items()
         for part in ("--header", f"{name}:{value}")
     ]
-    return gateway.load(one.url, gateway.body(model, **more), *headers, *how)
+    return gateway.load(one.url, stage.body(model, **more), *headers, *how)
 
 
 def tree(root: psutil.Process) -> list[psutil.Process]:
@@ -173,7 +166,7 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
 
 def spent(root: psutil.Process) -> float:
     """Return the CPU seconds of a gateway."""
-    return sum(gateway.cpu(one.pid) for one in tree(root))
+    return sum(stage.cpu(one.pid) for one in tree(root))
 
 
 def measure(one: Gateway, root: psutil.Process, seconds: float) -> dict[str, float]:
@@ -195,7 +188,7 @@ def measure(one: Gateway, root: psutil.Process, seconds: float) -> dict[str, flo
     seen["first byte, p50 ms"] = paced["first_p50"]
     before = spent(root)
     burst = ask(one, "gpt-4o", stream, "--connections", 4, "--seconds", 2 * seconds)
-    chunks = burst["requests"] * gateway.CHUNKS
+    chunks = burst["requests"] * report.CHUNKS
     seen["streamed chunks/s"] = chunks / burst["seconds"]
     seen["CPU µs a chunk"] = 1e6 * (spent(root) - before) / max(1, chunks)
     # What is shared counts once, a part for each who shares it.
@@ -230,13 +223,12 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {}
     with (
         contextlib.ExitStack() as stack,
-        gateway.child(sys.executable, gateway.HERE / "upstream.py") as upstream,
+        stage.provider() as upstream,
     ):
-        assert upstream.stdout
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="rivals-"))
         )
-        gateways = chosen(options, folder, int(upstream.stdout.readline().split()[-1]))
+        gateways = chosen(options, folder, upstream)
         for number in range(options.rounds):
             for one in gateways:
                 # One at a time: what sleeps beside another wakes now and then.

@@ -15,29 +15,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway import (
-    HERE,
-    KEY,
-    body,
-    child,
-    free_port,
-    gateway_config,
-    rss,
-    wait_for_answer,
-)
+import stage
+from stage import HERE, KEY, body, processes, rss
 
 MIX = (
     (body("gpt-4o"), 195),
@@ -73,19 +61,6 @@ async def watch(pids: dict[str, int], seconds: float) -> list[dict[str, float]]:
     return samples
 
 
-def processes(gateway: int) -> dict[str, int]:
-    """Return the processes of a gateway by name."""
-    found = {}
-    for process in psutil.Process(gateway).children(recursive=True):
-        line = " ".join(process.cmdline())
-        for name in ("worker", "control"):
-            if f" -m extproc.server.{name} " in line or f".local.{name} " in line:
-                found[name] = process.pid
-        if "/envoy" in line.split(" ")[0]:
-            found["envoy"] = process.pid
-    return found
-
-
 async def soak(url: str, gateway: int, seconds: float) -> bool:
     """Run it; return whether all is well."""
     asking = [ask(url, text, rate, seconds) for text, rate in MIX]
@@ -115,25 +90,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1200)
     seconds = parser.parse_args().seconds
-    with (
-        tempfile.TemporaryDirectory(prefix="soak-") as folder,
-        child(sys.executable, HERE / "upstream.py") as upstream,
-    ):
-        assert upstream.stdout
-        port = int(upstream.stdout.readline().split()[-1])
-        (Path(folder) / "gateway.yaml").write_text(gateway_config(port, port))
-        listen, control = free_port(), free_port()
-        command = [
-            Path(sys.executable).parent / "extproc", "run", "--config", "gateway.yaml",
-            "--listen", f"127.0.0.1:{listen}", "--control", f"127.0.0.1:{control}",
-        ]  # fmt: skip
-        environment = {**os.environ, "EXTPROC_MASTER_KEY": KEY}
-        with child(
-            *command, cwd=folder, env=environment, stderr=subprocess.DEVNULL
-        ) as ours:
-            url = f"http://127.0.0.1:{listen}"
-            wait_for_answer(url)
-            return 0 if asyncio.run(soak(url, ours.pid, seconds)) else 1
+    with stage.gateway_alone() as (url, gateway):
+        return 0 if asyncio.run(soak(url, gateway, seconds)) else 1
 
 
 if __name__ == "__main__":

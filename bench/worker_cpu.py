@@ -41,7 +41,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import gateway
+import stage
 import upstream
 
 from extproc._pb import ext_proc_pb2 as pb
@@ -121,7 +121,7 @@ def _answer(data: bytes = b"", *, end: bool = False) -> bytes:
 
 def conversation(case: Case) -> list[list[bytes]]:
     """Return Envoy's messages for a request, those of one read together."""
-    body = gateway.body(case.model, **({"stream": True} if case.stream else {}))
+    body = stage.body(case.model, **({"stream": True} if case.stream else {}))
     anthropic = case.model.startswith("claude")
     asked, answered = pb.ProcessingRequest(), pb.ProcessingRequest()
     _fields(
@@ -242,7 +242,7 @@ class Taken:
 
 def office() -> Office:
     """Return what the calls of a worker share, as `Worker` makes it."""
-    config = yaml.safe_load(gateway.gateway_config(1, 2))
+    config = yaml.safe_load(stage.gateway_config(1, 2))
     config["keys"] = [{"id": "limits", "key": LIMITS, **LIMITED}]
     loaded = load.loads(
         yaml.safe_dump(config), {}, source="gateway.yaml", folder=Path.cwd()
