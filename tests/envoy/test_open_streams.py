@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -18,6 +17,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
+from bench.application import Application
 from tests.harness import KEY, Gateway, temporary_folder
 
 pytestmark = pytest.mark.envoy
@@ -28,6 +28,7 @@ EACH = 400
 DEFAULT_BREAKER = 1024
 """https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/circuit_breaker.proto"""
 
+ASKED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}'
 ANSWER = {
     "id": "1", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{
@@ -132,57 +133,6 @@ class Provider:
         self._thread.join(20)
 
 
-class Client:
-    """One connection with many streams: what was said on each, and which are over."""
-
-    def __init__(self, url: str) -> None:
-        self.statuses: dict[int, str] = {}
-        self.said: dict[int, bytes] = defaultdict(bytes)
-        self.ended: set[int] = set()
-        self._authority = url.removeprefix("http://")
-        host, port = self._authority.split(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=60)
-        self._h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(1 << 24)
-
-    def ask(self, count: int) -> None:
-        text = (
-            b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}'
-        )
-        head = [
-            (":method", "POST"), (":scheme", "http"), (":authority", self._authority),
-            (":path", "/v1/chat/completions"), ("authorization", f"Bearer {KEY}"),
-            ("content-type", "application/json"), ("content-length", str(len(text))),
-        ]  # fmt: skip
-        for _ in range(count):
-            stream = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(stream, head)
-            self._h2.send_data(stream, text, end_stream=True)
-        self._socket.sendall(self._h2.data_to_send())
-
-    def read_until(self, done: Callable[[Client], bool]) -> None:
-        while not done(self):
-            data = self._socket.recv(65536)
-            assert data, "the connection is lost"
-            for event in self._h2.receive_data(data):
-                match event:
-                    case events.ResponseReceived():
-                        self.statuses[event.stream_id] = dict(event.headers)[":status"]
-                    case events.DataReceived():
-                        self.said[event.stream_id] += event.data
-                    case events.StreamEnded():
-                        self.ended.add(event.stream_id)
-                    case events.StreamReset() | events.ConnectionTerminated():
-                        raise AssertionError(event)
-                    case _:
-                        pass  # settings, windows
-            self._socket.sendall(self._h2.data_to_send())
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture
 def provider() -> Iterator[Provider]:
     one = Provider()
@@ -218,13 +168,14 @@ def test_more_exchanges_are_open_at_once_than_envoys_default_breakers_allow(
 ):
     with contextlib.ExitStack() as stack:
         clients = [
-            stack.enter_context(contextlib.closing(Client(gateway.url)))
+            stack.enter_context(contextlib.closing(Application(gateway.url, KEY)))
             for _ in range(CLIENTS)
         ]
         for one in clients:
-            one.ask(EACH)
+            one.ask(ASKED, EACH)
         for one in clients:
             one.read_until(lambda one: len(one.said.keys() | one.ended) == EACH)
+        assert not any(one.broken for one in clients)
         assert [one.statuses for one in clients] == [
             dict.fromkeys(one.said, "200") for one in clients
         ]
@@ -247,6 +198,7 @@ def test_more_exchanges_are_open_at_once_than_envoys_default_breakers_allow(
         provider.let_go()
         for one in clients:
             one.read_until(lambda one: len(one.ended) == EACH)
+            assert not one.broken
             whole = {said.count(b" it is") for said in one.said.values()}
             assert whole == {1}
             assert all(said.endswith(b"data: [DONE]\n\n") for said in one.said.values())
