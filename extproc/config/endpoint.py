@@ -108,6 +108,21 @@ def parse_endpoint(url: str) -> Endpoint:
     )
 
 
+def check_web_address(url: str) -> None:
+    """See that `url` can be asked: it may have a user and a query, and be of any network.
+
+    Raises:
+        ValueError: it cannot. The message does not repeat it, which may be a secret.
+    """
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("has a character that must be percent-encoded")
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise ValueError("is not a URL: its host or port cannot be read") from exc
+    parse_endpoint(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+
+
 def aws_region(host: str) -> str | None:
     """Return the region that a host of Bedrock's names; None for any other host.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from extproc.config.endpoint import check_web_address
 from extproc.config.values import (
     ByteCount,
     Credential,
@@ -15,6 +15,7 @@ from extproc.config.values import (
     Section,
     Switch,
     Text,
+    WebAddress,
     Whole,
 )
 from extproc.log_settings import Level, LogSettings
@@ -27,19 +28,31 @@ def _float(value: object) -> object:
     return float(value) if type(value) is int else value
 
 
-def _web_address(value: SecretStr) -> SecretStr:
-    if not re.match(r"https?://[^\s/?#]+", value.get_secret_value()):
-        raise ValueError("is no address that begins with http:// or https://")
+def _endpoint(value: str) -> str:
+    check_web_address(value)
+    return value
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("has a character that no header may have")
     return value
 
 
 class OtlpConfig(Section):
     """An OpenTelemetry collector, or a service that speaks its protocol."""
 
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+    endpoint: Annotated[
+        str,
+        Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$"),
+        AfterValidator(_endpoint),
+    ]
     """``http://127.0.0.1:4318``; the signal's path (``/v1/metrics``) is added over HTTP."""
     protocol: Literal["http", "grpc"] = "http"
-    headers: dict[HeaderName, SecretStr] = Field(default_factory=dict)
+    headers: dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]] = (
+        Field(default_factory=dict)
+    )
     """Sent with every export, such as ``authorization``."""
     metrics: Switch = True
     """Whether metrics are pushed."""
@@ -134,8 +147,7 @@ class ContentConfig(Section):
 class WebhookConfig(Section):
     """Who is told of alerts."""
 
-    url: Annotated[SecretStr, AfterValidator(_web_address)]
-    """It may have a secret in it, as Slack's have."""
+    url: WebAddress
     format: Literal["json", "slack"] = "json"
     kinds: Annotated[
         tuple[Literal["budget", "health", "errors"], ...], Field(min_length=1)

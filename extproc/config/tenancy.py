@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from extproc.config.values import Section, Switch, Text, Whole
+from extproc.config.values import Section, Switch, Text, WebAddress, Whole
 from extproc.identity import (
     NANOS,
     Accounting,
@@ -259,7 +259,7 @@ class AccountingConfig(Section):
     away."""
     without_store: Literal["closed", "open"] = "closed"
     """Whether requests are refused when that is used up too."""
-    webhook: SecretStr | None = None
+    webhook: WebAddress | None = None
     """Where budgets' alerts are sent (POST, JSON)."""
     usage_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     """How long the database keeps each exchange; without it: for ever. Budgets do not

@@ -15,7 +15,7 @@ from pydantic import (
     SecretStr,
 )
 
-from extproc.config.endpoint import split_address
+from extproc.config.endpoint import check_web_address, split_address
 
 CREDENTIAL_HEADERS = (
     "authorization",
@@ -128,3 +128,12 @@ class CertificatePair(Section):
     """PEM, the whole chain."""
     key: Path
     """PEM."""
+
+
+def _web_address(value: SecretStr) -> SecretStr:
+    check_web_address(value.get_secret_value())
+    return value
+
+
+WebAddress = Annotated[SecretStr, AfterValidator(_web_address)]
+"""Whom control tells something; it may have a secret in it, as Slack's have."""

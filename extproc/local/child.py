@@ -24,10 +24,14 @@ HEALTHY_SECONDS: Final = 10.0
 """A child that lived for longer starts over with its pauses."""
 
 
-def _ours(log: Path) -> IO[bytes]:
+def our_log(log: Path, *, anew: bool = False) -> IO[bytes]:
     """Open a log, from its first moment ours alone: Envoy's own lines are not redacted."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.fdopen(os.open(log, flags, 0o600), "ab")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    if anew:
+        flags |= os.O_TRUNC
+    handle = os.open(log, flags, 0o600)
+    os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "ab")
 
 
 class Child:
@@ -49,7 +53,7 @@ class Child:
         self._exited = asyncio.Event()
         tether = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()))
         with contextlib.ExitStack() as files:
-            out = 2 if log is None else files.enter_context(_ours(log))
+            out = 2 if log is None else files.enter_context(our_log(log))
             self._process = subprocess.Popen(  # noqa: S603  our own programs, no shell
                 [*tether, *command],
                 stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ MAX_SOCKET_PATH: Final = 107
 """``sun_path`` is 108 bytes with its final zero (unix(7))."""
 LONGEST_SOCKET: Final = "envoy.sock_udp_parent_2684354559"
 """Of those by which one Envoy speaks to its successor (`succession`)."""
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_KINDS: Final = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFSOCK})
+"""What a gateway leaves in its folder: no link, no pipe, no device."""
 WANTED_FILES: Final = 1 << 20
 """Two a connection and some: above what 20,000 clients with streams need."""
 
@@ -53,14 +57,20 @@ def state_folder(
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Make `state`, and keep other gateways out of it.
+    """Make `state`, and keep other gateways and other users out of it.
 
     Raises:
-        CannotRun: it cannot be made, or another gateway uses it.
+        CannotRun: it cannot be made, another gateway uses it, or somebody else could have
+            put something into it that we would follow.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not by `parents`, which has the umask say who else may write to them.
+        for folder in (*reversed(state.parents), state):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        _take(state)
+        handle = os.open(state / "lock", flags, 0o600)
     except OSError as error:
         raise CannotRun(
             f"The state folder {state} cannot be used: {error.strerror}."
@@ -76,6 +86,44 @@ def locked(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _take(state: Path) -> None:
+    """See that all of `state` is ours, and nobody else's to change from now on.
+
+    Raises:
+        CannotRun: something in it is not.
+        OSError: it cannot be looked at.
+    """
+    found = state.stat()
+    if found.st_uid != os.geteuid():
+        raise CannotRun(
+            f"The state folder {state} belongs to another user: choose another one with "
+            "--state, such as a new folder in it."
+        )
+    was_open = bool(found.st_mode & OTHERS_WRITE)
+    if was_open:
+        state.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS_WRITE)
+    for path in _below(state):
+        found = path.lstat()
+        kind = stat.S_IFMT(found.st_mode)
+        # Where others could write, a second name for a file of ours may be theirs.
+        linked = was_open and kind == stat.S_IFREG and found.st_nlink > 1
+        if kind not in _KINDS or linked or found.st_uid != os.geteuid():
+            raise CannotRun(
+                f"{path} is no file of this gateway's: see who has put it there, and "
+                "remove it."
+            )
+        if kind == stat.S_IFDIR and found.st_mode & OTHERS_WRITE:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS_WRITE)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what is in `folder`, and in the folders in it."""
+    for path in sorted(folder.iterdir()):
+        yield path
+        if stat.S_ISDIR(path.lstat().st_mode):
+            yield from _below(path)
 
 
 @contextlib.contextmanager
@@ -96,8 +144,8 @@ def socket_folder(state: Path) -> Iterator[Path]:
     short = Path(tempfile.gettempdir(), f"extproc-{os.getuid()}-{name}")
     short.mkdir(mode=0o700, exist_ok=True)
     # In a folder that everybody may write to: it must be a folder of ours.
-    stat = short.lstat()
-    if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or not short.is_dir():
+    found = short.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or not short.is_dir():
         raise CannotRun(f"The folder {short} is not private to this user: remove it.")
     try:
         yield short

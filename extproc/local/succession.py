@@ -28,7 +28,7 @@ import httpx
 
 from extproc.config.file_names import ADMIN_SOCKET, BOOTSTRAP_FILE, WAITING_FILE
 from extproc.local import envoy
-from extproc.local.child import Child, Kept
+from extproc.local.child import Child, Kept, our_log
 from extproc.local.place import CannotRun, check_free
 
 SHARED: Final = Path("/dev/shm")  # noqa: S108  where shm_open(3) has its names
@@ -155,7 +155,7 @@ class Succession:
 
     def _first(self) -> Child:
         """Start one that follows nobody."""
-        self._log.write_bytes(b"")
+        our_log(self._log, anew=True).close()
         if self._hot is not None:
             self._hot = self._hot.first()
         return self._start(self._binary, self._xds / BOOTSTRAP_FILE, self._hot)

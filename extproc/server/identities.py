@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-import httpx
-
 from extproc.config.accounts import accounts
 from extproc.config.compile.secrets import (
     credential_file,
@@ -14,6 +12,7 @@ from extproc.config.compile.secrets import (
     secret_file,
 )
 from extproc.config.schema import Config
+from extproc.server import outgoing
 from extproc.server.rollout import Rollout
 from extproc.server.tokens import Keeper, source_of
 
@@ -41,7 +40,7 @@ class Identities:
         self._lock = lock
         self._config: Config | None = None
         self._served: Config | None = None
-        self._http = httpx.AsyncClient(timeout=10.0, follow_redirects=False)
+        self._http = outgoing.client()
         self.keeper = Keeper(
             source_of=lambda identity: source_of(identity, environ),
             http=self._http,

@@ -32,6 +32,8 @@ MOST_WAITING: Final = 1_000
 """Alerts that are not sent yet, of each webhook; more are dropped and logged."""
 PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds before each further attempt: a quarter of an hour in all."""
+ANSWER_SECONDS: Final = 10.0
+"""For one attempt."""
 FOREVER: Final = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
 """Statuses that the same body would get again."""
 
@@ -146,7 +148,7 @@ class Webhooks:
                 headers["x-extproc-signature"] = sign(webhook.secret, now, body)
             try:
                 status = await self._post(webhook.url, body, headers)
-            except (httpx.HTTPError, OSError):
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
                 status = 0
             if 200 <= status < 300:
                 return True
@@ -191,11 +193,16 @@ def encode(name: str, alert: Alert, shape: Shape, redactor: Redactor) -> bytes:
 
 
 async def post_json(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """POST `body`, follow nobody elsewhere, and return the status.
+    """POST `body`, follow nobody elsewhere, and return the status; nothing else is read.
 
     Raises:
         httpx.HTTPError: nobody answers.
+        httpx.InvalidURL, ValueError: nobody can be asked there.
+        TimeoutError: not in `ANSWER_SECONDS`.
     """
-    async with httpx.AsyncClient(timeout=10, follow_redirects=False) as client:
-        answer = await client.post(url, content=body, headers=dict(headers))
+    async with (
+        asyncio.timeout(ANSWER_SECONDS),
+        httpx.AsyncClient(timeout=ANSWER_SECONDS, follow_redirects=False) as client,
+        client.stream("POST", url, content=body, headers=dict(headers)) as answer,
+    ):
         return answer.status_code

@@ -5,9 +5,12 @@ Importing this takes a third of a second. https://opentelemetry.io/docs/specs/ot
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+import requests
 from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
 from opentelemetry.exporter.otlp.proto.http import metric_exporter as http
 from opentelemetry.sdk.metrics import export as sdk
@@ -25,6 +28,34 @@ TIMEOUT_SECONDS: Final = 10
 """Of one export, the exporter's own further attempts included."""
 
 SCOPE: Final = InstrumentationScope("extproc", __version__)
+
+
+MOST_BYTES: Final = 64 << 10
+BODY_SECONDS: Final = 2.0
+"""Of a collector's answer, whose status is all that is of interest: what goes beyond costs
+its connection."""
+
+
+class _Session(requests.Session):
+    """Follows nobody, and reads little of what a collector says, and not for long."""
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        **more: Any,  # noqa: ANN401  as requests has it
+    ) -> requests.Response:
+        """Send `request`; an answer that is elsewhere is none."""
+        answer = super().send(request, **{**more, "stream": True})
+        content, ends = b"", time.monotonic() + BODY_SECONDS
+        while piece := answer.raw.read1(MOST_BYTES, decode_content=False):
+            content += piece
+            if len(content) > MOST_BYTES or time.monotonic() > ends:
+                answer.close()
+                break
+        answer.raw = io.BytesIO(content)
+        if answer.is_redirect:
+            raise requests.TooManyRedirects(f"status {answer.status_code}")
+        return answer
 
 
 Exporter = TypeVar("Exporter")
@@ -64,6 +95,7 @@ def connect(
             timeout=TIMEOUT_SECONDS,
         )
     return over_http(
+        session=_Session(),
         endpoint=f"{destination.endpoint.rstrip('/')}/v1/{signal}",
         headers=headers,
         timeout=TIMEOUT_SECONDS,

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from extproc.admin.bearers import MAX_KEYS_BYTES, RETRY_SECONDS, Bearers, fetch
 from extproc.config.issuers import IssuerConfig
 from tests.admin.application import KEYS
+from tests.answerer import Answerer, bomb, drip, elsewhere
 
 ONE, TWO = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 OLD = rsa.generate_private_key(65537, 2048)
@@ -199,6 +200,20 @@ def test_a_token_without_a_kid_is_tried_with_every_key():
     rsa_key = {**RSAAlgorithm.to_jwk(OLD.public_key(), as_dict=True), "alg": "RS256"}
     desk = Desk(msgspec.json.encode({"keys": [rsa_key]}))
     assert desk.good(OLD, None, "RS256")
+
+
+@pytest.mark.parametrize("answer", [drip, bomb, elsewhere])
+def test_an_issuer_that_means_harm_is_not_waited_for(answer: Any, monkeypatch: Any):
+    """Whoever has a token waits for its keys, and so do all behind."""
+    monkeypatch.setattr("extproc.admin.bearers.FETCH_SECONDS", 0.3)
+    with Answerer(answer) as server:
+        issuer = IssuerConfig(
+            issuer="https://idp.example/", audiences=("a",), jwks_uri=server.url
+        )
+        bearers = Bearers(lambda: {"corp": issuer}, clock=lambda: 1_000.0)
+        desk = Desk(b"")
+        assert bearers.payload(token(desk)) is None
+        assert len(server.asked) == 1
 
 
 def test_the_keys_come_from_a_file_or_a_server_and_are_bounded(tmp_path: Path):

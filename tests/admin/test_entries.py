@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from extproc.admin import entries as module
 from extproc.admin.entries import (
+    KINDS,
     Entries,
     Readings,
     Section,
@@ -164,3 +165,24 @@ def key_of(number: int, said: str, until: int | None) -> Stored:
     # Now and then of the same hash as another key: the last one holds.
     old = f"{number * 7 % 20:064x}"
     return Stored(f"key-{number}", WORDS[said], digest, old, float(until))
+
+
+def names_in(schema: Any) -> set[str]:
+    """Return the names of all fields of a JSON schema, however deep."""
+    if isinstance(schema, list):
+        return set().union(*map(names_in, schema))
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", {})).union(*map(names_in, schema.values()))
+
+
+def test_no_form_has_an_address_or_a_path_in_it():
+    """Whoever may write one would have control ask, or read, what only it can."""
+    names = set[str]().union(
+        *(names_in(kind.form.model_json_schema()) for kind in KINDS.values())
+    )
+    assert {"budgets", "models", "addresses"} < names, "networks that clients are in"
+    words = ("url", "uri", "host", "endpoint", "webhook", "callback", "path", "file")
+    # Globs of our own paths.
+    suspects = {name for name in names if any(word in name for word in words)}
+    assert suspects == {"endpoints"}

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given, strategies as st
 
-from extproc.config.endpoint import parse_endpoint, split_address
+from extproc.config.endpoint import check_web_address, parse_endpoint, split_address
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,32 @@ def test_urls_that_are_refused_without_being_repeated(url, message):
     with pytest.raises(ValueError, match=message) as refused:
         parse_endpoint(url)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.slack.com/services/T0/B0/abc?x=%20",
+        "http://user:secret@10.0.0.1:8080/hook",
+        "http://[::1]:4318",
+    ],
+)
+def test_what_control_tells_something(url):
+    check_web_address(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "gopher://127.0.0.1:6379/_x", "//a", "secret", "http://[::1",
+        "http://", "http://a:99999/", "http://a/\r\nsecret: x", "http://a b/", "http://\0",
+        "http://é.example/", "http://a@/", "http://0x7f.1/",
+    ],
+)  # fmt: skip
+def test_addresses_that_nobody_can_ask(url):
+    with pytest.raises(ValueError, match=r"^(has|must|is not)") as caught:
+        check_web_address(url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

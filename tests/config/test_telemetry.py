@@ -55,6 +55,10 @@ def test_metrics_can_be_left_out() -> None:
         "{otlp: {endpoint: 'http://c', protocol: thrift}}",
         "{otlp: {endpoint: 'http://c', headers: {Authorization: x}}}",
         "{otlp: {endpoint: 'http://c', interval: 0}}",
+        "{otlp: {endpoint: 'http://[::1'}}",
+        '{otlp: {endpoint: "http://c", headers: {a: "b\\r\\nx: y"}}}',
+        "{alerts: {webhooks: [{url: 'file:///etc/passwd'}]}}",
+        "{alerts: {webhooks: [{url: 'http://[::1'}]}}",
         "{unknown: 1}",
     ],
 )

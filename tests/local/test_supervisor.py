@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from extproc.local import place
-from extproc.local.child import TETHER, Child, Kept, exit_cause
+from extproc.local.child import TETHER, Child, Kept, exit_cause, our_log
 from extproc.local.greeting import Greeting
 from extproc.local.launch import Launch, Options, control_address, reachable, visible
 from extproc.local.place import CannotRun
@@ -259,6 +259,13 @@ def test_the_log_of_a_child_is_ours_alone(tmp_path: Path) -> None:
     asyncio.run(play())
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "log").read_text() == "a\n"
+    (tmp_path / "log").chmod(0o666)
+    our_log(tmp_path / "log", anew=True).close()
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "log").read_text() == ""
+    (tmp_path / "link").symlink_to(tmp_path / "log")
+    with pytest.raises(OSError, match="symbolic links"):
+        our_log(tmp_path / "link")
 
 
 def test_a_state_folder_is_used_by_one_gateway(tmp_path: Path) -> None:
@@ -270,6 +277,69 @@ def test_a_state_folder_is_used_by_one_gateway(tmp_path: Path) -> None:
         pass
     with place.locked(tmp_path / "s"):
         assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_and_those_above_it_are_for_nobody_else(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with place.locked(tmp_path / "a" / "b" / "s"):
+            pass
+    finally:
+        os.umask(before)
+    for made in ("a", "a/b", "a/b/s"):
+        assert (tmp_path / made).stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a/b/s/lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "s" / "xds").mkdir(parents=True)
+    (tmp_path / "s" / "xds").chmod(0o777)
+    (tmp_path / "s" / "old").write_text("")
+    (tmp_path / "s").chmod(0o2775)
+    with place.locked(tmp_path / "s"):
+        assert (tmp_path / "s").stat().st_mode & 0o7777 == 0o2755
+        assert (tmp_path / "s" / "xds").stat().st_mode & 0o777 == 0o755
+
+
+Planter = Callable[[Path, Path], object]
+PLANTED: list[tuple[str, Planter]] = [
+    ("envoy.log", lambda path, victim: path.symlink_to(victim)),
+    ("snapshot.msgpack", lambda path, _: path.symlink_to("/etc/passwd")),
+    ("xds", lambda path, victim: path.symlink_to(victim.parent)),
+    ("journals/1.journal", lambda path, victim: path.symlink_to(victim)),
+    ("lock", lambda path, victim: path.symlink_to(victim)),
+    ("extproc.db", lambda path, _: os.mkfifo(path)),
+    ("requests.jsonl", lambda path, victim: path.hardlink_to(victim)),
+]
+
+
+@pytest.mark.parametrize(("what", "plant"), PLANTED)
+def test_what_somebody_has_put_into_the_state_folder_is_not_used(
+    what: str, plant: Planter, tmp_path: Path
+) -> None:
+    state, victim = tmp_path / "s", tmp_path / "victim"
+    path = state / what
+    path.parent.mkdir(parents=True)
+    state.chmod(0o777)
+    victim.write_text("precious")
+    plant(path, victim)
+    with (
+        pytest.raises(CannotRun, match=f"{path} is no file of this gateway's"),
+        place.locked(state),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+
+
+def test_a_state_folder_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+    with (
+        pytest.raises(CannotRun, match="belongs to another user"),
+        place.locked(tmp_path),
+    ):
+        pass
 
 
 def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

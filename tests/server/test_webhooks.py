@@ -19,6 +19,7 @@ from extproc.redact import Redactor
 from extproc.server import webhooks as module
 from extproc.server.alert_book import KINDS, Alert, AlertBook, Page, name_of
 from extproc.server.webhooks import Webhook, Webhooks
+from tests.answerer import MOST, Answerer, bomb, drip, elsewhere, flood
 from tests.sink import Sink
 
 SECRET = "whsec-0123456789abcdef"
@@ -220,6 +221,34 @@ def test_one_that_is_away_holds_no_other_up(
     receiver = Receiver(sink)
     dead = Webhook(url="http://127.0.0.1:9/", kinds=ALL)
     deliver([ALERT], dead, to(sink), until=lambda: receiver.taken)
+
+
+@pytest.mark.parametrize("answer", [flood, drip, bomb])
+def test_of_what_a_webhook_answers_nothing_but_the_status_is_read(answer: Any) -> None:
+    with Answerer(answer) as server:
+        deliver(
+            [ALERT] * 2, Webhook(url=server.url, kinds=ALL),
+            until=lambda: len(server.asked) == 2,
+        )  # fmt: skip
+        assert server.sent < MOST // 2
+
+
+def test_a_webhook_that_sends_us_elsewhere_is_not_followed() -> None:
+    with Answerer(elsewhere) as server:
+        deliver(
+            [ALERT], Webhook(url=f"{server.url}/hook", kinds=ALL),
+            until=lambda: len(server.asked) == 4,
+        )  # fmt: skip
+        assert {head.split()[1] for head in server.asked} == {b"/hook"}
+
+
+def test_an_address_that_nobody_can_ask_costs_its_own_alerts_alone(sink: Sink) -> None:
+    receiver = Receiver(sink)
+    wrong = ("http://[::1", "http://xn--/", "file:///etc/passwd", "http://a/\r\nb: c")
+    deliver(
+        [ALERT], *(Webhook(url=url, kinds=ALL) for url in wrong), to(sink),
+        until=lambda: len(receiver.taken) == 1,
+    )  # fmt: skip
 
 
 def test_each_gets_the_kinds_that_it_wants(sink: Sink) -> None:

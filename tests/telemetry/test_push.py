@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
@@ -14,6 +14,7 @@ from extproc.telemetry.instruments import BY_NAME
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.push import Push
 from extproc.usage import Usage
+from tests.answerer import MOST, Answerer, bomb, drip, elsewhere, flood
 from tests.otlp import Receiver, attributes, receiving
 from tests.telemetry.test_metrics import SNAPSHOT, completion, samples
 
@@ -105,6 +106,28 @@ def test_what_went_well_has_no_error_type(receiver: Receiver, metrics: Metrics) 
     points = receiver.metrics[semconv.CLIENT_OPERATION_DURATION].histogram.data_points
     found = {attributes(p.attributes).get("error.type"): p.count for p in points}
     assert found == {None: 2, "529": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"), [(flood, True), (drip, True), (bomb, True), (elsewhere, False)]
+)
+def test_little_is_read_of_what_a_collector_says(
+    answer: Callable[[Answerer], Iterator[bytes]],
+    taken: bool,
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otlp, "BODY_SECONDS", 0.1)
+    with Answerer(answer) as server:
+        where = Destination(endpoint=server.url, headers={"dd-api-key": "secret"})
+        exporter = otlp.MetricsExporter(where)
+        arrived = exporter.export(
+            metrics.registry.prometheus.collect(), began=1.0, now=2.0
+        )
+        exporter.close()
+        assert arrived is taken
+        assert server.sent < MOST // 2
+        assert len(server.asked) == 1
 
 
 def test_a_collector_that_is_away_is_counted_and_asked_again(

@@ -16,8 +16,8 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from extproc.server import outgoing
 from extproc.server.tokens.token import (
-    MAX_ANSWER,
     Token,
     TokenRefused,
     ask,
@@ -120,7 +120,9 @@ class Metadata:
 
     async def fetch(self, http: httpx.AsyncClient, now: float) -> Token:  # noqa: ARG002
         """See `Source.fetch`."""
-        answer = await http.get(
+        answer = await outgoing.ask(
+            http,
+            "GET",
             f"http://{self.host}/computeMetadata/v1/instance/service-accounts/default/token",
             params={"scopes": self.scope},
             headers={"metadata-flavor": "Google"},
@@ -169,7 +171,9 @@ async def _exchange(
     token = await ask(http, _safe(account.token_url), form)
     if own is None:
         return token
-    answer = await http.post(
+    answer = await outgoing.ask(
+        http,
+        "POST",
         _safe(own),
         json={"scope": [scope], "lifetime": f"{STATEMENT_SECONDS}s"},
         headers={"authorization": f"Bearer {token.value}"},
@@ -186,7 +190,7 @@ def _impersonated(answer: httpx.Response, now: float) -> Token:
     if answer.status_code != 200:
         raise refused(answer)
     try:
-        said = msgspec.json.decode(answer.content[:MAX_ANSWER], type=_Impersonated)
+        said = msgspec.json.decode(answer.content, type=_Impersonated)
         seconds = said.expire_time.timestamp() - now
     except msgspec.MsgspecError:
         raise TokenRefused(f"{answer.request.url.host} answers with no token") from None

@@ -16,13 +16,8 @@ from typing import Final
 import httpx
 import msgspec
 
-from extproc.server.tokens.token import (
-    MAX_ANSWER,
-    Token,
-    TokenRefused,
-    refused,
-    sendable,
-)
+from extproc.server import outgoing
+from extproc.server.tokens.token import Token, TokenRefused, refused, sendable
 
 INSTANCE: Final = "http://169.254.169.254/metadata/identity/oauth2/token"
 
@@ -53,13 +48,13 @@ class ManagedIdentity:
         asked = {"api-version": self.version, "resource": self.resource}
         if self.client_id is not None:
             asked["client_id"] = self.client_id
-        answer = await http.get(
-            self.endpoint, params=asked, headers=dict([self.header])
+        answer = await outgoing.ask(
+            http, "GET", self.endpoint, params=asked, headers=dict((self.header,))
         )
         if answer.status_code != 200:
             raise refused(answer)
         try:
-            given = msgspec.json.decode(answer.content[:MAX_ANSWER], type=_Given)
+            given = msgspec.json.decode(answer.content, type=_Given)
             seconds = float(
                 float(given.expires_on or 0) - now
                 if given.expires_in is None

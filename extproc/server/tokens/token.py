@@ -9,8 +9,8 @@ from typing import Protocol
 import httpx
 import msgspec
 
-MAX_ANSWER = 64 * 1024
-"""Bytes of an answer with a token: some are 10 KiB, none is larger."""
+from extproc.server import outgoing
+
 MAX_WORDS = 300
 """Characters of an error that are shown."""
 
@@ -58,8 +58,7 @@ async def ask(http: httpx.AsyncClient, url: str, form: Mapping[str, str]) -> Tok
         TokenRefused: it refuses, or its answer cannot be read.
         httpx.HTTPError: it does not answer.
     """
-    answer = await http.post(url, data=dict(form))
-    return read_token(answer)
+    return read_token(await outgoing.ask(http, "POST", url, form=form))
 
 
 def read_token(answer: httpx.Response) -> Token:
@@ -71,7 +70,7 @@ def read_token(answer: httpx.Response) -> Token:
     if answer.status_code != 200:
         raise refused(answer)
     try:
-        given = msgspec.json.decode(answer.content[:MAX_ANSWER], type=_Given)
+        given = msgspec.json.decode(answer.content, type=_Given)
         seconds = float(given.expires_in)
     except (msgspec.MsgspecError, ValueError):
         raise TokenRefused(f"{_host(answer)} answers with no token") from None
@@ -88,7 +87,7 @@ def sendable(token: str) -> bool:
 def refused(answer: httpx.Response) -> TokenRefused:
     """Return the reason in an answer that is none."""
     try:
-        said = msgspec.json.decode(answer.content[:MAX_ANSWER], type=_Refusal)
+        said = msgspec.json.decode(answer.content, type=_Refusal)
     except msgspec.MsgspecError:
         said = _Refusal()
     kind = said.error if isinstance(said.error, str) else ""
