@@ -134,7 +134,12 @@ def document() -> str:
     lines = [_INTRODUCTION, "## With an API of their own\n"]
     lines += [_line("type", "address", "format", "variables"), _rule(4)]
     lines += [
-        _line(f"`{type_}`", f"`{p.base_url}`", p.format.name, f"`{p.key_variable}`")
+        _line(
+            f"`{type_}`",
+            f"`{p.base_url}`" if p.base_url else "your own (`base_url`)",
+            p.format.name,
+            f"`{p.key_variable}`",
+        )
         for type_, p in PROVIDERS.items()
         if type_ not in PRESETS
     ]
