@@ -3,24 +3,30 @@
 A request's is held until it is whole, read, and written for its providers; an answer that
 has to be whole, until its client's is sent. One up to `FREE` bytes is counted as it comes.
 A longer one needs room for all of it first: with room it comes to its end whatever the
-others do, and without, in order of arrival, it waits until there is some. Nobody who waits is waited for, so that somebody always gets on. What comes
-to more than was said has to find room at once.
+others do, and without, in order of arrival, it waits until there is some. Nobody who
+waits is waited for, so that somebody always gets on. What comes to more than was said has
+to find room at once. While others wait, a request's body with room has to come as fast as
+it must to be here in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 FREE: Final = 256 * 1024
 """Bytes that nobody waits for room for: as many as a stream's window lets come unasked."""
 
+AHEAD_SECONDS: Final = 2.0
+"""Of its time that a body may be behind, while others wait: a connection begins slowly."""
+
 
 class Room:
     """What one request holds, or its answer."""
 
-    __slots__ = ("large", "size", "turn", "until")
+    __slots__ = ("large", "since", "size", "turn", "until")
 
     def __init__(self) -> None:
         self.size = 0
@@ -31,14 +37,27 @@ class Room:
         """While it waits for room: done once there is some."""
         self.until = 0.0
         """By when it must have had it, by the clock of who asked."""
+        self.since = 0.0
+        """When it got it."""
+
+    def due(self, here: int, deadline: float) -> float:
+        """Return by when more of a body must have come, of which so much is here."""
+        whole = deadline - self.since
+        return min(deadline, self.since + AHEAD_SECONDS + whole * here / self.size)
 
 
 class Bodies:
     """All rooms of a worker."""
 
-    __slots__ = ("_large", "_line", "_loose", "_roomy", "limit")
+    __slots__ = ("_clock", "_large", "_line", "_loose", "_roomy", "limit")
 
-    def __init__(self, limit: int = 512 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        limit: int = 512 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` is that of who asks."""
+        self._clock = clock
         self.limit = limit
         """Bytes; one body may have more, alone. Short bodies, which wait for nobody, are
         refused where they alone come to as much."""
@@ -124,4 +143,4 @@ class Bodies:
         self._loose -= room.size
         self._roomy += need
         self._large += 1
-        room.size, room.large = need, True
+        room.size, room.large, room.since = need, True, self._clock()

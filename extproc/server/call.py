@@ -104,8 +104,13 @@ class Call:
         if self._exchange is None:
             return math.inf
         deadline, room = self._exchange.deadline, self._room
-        if room is not None and room.turn is not None:
+        if room is None:
+            return deadline
+        if room.turn is not None:
             return min(deadline, room.until)
+        collects = self._exchange.takes is events.RequestBody
+        if collects and room.large and self._office.bodies.waiting:
+            return room.due(self._exchange.held, deadline)
         return deadline
 
     @property
@@ -176,7 +181,12 @@ class Call:
         return messages
 
     def expire(self, now: float) -> list[bytes]:
-        """Return the messages to send because the deadline has passed."""
+        """Return the messages to send because the deadline has passed.
+
+        None, if it is another by now: one that expires may leave its room to the next.
+        """
+        if now < self.deadline:
+            return []
         crowded = self.turn is not None
         return self._deliver(self._exchange, events.Expired(crowded), now)
 

@@ -194,6 +194,8 @@ class Service:
         """Return how things stand."""
         levels = self.office.till.levels()
         levels["extproc_worker_open_exchanges"] = len(self.office.routing.open)
+        levels["extproc_worker_held_bytes"] = self.office.bodies.held
+        levels["extproc_worker_waiting_bodies"] = self.office.bodies.waiting
         if isinstance(self._edge, LeanServer):
             levels["extproc_worker_connections"] = len(self._edge.connections)
         return levels

@@ -200,6 +200,15 @@ INSTRUMENTS: Final = (
     _gauge("extproc_worker_generation", "The configuration that a worker serves.", "worker"),
     _gauge("extproc_worker_open_exchanges", "Requests that a worker serves now.", "worker"),
     _gauge("extproc_worker_connections", "Envoy's connections to a worker.", "worker"),
+    _gauge(
+        "extproc_worker_held_bytes",
+        "Bytes of bodies that a worker holds, or keeps room for (`limits.held_bytes`).",
+        "worker",
+    ),
+    _gauge(
+        "extproc_worker_waiting_bodies", "Bodies that wait for room in a worker.",
+        "worker",
+    ),
     _gauge("extproc_worker_tasks", "Tasks of a worker's event loop.", "worker"),
     _gauge(
         "extproc_worker_unacknowledged_records",

@@ -20,6 +20,8 @@ TIMES = ("extproc_event_loop_lag_seconds", "extproc_store_seconds")
 LEVELS = (
     "extproc_worker_open_exchanges",
     "extproc_worker_connections",
+    "extproc_worker_held_bytes",
+    "extproc_worker_waiting_bodies",
     "extproc_worker_tasks",
     "extproc_worker_unacknowledged_records",
     "extproc_worker_unwritten_records",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.chaos.client import ask
+from tests.chaos.provider import Conduct, completion, words
 from tests.chaos.world import (
     HELD,
     REQUEST_SECONDS,
@@ -18,9 +21,10 @@ from tests.chaos.world import (
     until,
 )
 
-COPIES = 3
+COPIES = {"requests": 3, "answers": 4}
 """How much of a worker's memory a byte of a body may take: two while it is read or
-written, and what the allocator keeps."""
+written, and what the allocator keeps; an answer is there as it came, as text, and as it
+leaves."""
 
 
 async def idle(crowd: Crowd, many: int) -> tuple[str, list[str]]:
@@ -162,9 +166,6 @@ async def slow_readers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
 async def large_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
     """Bodies of many megabytes at once."""
     megabytes = 4 if crowd.short else 20
-    before = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
-    most = dict(before)
-    kept = crowd.records("stand-in")
 
     async def one(_: int) -> int:
         reader, writer = await crowd.request(
@@ -183,21 +184,127 @@ async def large_bodies(crowd: Crowd, many: int) -> tuple[str, list[str]]:
             writer.close()
         return status
 
+    # Who waits for room in vain is told so, by the worker or by Envoy's clock.
+    return await _large(crowd, many, megabytes, "stand-in", one, {200, 408, 503})
+
+
+async def large_answers(crowd: Crowd, many: int) -> tuple[str, list[str]]:
+    """Answers of many megabytes at once, which the worker has to hold until they are whole.
+
+    Half of them are passed on as they came and half translated; a third of the clients
+    stand still for a while.
+    """
+    megabytes = 4 if crowd.short else 20
+    size = megabytes << 20
+    text, whole = await asyncio.to_thread(
+        lambda: (words(size), completion("answers", size))
+    )
+    around = tuple(whole.split(text))
+    crowd.stage.good.conduct["answers"] = Conduct(size=size)
+    say = b'{"model": "answers", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}'
+    more = b"anthropic-version: 2023-06-01\r\nconnection: close\r\n"
+
+    async def one(number: int) -> int:
+        """Return the status of what is whole and right; 0 for all else."""
+        translated = number % 2 == 1
+        path = b"/v1/messages" if translated else b"/v1/chat/completions"
+        reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+        try:
+            writer.write(head(len(say), more, path) + say)
+            answer = Answer(text)
+            await answer.read(reader, 1.0 if number % 3 == 0 else 0.0)
+        except (OSError, asyncio.IncompleteReadError):
+            return 0
+        finally:
+            writer.close()
+        if answer.status != 200:
+            error = json.loads(b"".join(answer.around))
+            right = error["error"]["message"] and ("type" in error) == translated
+        else:
+            right = answer.found and (translated or tuple(answer.around) == around)
+        return answer.status if right else 0
+
+    try:
+        return await _large(crowd, many, megabytes, "answers", one, {200, 503})
+    finally:
+        del crowd.stage.good.conduct["answers"]
+
+
+class Answer:
+    """What a client is told; the text that it should be is compared and not kept."""
+
+    def __init__(self, text: bytes) -> None:
+        self.status = 0
+        self.around = [b"", b""]
+        """What is before the text, and behind it."""
+        self._text = memoryview(text)
+        self._seen = 0
+
+    @property
+    def found(self) -> bool:
+        """Whether all of the text was in it."""
+        return self._seen == len(self._text)
+
+    async def read(self, reader: asyncio.StreamReader, pause: float) -> None:
+        """Read all of it, after a `pause` behind the headers.
+
+        Raises:
+            IncompleteReadError: it is cut.
+        """
+        self.status, length = await status_of(reader), -1
+        while (line := await reader.readuntil(b"\n")) != b"\r\n":
+            name, _, value = line.lower().partition(b": ")
+            length = int(value) if name == b"content-length" else length
+        await asyncio.sleep(pause)
+        if length >= 0:
+            self._take(await reader.readexactly(length))
+            return
+        while size := int(await reader.readuntil(b"\n"), 16):
+            self._take((await reader.readexactly(size + 2))[:-2])
+        await reader.readexactly(2)
+
+    def _take(self, data: bytes) -> None:
+        if not self._seen:
+            self.around[0] += data
+            start = self.around[0].find(self._text[:16])
+            if start < 0:
+                return
+            data = self.around[0][start:]
+            self.around[0] = self.around[0][:start]
+        part = self._text[self._seen : self._seen + len(data)]
+        if data[: len(part)] == part:
+            self._seen += len(part)
+            data = data[len(part) :]
+        self.around[1] += data
+
+
+async def _large(
+    crowd: Crowd,
+    many: int,
+    megabytes: int,
+    model: str,
+    one: Callable[[int], Awaitable[int]],
+    expected: set[int],
+) -> tuple[str, list[str]]:
+    """Let `one` ask so often at once; judge what it is told and how the workers grow."""
+    before = {name: crowd.megabytes(name) for name in ("worker", "envoy")}
+    most = dict(before)
+    kept = crowd.records(model)
     asking = asyncio.ensure_future(gather(many, one))
     while not asking.done():
         await asyncio.wait({asking}, timeout=0.2)
         most = {name: max(most[name], crowd.megabytes(name)) for name in most}
     seen = asking.result()
     served = seen.count(200)
-    # Who waits for room in vain is told so, by the worker or by Envoy's clock.
-    wrong = [f"{status}" for status in seen if status not in {200, 408, 503}]
+    wrong = [f"{status}" for status in seen if status not in expected]
     grown = most["worker"] - before["worker"]
-    bound = COPIES * HELD / 1e6 * len(crowd.processes["worker"])
+    copies = COPIES["answers" if model == "answers" else "requests"]
+    bound = copies * HELD / 1e6 * len(crowd.processes["worker"])
     if grown > bound:
         wrong.append(f"the workers grew by {grown:.0f} MB, of {bound:.0f}")
     if not served:
         wrong.append("none was served")
-    if not await until(lambda: crowd.records("stand-in") >= kept + served):
+    if not await until(lambda: crowd.records(model) >= kept + served):
         wrong.append("records are missing")
     said = ", ".join(f"{name} {most[name] - before[name]:+.0f} MB" for name in most)
     told = f"{served} served of {many} of {megabytes} MB"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CHUNKS = 5
+PIECE = 1 << 18
+"""Bytes of a long answer that are in our hands at once."""
 
 
 @dataclass
@@ -176,21 +178,14 @@ class Provider:
             more = conduct.headers
             if conduct.retry_after:
                 more += f"retry-after: {conduct.retry_after}\r\n"
-            _send(
-                writer, status, "application/json", json.dumps({"error": error}), more
-            )
+            await _send(writer, status, json.dumps({"error": error}).encode(), more)
         elif asked.get("stream"):
             await _stream(
                 writer, asked.get("model", ""), conduct.stall, cut=conduct.cut
             )
         else:
-            _send(
-                writer,
-                200,
-                "application/json",
-                completion(asked.get("model", ""), conduct.size),
-                conduct.headers,
-            )
+            body = completion(asked.get("model", ""), conduct.size)
+            await _send(writer, 200, body, conduct.headers)
         await writer.drain()
         return True
 
@@ -214,13 +209,16 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _send(
-    writer: asyncio.StreamWriter, status: int, kind: str, body: str, more: str = ""
+async def _send(
+    writer: asyncio.StreamWriter, status: int, body: bytes, more: str = ""
 ) -> None:
     writer.write(
-        f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{more}"
-        f"content-length: {len(body)}\r\n\r\n{body}".encode()
+        f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{more}"
+        f"content-length: {len(body)}\r\n\r\n".encode()
     )
+    for start in range(0, len(body), PIECE):
+        writer.write(body[start : start + PIECE])
+        await writer.drain()
 
 
 async def _stream(
@@ -260,19 +258,20 @@ def _head(model: str, kind: str) -> dict[str, Any]:
 
 
 @functools.cache
-def words(size: int) -> str:
+def words(size: int) -> bytes:
     """Return so much to say, no part of which is like another."""
-    return "".join(f"{number:07d} " for number in range(size // 8)) or "Hello."
+    return b"".join(b"%07d " % number for number in range(size // 8)) or b"Hello."
 
 
 @functools.cache
-def completion(model: str, size: int = 0) -> str:
+def completion(model: str, size: int = 0) -> bytes:
     """Return an answer; a large one is only made once."""
-    message = {"role": "assistant", "content": words(size)}
-    return json.dumps(
+    message = {"role": "assistant", "content": words(size).decode()}
+    answer = json.dumps(
         {
             **_head(model, "chat.completion"),
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
         }
     )
+    return answer.encode()

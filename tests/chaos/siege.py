@@ -3,7 +3,7 @@
 One gateway (`extproc run`, two workers) bears them one after the other, in short together.
 Judged is what must hold of each: what clients were told, that every request has its record
 and no limit was passed, and at the end that nothing is left: no stream, no connection, no
-file descriptor, no task.
+file descriptor, no task, no body.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CROWDS: dict[str, tuple[Play, int, int]] = {
     "header-flood": (crowds.header_flood, 600, 30),
     "cancels": (crowds.cancels, 1000, 60),
     "large-bodies": (crowds.large_bodies, 50, 8),
+    "large-answers": (crowds.large_answers, 50, 8),
     "disk-full": (losses.disk_full, 200, 20),
     "sql-locked": (losses.sql_locked, 200, 20),
 }
@@ -63,6 +64,8 @@ async def leavings(crowd: Crowd, descriptors: int, tasks: int) -> list[str]:
         wrong.append(f"{crowd.descriptors() - descriptors} more file descriptors")
     if not await until(lambda: crowd.tasks() <= tasks):
         wrong.append(f"{crowd.tasks() - tasks} more tasks of the workers")
+    if not await until(lambda: not crowd.held()):
+        wrong.append(f"{crowd.held()} bytes of bodies in the workers")
     if crowd.fountain.open:
         wrong.append(f"{crowd.fountain.open} streams of the provider's are still open")
     return wrong
@@ -137,7 +140,7 @@ async def _all(crowd: Crowd, names: Sequence[str]) -> AsyncIterator[Row]:
     wrong = await leavings(crowd, before, tasks) + ([failure] if failure else [])
     if crowd.processes["worker"] != workers or crowd.processes["envoy"] != envoy:
         wrong.append("a worker or Envoy is another process")
-    left = "no stream, connection, descriptor, task is left"
+    left = "no stream, connection, descriptor, task, body is left"
     yield Row("afterwards", 1, left, wrong)
 
 

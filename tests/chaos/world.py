@@ -128,10 +128,17 @@ class Crowd:
 
     def tasks(self) -> int:
         """Return how many tasks the workers have, as they say once a second."""
+        return self._of_workers("tasks")
+
+    def held(self) -> int:
+        """Return how many bytes of bodies they hold, likewise."""
+        return self._of_workers("held_bytes")
+
+    def _of_workers(self, what: str) -> int:
         return sum(
             int(float(line.rpartition(" ")[2]))
             for line in self._metrics().splitlines()
-            if line.startswith("extproc_worker_tasks{")
+            if line.startswith(f"extproc_worker_{what}{{")
         )
 
     async def resting_tasks(self) -> int:
@@ -210,11 +217,13 @@ class Crowd:
         return reader, writer
 
 
-def head(length: int, more: bytes = b"") -> bytes:
+def head(
+    length: int, more: bytes = b"", path: bytes = b"/v1/chat/completions"
+) -> bytes:
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
+        b"POST %s HTTP/1.1\r\nhost: gateway\r\n"
         b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n%s\r\n" % (KEY.encode(), length, more)
+        b"content-length: %d\r\n%s\r\n" % (path, KEY.encode(), length, more)
     )
 
 
@@ -286,6 +295,7 @@ def config(stage: Stage) -> dict[str, Any]:
             "stand-in": {"targets": [{"provider": "good"}]},
             "flood": {"targets": [{"provider": "fountain"}]},
             "cancel": {"targets": [{"provider": "fountain"}]},
+            "answers": {"targets": [{"provider": "good"}]},
             **{name: {"targets": [{"provider": "good"}]} for name in STEADY},
         },
         "keys": [

@@ -33,6 +33,7 @@ from extproc.runtime import (
     Snapshot,
 )
 from extproc.server import call as calls
+from extproc.server.bodies import AHEAD_SECONDS, Bodies
 from extproc.server.call import Call, Office
 from extproc.server.network_till import NetworkTill
 from extproc.server.pieces import read_piece
@@ -56,12 +57,13 @@ def office(records):
     )
 
 
-def request_headers():
+def request_headers(**more):
     request = ProcessingRequest()
     sent = {
         ":method": "POST",
         ":path": "/v1/chat/completions",
         "authorization": f"Bearer {KEY}",
+        **more,
     }
     for name, value in sent.items():
         request.request_headers.headers.headers.add(key=name, raw_value=value.encode())
@@ -519,6 +521,60 @@ def test_who_has_no_room_for_long_is_told_so_and_leaves_the_line():
         assert first.parting, "the edge has it to send"
         first.part()
         assert shared.bodies.held == 0
+
+    asyncio.run(play())
+
+
+def test_room_that_comes_at_the_last_moment_is_taken():
+    async def play():
+        shared = crowded(3 * LONG)
+        first, second, third = three = [Call(shared) for _ in range(3)]
+        for call in three:
+            call.receive(request_headers(), 1.0)
+            call.receive(body_piece(b"{" + b" " * LONG), 1.0)
+        late = second.deadline
+        assert third.deadline == late
+        first.close(late, clean=False)
+        # The edge looks once at whose time is up, and tells one after the other.
+        assert second.expire(late) == []
+        assert second.turn is None
+        assert kinds(third.expire(late)) == ["immediate_response"]
+
+    asyncio.run(play())
+
+
+def test_while_others_wait_a_body_has_to_come_as_fast_as_it_must_to_be_in_time():
+    async def play():
+        shared = crowded(10 * LONG)
+        now = 1.0
+        shared.bodies = Bodies(10 * LONG, lambda: now)
+        slow, steady, waiting = three = [Call(shared) for _ in range(3)]
+        seconds = RUNTIME.limits.request_seconds
+        for call, announced in zip(three, (6, 4, 5), strict=True):
+            length = str(announced * LONG)
+            call.receive(request_headers(**{"content-length": length}), 1.0)
+        for call in (slow, steady):
+            call.receive(body_piece(b"{" + b" " * LONG), 1.0)
+        assert slow.deadline == steady.deadline == 1.0 + seconds, "nobody waits"
+        waiting.receive(body_piece(b"{" + b" " * LONG), 1.0)
+        turn = waiting.turn
+        assert turn is not None
+        begun = AHEAD_SECONDS + seconds / 6
+        assert slow.deadline == pytest.approx(1.0 + begun, abs=0.01)
+        assert steady.deadline == pytest.approx(
+            1.0 + AHEAD_SECONDS + seconds / 4, abs=0.01
+        )
+        for part in range(2):
+            now = 1.0 + seconds * (part + 1) / 4
+            steady.receive(body_piece(b" " * LONG), now)
+            assert steady.deadline > now + AHEAD_SECONDS
+        assert steady.deadline < 1.0 + seconds
+        answers = slow.expire(slow.deadline)
+        said = ProcessingResponse.FromString(answers[0]).immediate_response
+        assert said.status.code == 408
+        slow.part()
+        assert turn.done()
+        assert steady.deadline == 1.0 + seconds, "nobody waits any more"
 
     asyncio.run(play())
 
