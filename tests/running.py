@@ -1,43 +1,57 @@
-"""`extproc run` over a file that the test rewrites, and a load on it."""
+"""`extproc run` as a process of a test, and a load on it."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
+from extproc.server.compiled import ADDRESS_FILE
 from tests.harness import KEY, Mock, Process, mock_config, wait_for
 
 LOAD = Path(__file__).parents[1] / "bench" / "load.py"
 SAY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-class Running:
-    """`extproc run` over a file that the test rewrites."""
+class Run:
+    """`extproc run` over a file in `folder`, and what is asked of it there.
 
-    def __init__(self, folder: Path, listen: str | None = "127.0.0.1:0") -> None:
-        """Listen there; None: where the file says."""
-        self.state = folder / "state"
+    Attributes:
+        url: of the gateway, without `/v1`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: object,
+        *,
+        listen: str | None = "127.0.0.1:0",
+        workers: int | None = None,
+        seconds: float = 60,
+        **environ: str,
+    ) -> None:
+        """Start it and wait until it listens there (None: where the file says)."""
+        self.folder, self.state = folder, folder / "state"
         self.file = folder / "gateway.yaml"
-        self.mock = Mock(folder)
-        self.base = self.first(mock_config(self.mock.url))
-        self.save(self.base)
+        self.save(config)
         self.process = Process(
             Path(sys.executable).parent / "extproc", "run", "--config", self.file,
             *(("--listen", listen) if listen else ()), "--control", "127.0.0.1:0",
-            "--state", self.state,
-            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
+            *(("--workers", str(workers)) if workers else ()), "--state", self.state,
+            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY, **environ},
         )  # fmt: skip
-        self.url = str(wait_for(self._address, self.process.output, 60))
-
-    def first(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return what it starts with, of a configuration for the mock."""
-        return config
+        try:
+            self.url = str(wait_for(self._address, self.process.output, seconds))
+        except BaseException:
+            self.process.stop()
+            raise
 
     def _address(self) -> str | None:
         for line in self.process.output().splitlines():
@@ -50,6 +64,40 @@ class Running:
         new = self.file.with_suffix(".new")
         new.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
         new.rename(self.file)
+
+    def control_url(self) -> str:
+        """Return where control listens, the one that runs now.
+
+        Raises:
+            OSError: none does yet.
+        """
+        return f"http://{(self.state / ADDRESS_FILE).read_text()}"
+
+    def processes(self, module: str) -> list[psutil.Process]:
+        """Return those whose command line names `module`."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if module in line and str(self.folder) in line and "tether" not in line:
+                found.append(process)
+        return found
+
+    def kill(self, module: str) -> None:
+        """Kill one of the gateway's processes; the supervisor starts another."""
+        self.processes(module)[0].send_signal(signal.SIGKILL)
+
+
+class Running(Run):
+    """A gateway before the mock, whose file the test rewrites."""
+
+    def __init__(self, folder: Path, listen: str | None = "127.0.0.1:0") -> None:
+        self.mock = Mock(folder)
+        self.base = self.first(mock_config(self.mock.url))
+        super().__init__(folder, self.base, listen=listen)
+
+    def first(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Return what it starts with, of a configuration for the mock."""
+        return config
 
     def ask(self, model: str) -> httpx.Response:
         return httpx.post(

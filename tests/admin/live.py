@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
-from extproc.server.compiled import ADDRESS_FILE
 from tests.budgets.ledger import Running
 from tests.databases import Postgres
 from tests.envoy.test_jwt import ISSUER, Idp, provider
@@ -21,11 +18,10 @@ from tests.harness import (
     FORGIVING,
     KEY,
     Mock,
-    Process,
     mock_config,
     temporary_folder,
-    wait_for,
 )
+from tests.running import Run
 
 PASSWORD = "canary-of-the-database-4711"
 WEBHOOK = "canary-of-the-webhook-4712"
@@ -39,11 +35,14 @@ AT_ONCE = 16
 class Live(Running):
     """The gateway, and what there is to read of it."""
 
-    def __init__(self, folder: Path, idp: Idp) -> None:
-        self.folder, self.state, self.idp = folder, folder / "state", idp
+    def __init__(self, folder: Path, idp: Idp, stack: contextlib.ExitStack) -> None:
+        self.idp = idp
         self._http = httpx.Client(timeout=30, verify=False)
+        stack.callback(self._http.close)
         self.postgres = Postgres()
+        stack.callback(self.postgres.close)
         self.mock = Mock(folder)
+        stack.callback(self.mock.stop)
         config = mock_config(
             self.mock.url,
             keys=[{"id": "fixed", "key": FILE_KEY}],
@@ -63,27 +62,15 @@ class Live(Running):
             accounting={"webhook": f"http://127.0.0.1:1/{WEBHOOK}"},
             **FORGIVING,
         )
-        file = folder / "gateway.yaml"
-        file.write_text(yaml.safe_dump(config))
         url = self.postgres.url.replace("extproc@", f"extproc:{PASSWORD}@")
         self.environ = {"EXTPROC_MASTER_KEY": KEY, "EXTPROC_DATABASE_URL": url}
-        self.process = Process(
-            Path(sys.executable).parent / "extproc", "run", "--config", file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--workers", "2",
-            "--state", self.state, log=folder / "run.log", env=self.environ,
-        )  # fmt: skip
-
-    def stop(self) -> None:
-        self._http.close()
-        self.process.stop()
-        self.mock.stop()
-        self.postgres.close()
+        Run.__init__(self, folder, config, workers=2, seconds=120, **self.environ)
+        stack.callback(self.process.stop)
 
     def admin(self, method: str, path: str, key: str = KEY, **more: Any) -> Any:
         """Ask control, wherever it is now."""
-        address = (self.state / ADDRESS_FILE).read_text()
         headers = {"authorization": f"Bearer {key}"}
-        url = f"http://{address}{path}"
+        url = f"{self.control_url()}{path}"
         return self._http.request(method, url, headers=headers, **more)
 
     def chat(self, key: str, **more: Any) -> httpx.Response:
@@ -119,12 +106,12 @@ class Live(Running):
 
 @contextlib.contextmanager
 def live() -> Iterator[Live]:
-    with temporary_folder() as folder, provider() as idp:
-        run = Live(folder, idp)
-        try:
-            run.url = str(wait_for(run._address, run.process.output, 120))
-            # One worker is enough to serve; the other may still be on its way.
-            run.seconds_until(KEY, 200)
-            yield run
-        finally:
-            run.stop()
+    with (
+        temporary_folder() as folder,
+        provider() as idp,
+        contextlib.ExitStack() as stack,
+    ):
+        run = Live(folder, idp, stack)
+        # One worker is enough to serve; the other may still be on its way.
+        run.seconds_until(KEY, 200)
+        yield run

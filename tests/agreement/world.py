@@ -12,8 +12,6 @@ import copy
 import functools
 import json
 import random
-import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import psutil
 import sqlalchemy as sa
-import yaml
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
-from extproc.server.compiled import ADDRESS_FILE
 from extproc.telemetry.request_lines import OWN
 from tests.budgets.world import key_of
 from tests.databases import Postgres
@@ -37,13 +32,13 @@ from tests.harness import (
     FORGIVING,
     KEY,
     Mock,
-    Process,
     mock_config,
     temporary_folder,
     wait_for,
 )
 from tests.otlp import Receiver
 from tests.redis_server import RedisServer
+from tests.running import Run
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 CLIENTS = 12
@@ -229,11 +224,10 @@ def _same(value: Any) -> Any:
     return value
 
 
-class World:
+class World(Run):
     """The gateway, and what there is to read of it."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        self.folder, self.state = folder, folder / "state"
         self.redis = RedisServer()
         stack.callback(self.redis.stop)
         self.postgres = Postgres()
@@ -254,29 +248,15 @@ class World:
             },
             **FORGIVING,
         )
-        file = folder / "gateway.yaml"
-        file.write_text(yaml.safe_dump(config))
-        self.process = Process(
-            Path(sys.executable).parent / "extproc", "run", "--config", file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--workers", "2",
-            "--state", self.state,
-            log=folder / "run.log",
-            env={"EXTPROC_MASTER_KEY": KEY, "EXTPROC_DATABASE_URL": self.postgres.url},
-        )  # fmt: skip
+        database = {"EXTPROC_DATABASE_URL": self.postgres.url}
+        super().__init__(folder, config, workers=2, seconds=180, **database)
         stack.callback(self.process.stop)
-        self.url = str(wait_for(self._address, self.process.output, 180))
         self.seen: list[Seen] = []
         self.pushed: dict[str, Any] = {}
         self.spans: list[Span] = []
         self.kept: World = self
         self.told: list[str] = []
         """What the session ends with."""
-
-    def _address(self) -> str | None:
-        for line in self.process.output().splitlines():
-            if line.startswith("Gateway "):
-                return line.split()[1].removesuffix("/v1")
-        return None
 
     def ask(
         self, number: int, kinds: tuple[Kind, ...] = KINDS, name: str = "a"
@@ -295,18 +275,6 @@ class World:
                 await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
 
         asyncio.run(main())
-
-    def processes(self, module: str) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or ())
-            if module in line and str(self.folder) in line and "tether" not in line:
-                found.append(process)
-        return found
-
-    def kill(self, module: str) -> None:
-        """Kill one of the gateway's processes; the supervisor starts another."""
-        self.processes(module)[0].send_signal(signal.SIGKILL)
 
     def frozen(self) -> World:
         """Return all accounts as they are now, whatever happens to the gateway then."""
@@ -335,8 +303,8 @@ class World:
     def metrics(self) -> Samples:
         """Return every sample of control's; none while it is away."""
         with contextlib.suppress(httpx.HTTPError, OSError):
-            address = (self.state / ADDRESS_FILE).read_text()
-            text = httpx.get(f"http://{address}/metrics").raise_for_status().text
+            url = f"{self.control_url()}/metrics"
+            text = httpx.get(url).raise_for_status().text
             found: Samples = {}
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
@@ -374,10 +342,8 @@ class World:
 
     def operators(self, path: str) -> httpx.Response:
         """Ask control."""
-        address = (self.state / ADDRESS_FILE).read_text()
-        return httpx.get(
-            f"http://{address}{path}", headers={"x-api-key": KEY}, timeout=20
-        )
+        url = f"{self.control_url()}{path}"
+        return httpx.get(url, headers={"x-api-key": KEY}, timeout=20)
 
     def by(self, name: str, *labels: str) -> Counter[Any]:
         """Return a metric's values added up by `labels`; by one its plain values."""

@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import json
 import random
-import signal
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,28 +20,25 @@ from typing import Any
 
 import httpx
 import msgspec
-import psutil
 import redis
 import sqlalchemy as sa
-import yaml
 
+from extproc.config.file_names import ADMIN_SOCKET
 from extproc.db.database import Database
 from extproc.db.tables import UsageRecord
 from extproc.exchange.completion import Completion
 from extproc.identity import NANOS
 from extproc.server import journal, journals
-from extproc.server.compiled import ADDRESS_FILE
 from tests.budgets.world import Asked, ask, key_of
 from tests.harness import (
     FORGIVING,
-    KEY,
     Mock,
-    Process,
     mock_config,
     temporary_folder,
     wait_for,
 )
 from tests.redis_server import RedisServer
+from tests.running import Run
 
 CLIENTS = 12
 PRICES = {
@@ -129,12 +124,10 @@ def body_of(kind: Kind, mark: str) -> bytes:
     return json.dumps(said).encode()
 
 
-class Running:
+class Running(Run):
     """`extproc run` with two workers over Redis, and mock providers with books."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
         self.redis = RedisServer(keep=True)
         self.served = folder / "served.jsonl"
         self.mock = Mock(folder, "--books", str(self.served), pace_ms=2)
@@ -146,42 +139,15 @@ class Running:
             accounting={"store": self.redis.url, "deadline": 2, "hold": 2},
             **FORGIVING,
         )
-        file = folder / "gateway.yaml"
-        file.write_text(yaml.safe_dump(config))
-        self.process = Process(
-            Path(sys.executable).parent / "extproc", "run", "--config", file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--workers", "2",
-            "--state", self.state,
-            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
-        )  # fmt: skip
-        self.url = str(wait_for(self._address, self.process.output, 60))
-
-    def _address(self) -> str | None:
-        for line in self.process.output().splitlines():
-            if line.startswith("Gateway "):
-                return line.split()[1].removesuffix("/v1")
-        return None
-
-    def kill(self, module: str) -> None:
-        """Kill one of the gateway's processes; the supervisor starts another."""
-        for process in psutil.process_iter(["cmdline", "pid"]):
-            line = " ".join(process.info["cmdline"] or ())
-            if module in line and str(self.folder) in line:
-                process.send_signal(signal.SIGKILL)
-                return
-        raise AssertionError(f"there is no {module}")
+        super().__init__(folder, config, workers=2)
 
     def envoy(self, path: str) -> bytes:
         """Return what Envoy's admin interface says at `path`."""
-        for process in psutil.process_iter(["cmdline"]):
-            line = process.info["cmdline"] or []
-            if "extproc.server.worker" in line and str(self.folder) in " ".join(line):
-                control = Path(line[line.index("--control") + 1])
-                socket = control.with_name("admin.sock")
-                transport = httpx.HTTPTransport(uds=str(socket))
-                with httpx.Client(transport=transport, timeout=30) as client:
-                    return client.get(f"http://envoy{path}").content
-        raise AssertionError("there is no worker")
+        line = self.processes("extproc.server.worker")[0].info["cmdline"]
+        control = Path(line[line.index("--control") + 1])
+        transport = httpx.HTTPTransport(uds=str(control.with_name(ADMIN_SOCKET)))
+        with httpx.Client(transport=transport, timeout=30) as client:
+            return client.get(f"http://envoy{path}").content
 
     def written(self) -> set[str]:
         """Return whose records the workers have, and control has not."""
@@ -197,8 +163,7 @@ class Running:
     def health(self) -> dict[str, Any]:
         """Return what control says of everything; empty while it is away."""
         with contextlib.suppress(httpx.HTTPError, OSError):
-            address = (self.state / ADDRESS_FILE).read_text()
-            return dict(httpx.get(f"http://{address}/health/ready").json())
+            return dict(httpx.get(f"{self.control_url()}/health/ready").json())
         return {}
 
     def stop(self) -> None:

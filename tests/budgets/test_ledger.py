@@ -14,7 +14,6 @@ import pytest
 
 from extproc.exchange.slip import WORKER_LOST
 from extproc.pricing import show
-from extproc.server.compiled import ADDRESS_FILE
 from extproc.server.ledger import LEDGER_FILE, read_balances
 from tests.budgets.conftest import FULL
 from tests.budgets.ledger import (
@@ -172,9 +171,8 @@ def test_budgets_held_all_the_while(books):
 
 def test_operators_are_told_what_the_store_has(books):
     _, store, _, _, _, run, _ = books
-    address = (run.state / ADDRESS_FILE).read_text()
     answer = httpx.get(
-        f"http://{address}/admin/v1/budgets",
+        f"{run.control_url()}/admin/v1/budgets",
         headers={"authorization": f"Bearer {KEY}"},
     )
     told = {
@@ -218,7 +216,7 @@ def test_no_secret_and_no_prompt_is_left_anywhere(books):
         seen[f"refused-{len(seen)}"] = Asked(
             refused.status_code, dict(refused.headers), refused.content
         )
-    control = f"http://{(run.state / ADDRESS_FILE).read_text()}"
+    control = run.control_url()
     places = {
         f"error for {mark}": one.body for mark, one in seen.items() if one.status >= 400
     }

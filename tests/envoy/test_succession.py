@@ -61,10 +61,8 @@ class Gateway(Running):
         return list(wait_for(found, self.process.output, 30))
 
     def control(self) -> dict[str, Any]:
-        address = (self.state / "control.address").read_text()
-        known: dict[str, Any] = httpx.get(
-            f"http://{address}/health/ready", timeout=30
-        ).json()
+        url = f"{self.control_url()}/health/ready"
+        known: dict[str, Any] = httpx.get(url, timeout=30).json()
         return known
 
     def waits(self, words: str) -> None:

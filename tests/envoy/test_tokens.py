@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from extproc.local.mock.identity.api import ACCOUNT, APPLICATION, SECRET, TENANT
-from tests.harness import KEY, Mock, Process, temporary_folder, wait_for
+from tests.harness import KEY, Mock, temporary_folder, wait_for
+from tests.running import Run
 
 pytestmark = pytest.mark.envoy
 
@@ -75,29 +75,13 @@ def config(mock, credentials):
     }
 
 
-class Running:
+class Running(Run):
     """`extproc run`, whose providers want tokens of a short life."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.mock = Mock(folder, "--token-seconds", str(LIFE))
         plain = config(self.mock, service_account(folder, self.mock))
-        self.file = folder / "gateway.yaml"
-        self.file.write_text(yaml.safe_dump(plain))
-        self.process = Process(
-            Path(sys.executable).parent / "extproc", "run", "--config", self.file,
-            "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
-            "--state", folder / "state",
-            log=folder / "run.log", env={"EXTPROC_MASTER_KEY": KEY},
-        )  # fmt: skip
-        self.url = str(wait_for(self._address, self.process.output, 60))
-        self.control = (folder / "state" / "control.address").read_text()
-
-    def _address(self) -> str | None:
-        for line in self.process.output().splitlines():
-            if line.startswith("Gateway "):
-                return line.split()[1].removesuffix("/v1")
-        return None
+        super().__init__(folder, plain)
 
     def tokens(self) -> set[str]:
         """Return the tokens that providers have been sent."""
@@ -161,13 +145,13 @@ def test_tokens_change_under_requests_and_none_fails(run):
 
 
 def test_control_says_how_tokens_fare(run):
-    ready = httpx.get(f"http://{run.control}/health/ready").json()
+    ready = httpx.get(f"{run.control_url()}/health/ready").json()
     by_cluster = {frozenset(told["clusters"]): told for told in ready["tokens"]}
     expected = {frozenset({"azure"}), frozenset({"vertex", "claude"})}
     assert set(by_cluster) == expected
     assert all(told["ok"] for told in by_cluster.values())
     assert all(0 < told["expires_in"] <= LIFE for told in by_cluster.values())
-    metrics = httpx.get(f"http://{run.control}/metrics").text
+    metrics = httpx.get(f"{run.control_url()}/metrics").text
     assert 'extproc_token_valid_seconds{provider="azure"}' in metrics
 
 
@@ -191,12 +175,12 @@ def test_a_refusal_is_loud(own):
     own.file.write_text(yaml.safe_dump(plain))
 
     def refused():
-        told = httpx.get(f"http://{own.control}/health/ready").json()["tokens"]
+        told = httpx.get(f"{own.control_url()}/health/ready").json()["tokens"]
         (azure,) = [one for one in told if one["clusters"] == ["azure"]]
         return azure if azure["failures"] else None
 
     azure = wait_for(refused, own.process.output, 20)
     assert "AADSTS7000215: Invalid client secret" in azure["problem"]
     assert "no token for azure" in own.process.output()
-    metrics = httpx.get(f"http://{own.control}/metrics").text
+    metrics = httpx.get(f"{own.control_url()}/metrics").text
     assert 'extproc_token_refresh_failures_total{provider="azure"}' in metrics
