@@ -242,6 +242,8 @@ class World(Run):
             keys=[{"id": n, "key": key_of(n), **said} for n, said in KEYS.items()],
             prices={"gpt-4o": {"input": 10, "output": 100}},
             accounting={"store": self.redis.url, "deadline": 5},
+            # Who reads at once need not wait until a cut stream is known to be over.
+            timeouts={"last_bytes": 0.2},
             telemetry={
                 "otlp": {"endpoint": self.receiver.http, "interval": "500ms"},
                 "traces": {"to_providers": True},
