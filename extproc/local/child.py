@@ -185,11 +185,6 @@ class Kept:
             if self.child is child:
                 return await child.wait()
 
-    async def left(self) -> None:
-        """Wait for the end of one that has handed over, if there is one."""
-        if self._leaving is not None:
-            await self._leaving.wait()
-
     async def stop(self, seconds: float) -> None:
         """End the child within `seconds`, and start it no more."""
         self._stopping.set()

@@ -29,6 +29,7 @@ import httpx
 from extproc.config.file_names import ADMIN_SOCKET, BOOTSTRAP_FILE, WAITING_FILE
 from extproc.local import envoy
 from extproc.local.child import Child, Kept, our_log
+from extproc.local.clients import has_clients
 from extproc.local.place import CannotRun, check_free
 
 SHARED: Final = Path("/dev/shm")  # noqa: S108  where shm_open(3) has its names
@@ -39,6 +40,7 @@ LEAVING_SECONDS: Final = 3.0
 END_SECONDS: Final = 2.0
 """For a process that is told to end."""
 POLL_SECONDS: Final = 0.02
+LOOK_SECONDS: Final = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ class Succession:
         self._hot = _shared(run)
         self._shared: set[int] = set()
         """The base ids that were used."""
+        self._leaving: tuple[Child, set[int]] | None = None
+        """The one before, and at which ports it had its clients."""
         self.kept = Kept("Envoy", self._first, log=self._log)
 
     async def renew(self) -> None:
@@ -83,6 +87,17 @@ class Succession:
             await self._renew()
         except (CannotRun, envoy.EnvoyMissing, envoy.EnvoyRefused, OSError) as error:
             log.warning("Envoy stays as it is: %s", error)
+
+    async def left(self) -> None:
+        """Wait until the one before has no client any more."""
+        if self._leaving is None:
+            return
+        old, ports = self._leaving
+        # Its admin interface is its successor's.
+        while old.code is None:
+            if not await asyncio.to_thread(has_clients, old.pid, ports):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
 
     def clear(self) -> None:
         """Remove what Envoy leaves behind; only when none runs."""
@@ -99,10 +114,12 @@ class Succession:
         waiting = self._xds / WAITING_FILE
         bootstrap = waiting if waiting.is_file() else self._xds / BOOTSTRAP_FILE
         await asyncio.to_thread(envoy.validate, self._xds, binary, bootstrap.name)
-        _try(envoy.addresses(bootstrap), envoy.addresses(self._xds / BOOTSTRAP_FILE))
+        had = envoy.addresses(self._xds / BOOTSTRAP_FILE)
+        _try(envoy.addresses(bootstrap), had)
+        leaving = old, {int(one.rpartition(":")[2]) for one in had}
         after = hot.next()
         if await self._hand_over(binary, bootstrap, after):
-            self._binary = binary
+            self._binary, self._leaving = binary, leaving
             if bootstrap == waiting:
                 # Control sees by it that what waited serves.
                 waiting.replace(self._xds / BOOTSTRAP_FILE)
@@ -113,6 +130,7 @@ class Succession:
         if self.kept.child is old and await self._hand_over(
             self._binary, self._xds / BOOTSTRAP_FILE, hot.first()
         ):
+            self._leaving = leaving
             await self._end(old)
         raise CannotRun(f"its successor did not serve{why}")
 

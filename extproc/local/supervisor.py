@@ -335,7 +335,7 @@ class Supervisor:
     async def _end_in_order(self) -> None:
         if self._succession is not None:
             if self._serving:
-                await self._drain_envoy(self._succession.kept)
+                await self._drain_envoy(self._succession)
             await self._succession.kept.stop(ENVOY_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             for worker in self._workers:
@@ -345,8 +345,8 @@ class Supervisor:
         if self._mock is not None:
             await self._mock.stop(CONTROL_SECONDS)
 
-    async def _drain_envoy(self, kept: Kept) -> None:
-        """Let clients go, and wait for what is open."""
+    async def _drain_envoy(self, succession: Succession) -> None:
+        """Let clients go, and wait for what is open, also at one that has a successor."""
         import httpx  # noqa: PLC0415
 
         from extproc.local.envoy import Admin  # noqa: PLC0415
@@ -362,7 +362,7 @@ class Supervisor:
                 await admin.drain()
                 while not await admin.idle():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
-                await kept.left()
+                await succession.left()
 
 
 def run(options: Options, environ: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import httpx
 import psutil
 import pytest
 
+from extproc.local.clients import has_clients
 from tests.harness import KEY, temporary_folder, wait_for
 from tests.running import SAY, Running
 
 pytestmark = pytest.mark.envoy
 
 CLIENTS = 8
-DRAIN = 2
-"""Seconds; those before are ended some later."""
+DRAIN = 0
+"""Seconds; those before are ended three later."""
 
 
 def free_address() -> str:
@@ -34,14 +36,15 @@ def free_address() -> str:
 class Gateway(Running):
     """Where it listens, and how long it drains, is in its file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, drain: int = DRAIN) -> None:
+        self._drain = drain
         super().__init__(folder, None)
 
     def first(self, config: dict[str, Any]) -> dict[str, Any]:
         return {
             **config,
             "listen": {"address": free_address()},
-            "timeouts": {"drain": DRAIN},
+            "timeouts": {"drain": self._drain},
         }
 
     def configure(self, **more: Any) -> None:
@@ -97,6 +100,21 @@ class Gateway(Running):
                     seen[repr(error)] += 1
                 time.sleep(0.02)
 
+    def stream(self) -> contextlib.AbstractContextManager[httpx.Response]:
+        """Ask for a stream that takes two seconds."""
+        say = "[[mock: stall-mid-stream after=3 seconds=2]] hello"
+        return httpx.stream(
+            "POST",
+            f"{self.url}/v1/chat/completions",
+            json={
+                "model": "gpt-4o",
+                "stream": True,
+                "messages": [{"role": "user", "content": say}],
+            },
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=30,
+        )
+
     def back(self) -> None:
         """Wait until it serves: where the one that did is killed, nobody listens."""
 
@@ -115,14 +133,20 @@ class Gateway(Running):
         )
 
 
-@pytest.fixture(scope="module")
-def run():
+@contextlib.contextmanager
+def gateway(drain: int = DRAIN) -> Iterator[Gateway]:
     with temporary_folder() as folder:
-        running = Gateway(folder)
+        running = Gateway(folder, drain)
         try:
             yield running
         finally:
             running.stop()
+
+
+@pytest.fixture(scope="module")
+def run():
+    with gateway() as running:
+        yield running
 
 
 def test_another_takes_over_what_waited_and_no_request_fails(run):
@@ -135,18 +159,7 @@ def test_another_takes_over_what_waited_and_no_request_fails(run):
         threading.Thread(target=run.keep_asking, args=(over, seen))
         for _ in range(CLIENTS)
     ]
-    say = "[[mock: stall-mid-stream after=3 seconds=3]] hello"
-    with httpx.stream(
-        "POST",
-        f"{run.url}/v1/chat/completions",
-        json={
-            "model": "gpt-4o",
-            "stream": True,
-            "messages": [{"role": "user", "content": say}],
-        },
-        headers={"authorization": f"Bearer {KEY}"},
-        timeout=30,
-    ) as answer:
+    with run.stream() as answer:
         for one in asking:
             one.start()
         pieces = answer.iter_text()
@@ -241,3 +254,19 @@ def test_a_successor_that_dies_before_it_serves_changes_nothing(run):
     run.says("another Envoy serves", served + 1)
     assert run.ask("gpt-4o").status_code == 200
     run.envoys(1)
+
+
+def test_sigterm_waits_for_the_streams_of_both_and_for_nobody_who_is_not_there():
+    with gateway(drain=120) as run:
+        (old,) = run.envoys(1)
+        with run.stream() as answer:
+            pieces = answer.iter_text()
+            text = next(pieces)
+            assert has_clients(old, {httpx.URL(run.url).port or 0})
+            run.process.send(signal.SIGUSR2)
+            run.says("another Envoy serves")
+            run.process.send(signal.SIGTERM)
+            text += "".join(pieces)
+        assert text.endswith("data: [DONE]\n\n")
+        # Not the two minutes that both might have taken.
+        assert run.process.wait(30) == 0

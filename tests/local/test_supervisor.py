@@ -158,7 +158,7 @@ def test_a_successor_is_kept_from_when_it_serves(
             if takes_over:
                 # The one before it may end, and its end is no death.
                 first.kill()
-                await kept.left()
+                await first.wait()
                 assert deaths == []
                 # The successor's is, whether the one before it is there or not.
                 successor.kill()
