@@ -34,7 +34,7 @@ from extproc.local.launch import (
     provider_variables,
     reachable,
     threads,
-    without_credentials,
+    worker_environ,
 )
 from extproc.local.place import (
     CannotRun,
@@ -204,7 +204,7 @@ class Supervisor:
 
         def start() -> Child:
             socket.unlink(missing_ok=True)  # of one that was killed
-            environ = without_credentials(self._environ)
+            environ = worker_environ(self._environ)
             return Child(self._launch.worker(socket), environ=environ)
 
         return start

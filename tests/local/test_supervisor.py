@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -19,7 +19,14 @@ import pytest
 from extproc.local import place
 from extproc.local.child import TETHER, Child, Kept, exit_cause, our_log
 from extproc.local.greeting import Greeting
-from extproc.local.launch import Launch, Options, control_address, reachable, visible
+from extproc.local.launch import (
+    Launch,
+    Options,
+    control_address,
+    reachable,
+    visible,
+    worker_environ,
+)
 from extproc.local.place import CannotRun
 
 ENVIRON = dict(os.environ)
@@ -416,6 +423,31 @@ def test_everybody_is_reached_on_loopback() -> None:
     assert reachable("0.0.0.0:80") == "127.0.0.1:80"
     assert reachable("[::]:80") == "[::1]:80"
     assert reachable("10.0.0.1:80") == "10.0.0.1:80"
+
+
+LARGE_BODIES = """
+import psutil
+before = psutil.Process().memory_info().rss
+for _ in range(3):
+    body = b"a" * (24 << 20)
+    del body
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+def test_a_worker_gives_the_memory_of_large_bodies_back() -> None:
+    def kept(environ: Mapping[str, str]) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", LARGE_BODIES],
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout)
+
+    assert kept(os.environ) > 20 << 20, "glibc by itself keeps one"
+    assert kept(worker_environ(os.environ)) < 4 << 20
 
 
 def test_only_the_mocks_means_that_no_key_is_seen(tmp_path: Path) -> None:
