@@ -33,8 +33,9 @@ VALIDATION_SECONDS = 30.0
 
 LOG_FORMAT = "%Y-%m-%dT%T.%e%z %l envoy.%n %v"
 
-BASE_IDS: Final = 1 << 28
-"""Envoy multiplies the id by ten, in 32 bits."""
+BASE_IDS: Final = 1 << 27
+"""Envoy multiplies the id by ten, in 32 bits with a sign: from 2^31 on it names its sockets
+by twenty digits, and not every path has room for them."""
 
 SOON: Final = 1.0
 """Seconds that the first tries to ask it may take."""

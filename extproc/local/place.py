@@ -22,7 +22,7 @@ STATES: Final = Path(".extproc")
 DEFAULT_PORT: Final = 8080
 MAX_SOCKET_PATH: Final = 107
 """``sun_path`` is 108 bytes with its final zero (unix(7))."""
-LONGEST_SOCKET: Final = "envoy.sock_udp_parent_2684354559"
+LONGEST_SOCKET: Final = "envoy.sock_udp_parent_1342177279"
 """Of those by which one Envoy speaks to its successor (`succession`)."""
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _KINDS: Final = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFSOCK})

