@@ -1,4 +1,4 @@
-"""Content that OpenAI's APIs carry inline: data URIs and base64.
+"""Content that OpenAI's APIs carry as text: data URIs, base64, the arguments of calls.
 
 A data URI is taken apart, since no other format takes one; a URL stays a URL, for the
 provider to fetch.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from extproc import canonical
 from extproc.errors import BadRequest
 from extproc.formats.base64_text import looks_like_base64
@@ -15,6 +17,8 @@ from extproc.formats.base64_text import looks_like_base64
 _DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 _HEAD = 512
 """A data URI's media type and parameters stand within its first characters."""
+
+_ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read_url(url: str, where: str) -> canonical.Inline | canonical.Remote:
@@ -50,6 +54,27 @@ def check_base64(text: str, where: str) -> str:
     """
     if not looks_like_base64(text):
         raise _bad_url(where)
+    return text
+
+
+def read_arguments(text: str, where: str) -> str:
+    """Return the arguments of a call, which are the JSON text of an object.
+
+    Models and clients leave them out for a function without parameters.
+
+    Raises:
+        BadRequest: they are something else.
+    """
+    if not text or text.isspace():
+        return "{}"
+    try:
+        _ARGUMENTS.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
+        raise BadRequest(
+            f"Invalid '{where}': expected the JSON text of an object: {exc}.",
+            param=where,
+            code="invalid_value",
+        ) from None
     return text
 
 

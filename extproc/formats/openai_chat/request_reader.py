@@ -27,12 +27,12 @@ from extproc.formats.openai_caching import BREAKPOINT, read_options
 from extproc.formats.openai_chat import wire
 from extproc.formats.openai_chat.part_reader import read_part, read_parts, with_cache
 from extproc.formats.openai_chat.tool_reader import (
-    read_arguments,
     read_tool_choice,
     read_tools,
 )
 from extproc.formats.openai_chat.validation import decode
 from extproc.formats.openai_chat.wire import present
+from extproc.formats.openai_content import read_arguments
 from extproc.formats.openai_validation import missing
 
 _DECODER = msgspec.json.Decoder(wire.Request)

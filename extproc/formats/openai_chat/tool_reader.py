@@ -20,7 +20,6 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KIND = msgspec.json.Decoder(wire.ToolKind)
 _FUNCTION = msgspec.json.Decoder(wire.FunctionTool)
 _CUSTOM = msgspec.json.Decoder(wire.CustomTool)
-_ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 WEB_SEARCH = canonical.WebSearch.name
 
@@ -134,24 +133,3 @@ def _allowed_name(said: wire.AllowedTool, i: int) -> str:
             code="missing_required_parameter",
         )
     return named.name
-
-
-def read_arguments(text: str, where: str) -> str:
-    """Return the arguments of a call, which are the JSON text of an object.
-
-    Models and clients leave them out for a function without parameters.
-
-    Raises:
-        BadRequest: they are something else.
-    """
-    if not text or text.isspace():
-        return "{}"
-    try:
-        _ARGUMENTS.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        raise BadRequest(
-            f"Invalid '{where}': expected the JSON text of an object: {exc}.",
-            param=where,
-            code="invalid_value",
-        ) from None
-    return text

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from extproc import canonical
-from extproc.errors import BadRequest
 from extproc.formats import proofs
 from extproc.formats.base import Unsupported
+from extproc.formats.openai_content import read_arguments
 from extproc.formats.openai_responses import envelope, wire
 from extproc.formats.openai_responses.part_reader import read_parts
 from extproc.formats.openai_responses.validation import decode
@@ -43,7 +43,6 @@ _ITEMS: Mapping[str, msgspec.json.Decoder[Any]] = {
     "web_search_call": msgspec.json.Decoder(wire.WebSearchCall),
 }
 _KIND = msgspec.json.Decoder(wire.Kind)
-_ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Conversation:
@@ -192,24 +191,3 @@ def _read_output(
         for part in read_parts(said, f"{where}.output")
         if isinstance(part, canonical.Text | canonical.Image | canonical.Document)
     )
-
-
-def read_arguments(text: str, where: str) -> str:
-    """Return the arguments of a call, which are the JSON text of an object.
-
-    Models and clients leave them out for a function without parameters.
-
-    Raises:
-        BadRequest: they are something else.
-    """
-    if not text or text.isspace():
-        return "{}"
-    try:
-        _ARGUMENTS.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        raise BadRequest(
-            f"Invalid '{where}': expected the JSON text of an object: {exc}.",
-            param=where,
-            code="invalid_value",
-        ) from None
-    return text
