@@ -70,6 +70,8 @@ def config(collector: Receiver, **telemetry: Any) -> dict[str, Any]:
         "routing": {
             "cooldown": {"failures": 1_000_000, "least_outcomes": 1_000_000}
         },
+        # How late a client learns that its stream was cut.
+        "timeouts": {"last_bytes": 0.2},
         "budgets": [{"usd": 1_000, "period": "day"}],
         "keys": [{"id": "private", "key": PRIVATE, "private": True}],
         # A model that misbehaves has a name that nobody has a price for.
