@@ -60,7 +60,7 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
         summary=f"Make a {kind.noun}",
         openapi_extra=tell(made, status=201, body=ref(f"New{name}")),
     )
-    def create(settings: JsonObject, actor: Actor = writer) -> Response:
+    def create(actor: Actor = writer, *, settings: JsonObject) -> Response:
         id_ = settings.pop("id", None)
         return json(directory.create(section, settings, actor, id_=id_), 201)
 
@@ -70,7 +70,7 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
         openapi_extra=tell(ref(f"{name}Results"), body=ref(f"{name}Operations")),
     )
     def bulk(
-        operations: Annotated[object, Depends(body)], actor: Actor = writer
+        actor: Actor = writer, *, operations: Annotated[object, Depends(body)]
     ) -> Response:
         if not isinstance(operations, list) or not all(
             isinstance(operation, dict) for operation in operations
@@ -87,8 +87,9 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
         )
         def rotate(
             id: str,  # noqa: A002  the path's name for it
-            settings: JsonObject,
             actor: Actor = writer,
+            *,
+            settings: JsonObject,
         ) -> Response:
             grace = settings.pop("grace", 0)
             if settings or not isinstance(grace, int | float):
@@ -108,8 +109,9 @@ def entries(admin: Admin, kind: EntryKind) -> APIRouter:
     )
     def update(
         id: str,  # noqa: A002
-        changes: JsonObject,
         actor: Actor = writer,
+        *,
+        changes: JsonObject,
     ) -> Response:
         return json(directory.update(section, id, changes, actor))
 
@@ -260,7 +262,7 @@ def gateway(admin: Admin) -> APIRouter:
         summary="Add what an export has",
         openapi_extra=tell(ref("Added"), body=ref("Export")),
     )
-    def import_(content: JsonObject, actor: Actor = importer) -> Response:
+    def import_(actor: Actor = importer, *, content: JsonObject) -> Response:
         return json({"added": directory.import_(content, actor)})
 
     return router

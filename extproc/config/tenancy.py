@@ -91,6 +91,13 @@ Instant = Annotated[
 ]
 Network = Annotated[str, AfterValidator(_network)]
 Name = Annotated[str, AfterValidator(_name)]
+# What a key says stands in the memory of every worker, its tags in every record of it.
+MOST_GLOBS = 1_000
+MOST_TAGS = 64
+LONGEST_METADATA = 4_096
+Glob = Annotated[Text, Field(max_length=512)]
+Tag = Annotated[Text, Field(max_length=256)]
+Globs = Annotated[tuple[Glob, ...], Field(min_length=1, max_length=MOST_GLOBS)]
 Count = Annotated[Whole, Field(ge=0, le=1_000_000_000_000)]
 
 
@@ -188,7 +195,7 @@ class Allowed(Section):
 class OwnerConfig(Allowed):
     """What an organization, a team and a user have in common."""
 
-    models: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+    models: Globs = ("*",)
     """Globs of the models that its keys may use."""
     blocked: Switch = False
 
@@ -217,7 +224,7 @@ class EndUserConfig(Allowed):
 class KeyHolder(Allowed):
     """What a key may be told beside its secret."""
 
-    models: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+    models: Globs = ("*",)
     """Globs of the models that it may use."""
     organization: Name | None = None
     team: Name | None = None
@@ -226,15 +233,18 @@ class KeyHolder(Allowed):
     not_before: Instant | None = None
     expires: Instant | None = None
     blocked: Switch = False
-    endpoints: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+    endpoints: Globs = ("*",)
     """Globs of the URL paths that it may use, such as ``/v1/chat/*``."""
-    providers: tuple[Text, ...] | None = None
+    providers: Annotated[tuple[Glob, ...], Field(max_length=MOST_GLOBS)] | None = None
     """Globs of the providers whose stored things (files, batches …) it may use. None: all
     if it may use all models, else none."""
-    addresses: tuple[Network, ...] = ()
+    addresses: Annotated[tuple[Network, ...], Field(max_length=MOST_GLOBS)] = ()
     """Networks that its clients must be in."""
-    tags: tuple[Text, ...] = ()
-    metadata: dict[Text, str] = Field(default_factory=dict)
+    tags: Annotated[tuple[Tag, ...], Field(max_length=MOST_TAGS)] = ()
+    metadata: Annotated[
+        dict[Tag, Annotated[str, Field(max_length=LONGEST_METADATA)]],
+        Field(max_length=MOST_TAGS),
+    ] = Field(default_factory=dict)
     priority: Annotated[Whole, Field(ge=-100, le=100)] = 0
     """Under overload those below 0 are refused first, those above 0 last."""
     private: Switch = False

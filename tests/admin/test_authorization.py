@@ -19,7 +19,7 @@ from extproc.db.tables import Base
 from extproc.server.control import Control
 from extproc.server.control_http import make_app
 from extproc.server.options import Options
-from tests.admin.application import ROLES
+from tests.admin.application import KEYS, ROLES
 from tests.admin.test_directory import OWNER
 
 OPEN = {
@@ -129,6 +129,19 @@ def test_every_cell_of_the_matrix_holds_at_every_route(api, asked, role):
         else:
             assert said.status_code == 403, (method, path)
     assert (rows(api) == before) is (role in READERS)
+
+
+@pytest.mark.parametrize("role", [*ROLES, None])
+def test_what_is_said_is_not_read_before_it_is_known_who_says_it(api, guarded, role):
+    """16 MB of JSON are 400 MB of objects, and anybody can send them."""
+    key = {"x-api-key": KEYS[role]} if role else {}
+    for method, path in guarded:
+        needs = needed(method, path)
+        if role and (needs is None or needs in MATRIX[role]):
+            continue
+        where = path.replace("{id}", "x").replace("{key}", "x")
+        said = api.http.request(method, where, headers=key, content=b"{")
+        assert said.status_code == (403 if role else 401), (method, path)
 
 
 def test_the_document_says_what_each_route_needs(api, guarded):

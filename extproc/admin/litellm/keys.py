@@ -44,7 +44,7 @@ def _changing(router: APIRouter, shop: Shop) -> None:
         summary="Make a key",
         openapi_extra=tell(_KEY, body=ref("LiteLLMKeySettings")),
     )
-    def generate(asked: JsonObject, actor: Actor = writer) -> Response:
+    def generate(actor: Actor = writer, *, asked: JsonObject) -> Response:
         said = words.read("keys", asked, now=shop.clock())
         made = directory.create("keys", said.settings, actor, id_=said.id)
         return answer(show_key(made, Decimal(0)), said.dropped)
@@ -54,7 +54,7 @@ def _changing(router: APIRouter, shop: Shop) -> None:
         summary="Change a key",
         openapi_extra=tell(_KEY, body=ref("LiteLLMKeySettings")),
     )
-    def update(asked: JsonObject, actor: Actor = writer) -> Response:
+    def update(actor: Actor = writer, *, asked: JsonObject) -> Response:
         id_ = shop.find_key(text_of(asked, "key"))
         said = words.read("keys", asked, now=shop.clock(), new=False)
         if said.id not in {None, id_}:
@@ -69,7 +69,7 @@ def _changing(router: APIRouter, shop: Shop) -> None:
         summary="Delete keys",
         openapi_extra=tell(ref("LiteLLMDeletedKeys"), body=ref("LiteLLMKeyNames")),
     )
-    def delete(asked: JsonObject, actor: Actor = writer) -> Response:
+    def delete(actor: Actor = writer, *, asked: JsonObject) -> Response:
         names = [*texts_of(asked, "keys"), *texts_of(asked, "key_aliases")]
         if not names:
             raise Invalid("keys or key_aliases must name a key.", param="keys")
@@ -83,7 +83,7 @@ def _changing(router: APIRouter, shop: Shop) -> None:
             summary="Block a key or let it in again",
             openapi_extra=tell(_KEY, body=ref("LiteLLMKeyName")),
         )
-        def switch(asked: JsonObject, actor: Actor = writer) -> Response:
+        def switch(actor: Actor = writer, *, asked: JsonObject) -> Response:
             id_ = shop.find_key(text_of(asked, "key"))
             changed = directory.update("keys", id_, {"blocked": blocked}, actor)
             return json(show_key(changed, shop.spent("key").get(id_)))
@@ -107,14 +107,14 @@ def _secrets(router: APIRouter, shop: Shop) -> None:
     @router.post(
         "/key/regenerate", summary="Give a key a new secret", openapi_extra=extra
     )
-    def regenerate(asked: JsonObject, actor: Actor = shop.key_writer) -> Response:
+    def regenerate(actor: Actor = shop.key_writer, *, asked: JsonObject) -> Response:
         return regenerated(text_of(asked, "key"), asked, actor)
 
     @router.post(
         "/key/{key}/regenerate", summary="Give a key a new secret", openapi_extra=extra
     )
     def regenerate_named(
-        key: str, asked: JsonObject, actor: Actor = shop.key_writer
+        key: str, actor: Actor = shop.key_writer, *, asked: JsonObject
     ) -> Response:
         return regenerated(key, asked, actor)
 
@@ -135,7 +135,7 @@ def _reading(router: APIRouter, shop: Shop) -> None:
         summary="Show several keys",
         openapi_extra=tell(ref("LiteLLMKeyInfos"), body=ref("LiteLLMKeyNames")),
     )
-    def infos(asked: JsonObject, actor: Actor = reader) -> Response:  # noqa: ARG001
+    def infos(actor: Actor = reader, *, asked: JsonObject) -> Response:  # noqa: ARG001
         names, spent = texts_of(asked, "keys"), shop.spent("key")
         ids = [shop.find_key(name) for name in names]
         shown = [show_key(directory.get("keys", id_), spent.get(id_)) for id_ in ids]

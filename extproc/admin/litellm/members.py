@@ -26,7 +26,7 @@ def add(router: APIRouter, shop: Shop) -> None:
         summary="Give a team a user, who is made if need be",
         openapi_extra=tell(ref("LiteLLMMembers"), body=ref("LiteLLMMembership")),
     )
-    def member_add(asked: JsonObject, actor: Actor = shop.writer) -> Response:
+    def member_add(actor: Actor = shop.writer, *, asked: JsonObject) -> Response:
         team = text_of(asked, "team_id")
         member = asked.get("member")
         members = member if isinstance(member, list) else [member]
@@ -40,7 +40,7 @@ def add(router: APIRouter, shop: Shop) -> None:
         summary="Take a user out of a team",
         openapi_extra=tell(ref("LiteLLMMembers"), body=ref("LiteLLMMembership")),
     )
-    def member_delete(asked: JsonObject, actor: Actor = shop.writer) -> Response:
+    def member_delete(actor: Actor = shop.writer, *, asked: JsonObject) -> Response:
         team, user = text_of(asked, "team_id"), _user_of(asked, "user_id")
         if shop.directory.get("users", user).get("team") != team:
             raise Missing(f"The team {team!r} has no user {user!r}.", param="user_id")

@@ -84,7 +84,7 @@ def _changing(router: APIRouter, shop: Shop, owner: Owner) -> None:
         summary=f"Make a {noun}",
         openapi_extra=tell(ref("LiteLLMOwner"), body=body),
     )
-    def new(asked: JsonObject, actor: Actor = writer) -> Response:
+    def new(actor: Actor = writer, *, asked: JsonObject) -> Response:
         members = asked.pop("members_with_roles", None) or []
         if not isinstance(members, list):
             raise Invalid(
@@ -107,7 +107,7 @@ def _changing(router: APIRouter, shop: Shop, owner: Owner) -> None:
         summary=f"Change a {noun}",
         openapi_extra=tell(ref("LiteLLMOwnerUpdated"), body=body),
     )
-    def update(asked: JsonObject, actor: Actor = writer) -> Response:
+    def update(actor: Actor = writer, *, asked: JsonObject) -> Response:
         id_ = text_of(asked, field)
         said = words.read(section, asked, now=shop.clock(), new=False)
         changed = directory.update(section, id_, said.settings, actor)
@@ -120,7 +120,7 @@ def _changing(router: APIRouter, shop: Shop, owner: Owner) -> None:
         summary=f"Delete {section.replace('_', ' ')}, and their keys",
         openapi_extra=tell(ref("LiteLLMDeletedOwners"), body=ref("LiteLLMOwnerNames")),
     )
-    def delete(asked: JsonObject, actor: Actor = writer) -> Response:
+    def delete(actor: Actor = writer, *, asked: JsonObject) -> Response:
         ids = texts_of(asked, f"{field}s")
         for id_ in ids if owner.has_keys else []:
             keys = shop.all("keys", **{owner.dimension: id_})
@@ -137,7 +137,7 @@ def _switch(
         summary=f"{verb.capitalize()} a {owner.noun}",
         openapi_extra=tell(ref("LiteLLMOwner"), body=ref("LiteLLMOwnerSettings")),
     )
-    def switch(asked: JsonObject, actor: Actor = shop.writer) -> Response:
+    def switch(actor: Actor = shop.writer, *, asked: JsonObject) -> Response:
         id_ = text_of(asked, owner.field)
         changed = shop.directory.update(owner.section, id_, {"blocked": blocked}, actor)
         return json(show(changed, owner, shop.spent(owner.dimension).get(id_)))
