@@ -32,6 +32,8 @@ FETCH_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 5.0
 """Between two fetches while the issuer does not answer, or a token names a key that it did
 not have: who sends such tokens makes us ask no more often."""
+MOST_TIME: Final = 1e11
+"""Unix seconds: beyond it, a token would never end."""
 MAX_KEYS_BYTES: Final = 1 << 20
 
 Fetch = Callable[[IssuerConfig], bytes]
@@ -101,7 +103,7 @@ class Bearers:
         except jwt.InvalidTokenError:
             return None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             return None
         for issuer in self._issuers().values():
             if issuer.issuer != said.get("iss"):
@@ -129,10 +131,12 @@ class Bearers:
                     "verify_exp": False, "verify_nbf": False, "verify_iat": False,
                 },
             )  # fmt: skip
-            now = self._clock()
+            now, end, start = self._clock(), claims["exp"], claims.get("nbf", 0)
             return (
-                float(claims["exp"]) + SKEW_SECONDS > now
-                and float(claims.get("nbf", 0)) - SKEW_SECONDS <= now
+                _is_time(end)
+                and _is_time(start)
+                and end + SKEW_SECONDS > now
+                and start - SKEW_SECONDS <= now
             )
         except (jwt.PyJWTError, TypeError, ValueError):
             return False
@@ -158,6 +162,12 @@ class Bearers:
             if known.fetched + issuer.refresh <= now:
                 return []  # a key that was taken back must not live on
             return known.named(kid)
+
+
+def _is_time(value: object) -> bool:
+    """Say whether a claim is a time that comes, as Envoy would take it."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -MOST_TIME < value < MOST_TIME  # type: ignore[operator]
 
 
 class _Keys(msgspec.Struct, frozen=True):

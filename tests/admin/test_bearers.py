@@ -75,16 +75,25 @@ def test_a_change_by_token_is_audited_by_its_name(idp):
     assert (line["actor"], line["role"]) == ("corp:ann", "owner")
 
 
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def bad(api: Any) -> dict[str, str]:
     good = token(api)
     head, claims, signature = good.split(".")
-    none = base64.urlsafe_b64encode(b'{"alg":"none","kid":"one"}').rstrip(b"=")
+    none = encoded(b'{"alg":"none","kid":"one"}')
     now = api.office.clock.now
     return {
         "expired": token(api, exp=now - 61),
         "not yet": token(api, nbf=now + 61),
         "no end": token(api, exp=None),
         "an end that is none": token(api, exp="later"),
+        "an end that is a text": token(api, exp=str(now + 600)),
+        "an end that never comes": token(api, exp=1e300),
+        "a beginning that is none": token(api, nbf=True),
+        "an algorithm that is a list": encoded(b'{"alg":["ES256"]}')
+        + f".{claims}.{signature}",
         "other audience": token(api, aud="other"),
         "no audience": token(api, aud=None),
         "other issuer": token(api, iss="https://evil.example/"),
@@ -93,7 +102,7 @@ def bad(api: Any) -> dict[str, str]:
         "other kind of key": token(api, OLD, alg="RS256"),
         "unknown kid": token(api, kid="two"),
         "no signature": f"{head}.{claims}.",
-        "alg none": f"{none.decode()}.{claims}.",
+        "alg none": f"{none}.{claims}.",
         "a secret": token(api, b"x" * 64, alg="HS256"),
         "changed claims": f"{head}.{claims[:-4]}AAAA.{signature}",
         "not a token": "a.b.c",
