@@ -19,7 +19,7 @@ from extproc.db.tables import Base
 from extproc.server.control import Control
 from extproc.server.control_http import make_app
 from extproc.server.options import Options
-from tests.admin.application import KEYS, ROLES
+from tests.admin.application import ROLES
 from tests.admin.test_directory import OWNER
 
 OPEN = {
@@ -103,11 +103,19 @@ def asked(api, guarded):
         for method, path in guarded:
             name = "global" if "/limits/" in path else "x"
             where = path.replace("{id}", name).replace("{key}", "x")
-            body: object = [] if path.endswith("/bulk") else {}
-            out[method, path] = api.ask(method, where, role, json=body, **more)
+            said: dict[str, Any] = {"json": [] if path.endswith("/bulk") else {}}
+            if not may(role, method, path):
+                # Nobody reads it: 16 MB of JSON are 400 MB of objects.
+                said = {"content": b"{"}
+            out[method, path] = api.ask(method, where, role, **said, **more)
         return out
 
     return ask
+
+
+def may(role: Any, method: str, path: str) -> bool:
+    needs = needed(method, path)
+    return role is not None and (needs is None or needs in MATRIX[role])
 
 
 def rows(api: Any) -> list[Any]:
@@ -121,27 +129,13 @@ def rows(api: Any) -> list[Any]:
 def test_every_cell_of_the_matrix_holds_at_every_route(api, asked, role):
     before = rows(api)
     for (method, path), said in asked(role).items():
-        needs = needed(method, path)
         if role is None:
             assert said.status_code == 401, (method, path)
-        elif needs is None or needs in MATRIX[role]:
+        elif may(role, method, path):
             assert said.status_code in {200, 201, 204, 400, 404}, (path, said.text)
         else:
             assert said.status_code == 403, (method, path)
     assert (rows(api) == before) is (role in READERS)
-
-
-@pytest.mark.parametrize("role", [*ROLES, None])
-def test_what_is_said_is_not_read_before_it_is_known_who_says_it(api, guarded, role):
-    """16 MB of JSON are 400 MB of objects, and anybody can send them."""
-    key = {"x-api-key": KEYS[role]} if role else {}
-    for method, path in guarded:
-        needs = needed(method, path)
-        if role and (needs is None or needs in MATRIX[role]):
-            continue
-        where = path.replace("{id}", "x").replace("{key}", "x")
-        said = api.http.request(method, where, headers=key, content=b"{")
-        assert said.status_code == (403 if role else 401), (method, path)
 
 
 def test_the_document_says_what_each_route_needs(api, guarded):
