@@ -154,7 +154,7 @@ class Exchange:
             return []
         # Envoy had the last word before we did: the client left, or a reset.
         self._dispatch.now = now
-        return [self._complete(self._left(), None, now)]
+        return [self._complete(self._left(), now)]
 
     def take(self, data: bytes, now: float) -> bytes | list[Command]:
         """Take a piece of the body that `takes` names: `receive`, for what most events are.
@@ -324,14 +324,14 @@ class Exchange:
             self.deadline = now + patience
         elif type(first) is Respond:
             self._tally.status = first.status
-            commands += [Leave(), self._complete("ok", None, now)]
+            commands += [Leave(), self._complete("ok", now)]
         return commands
 
     def _ended(self, now: float) -> list[Command]:
         error = self._response.error if self._response else None
         if error is None:
-            return [Leave(), self._complete("ok", None, now)]
-        return [Leave(), self._complete(_outcome(error), _code(error), now, error)]
+            return [Leave(), self._complete("ok", now)]
+        return [Leave(), self._complete(_outcome(error), now, error)]
 
     def _fail(self, error: GatewayError, now: float) -> list[Command]:
         if self._response is not None:
@@ -344,15 +344,11 @@ class Exchange:
                 error.status, body, (*JSON, *told), f"gw_{error.code or error.type}"
             ),
             Leave(),
-            self._complete(_outcome(error), _code(error), now, error),
+            self._complete(_outcome(error), now, error),
         ]
 
     def _complete(
-        self,
-        outcome: Outcome,
-        error: str | None,
-        now: float,
-        cause: GatewayError | None = None,
+        self, outcome: Outcome, now: float, cause: GatewayError | None = None
     ) -> Complete:
         self.completed, self.takes = True, None
         settlement = self._settle(outcome, cause)
@@ -363,6 +359,7 @@ class Exchange:
             whole=outcome == "ok" and not self._tally.streamed,
         )
         self.deadline = math.inf
+        error = None if cause is None else cause.code or cause.type
         return Complete(
             self._tally.complete(
                 duration=now - self._began, outcome=outcome, error=error
@@ -396,7 +393,3 @@ def _outcome(error: GatewayError) -> Outcome:
             return "upstream_error"
         case _:
             return "gateway_error"
-
-
-def _code(error: GatewayError) -> str:
-    return error.code or error.type

@@ -16,8 +16,6 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from extproc.errors import (
     BadRequest,
     BodyTooLarge,
@@ -46,10 +44,11 @@ from extproc.exchange.operations import (
 )
 from extproc.exchange.render import Asked, Leg, bare, render
 from extproc.exchange.slip import write_slip
+from extproc.exchange.stated import read_model, read_stream
 from extproc.exchange.tally import Tally
 from extproc.formats.base import CHAT
 from extproc.framing.encoding import ContentDecoder
-from extproc.framing.members import Members, read_members
+from extproc.framing.members import read_members
 from extproc.policy.admit import authenticate
 from extproc.routing.pick import MOST_NAME, pick
 from extproc.runtime import NOBODY, Grant, Runtime
@@ -273,11 +272,8 @@ class RequestHalf:
 
     def _route(self, body: bytes) -> list[Command]:
         members = read_members(body)
-        default = self.operation.format.default_model
-        name = (
-            default if default and "model" not in members else _string(members, "model")
-        )
-        self.stream = _flag(members, "stream")
+        name = read_model(members, default=self.operation.format.default_model)
+        self.stream = read_stream(members)
         self._tally.original_model = name[:MOST_NAME]
         self._tally.streamed = self.stream
         if self._runtime.content_size:
@@ -378,37 +374,3 @@ def crowded() -> Overloaded:
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is over the limit of {limit} bytes.")
-
-
-_TEXT = msgspec.json.Decoder(str)
-_FLAG: msgspec.json.Decoder[bool | None] = msgspec.json.Decoder(bool | None)
-
-
-def _string(members: Members, key: str) -> str:
-    if key not in members:
-        raise BadRequest(
-            f"Missing required parameter: {key!r}.",
-            param=key,
-            code="missing_required_parameter",
-        )
-    try:
-        return _TEXT.decode(members[key])
-    except msgspec.ValidationError:
-        raise _wrong_type(key, "a string") from None
-
-
-def _flag(members: Members, key: str) -> bool:
-    if key not in members:
-        return False
-    try:
-        return bool(_FLAG.decode(members[key]))
-    except msgspec.ValidationError:
-        raise _wrong_type(key, "a boolean") from None
-
-
-def _wrong_type(key: str, expected: str) -> BadRequest:
-    return BadRequest(
-        f"Invalid type for {key!r}: expected {expected}.",
-        param=key,
-        code="invalid_type",
-    )
