@@ -181,12 +181,7 @@ class Call:
         return messages
 
     def expire(self, now: float) -> list[bytes]:
-        """Return the messages to send because the deadline has passed.
-
-        None, if it is another by now: one that expires may leave its room to the next.
-        """
-        if now < self.deadline:
-            return []
+        """Return the messages to send because the deadline has passed."""
         crowded = self.turn is not None
         return self._deliver(self._exchange, events.Expired(crowded), now)
 

@@ -195,7 +195,9 @@ class LeanConnection(asyncio.Protocol):
         self._h2.replenish()
         due = [item for item in self._calls.items() if item[1].deadline <= now]
         for stream_id, call in due:
-            self._drive(stream_id, call, call.expire, now)
+            # It may be another by now: one that expires leaves its room to the next.
+            if call.deadline <= now:
+                self._drive(stream_id, call, call.expire, now)
         if due:
             self._flush()
 

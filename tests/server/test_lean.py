@@ -354,6 +354,36 @@ def test_a_bug_in_close_is_logged(run, path, caplog):
     assert messages == ["call 1/1 failed to close: KeyError"]
 
 
+def test_who_expires_may_leave_more_time_to_the_next(run, path, monkeypatch):
+    monkeypatch.setattr(lean, "SWEEP", 0.02)
+
+    async def main():
+        async with Bench(path) as bench:
+            helds = [Held(b"x"), Held(b"x")]
+            asked = [bench.process(held) for held in helds]
+            for one in asked:
+                assert await asyncio.to_thread(next, one) == b"x"
+            first, second = bench.calls
+            expire = first.expire
+
+            def leave_room(now):
+                second.deadline = math.inf
+                return expire(now)
+
+            first.expire = leave_room
+            # The edge looks once at whose time is up, and tells one after the other.
+            first.deadline = second.deadline = 0.0
+            answers = await asyncio.to_thread(bench.collect, asked[0])
+            assert answers == ([b"expired"], grpc.StatusCode.OK)
+            assert not second.finished
+            helds[1].send(b"finish")
+            assert await asyncio.to_thread(next, asked[1]) == b"last"
+            for held in helds:
+                held.end()
+
+    run(main())
+
+
 def test_a_deadline_is_met_by_the_sweep(run, path, monkeypatch):
     monkeypatch.setattr(lean, "SWEEP", 0.02)
 
