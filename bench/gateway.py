@@ -54,8 +54,8 @@ may have nothing left, as a request that comes alone costs more than one in a cr
 # ----------------------------------------------------------------- what is measured
 
 
-def load(url: str, text: str, *extra: object) -> dict[str, Any]:
-    """Run the load generator once."""
+def load(url: str, text: str, *extra: object, may_fail: bool = False) -> dict[str, Any]:
+    """Run the load generator once; what fails ends the run, unless it may."""
     done = subprocess.run(
         [
             sys.executable, str(HERE / "load.py"), f"{url}/v1/chat/completions", KEY, text,
@@ -64,7 +64,7 @@ def load(url: str, text: str, *extra: object) -> dict[str, Any]:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     seen: dict[str, Any] = json.loads(done.stdout)
-    if seen["failures"]:
+    if seen["failures"] and not may_fail:
         raise SystemExit(f"{seen['failures']} of {seen['requests']} requests failed")
     return seen
 

@@ -19,6 +19,7 @@ import contextlib
 import datetime as dt
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,6 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gateway
-import report
 import stage
 
 BARE = "bare Envoy"
@@ -137,14 +137,20 @@ def running(one: Gateway, folder: Path) -> Iterator[psutil.Process]:
         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         until = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(SystemExit, subprocess.CalledProcessError):
-                ask(one, "gpt-4o", {}, "--connections", 1, "--seconds", 1)
-                break
+        while not ready(one):
             if time.monotonic() > until or process.poll() is not None:
                 raise SystemExit(f"{one.name} does not answer")
             time.sleep(1)
         yield psutil.Process(process.pid)
+
+
+def ready(one: Gateway) -> bool:
+    """Say whether all processes of a gateway answer well, as far as that can be seen."""
+    try:
+        seen = ask(one, "gpt-4o", {}, "--connections", 8, "--seconds", 2)
+    except subprocess.CalledProcessError:  # nobody listens yet
+        return False
+    return bool(seen["requests"] and not seen["failures"])
 
 
 def ask(
@@ -156,7 +162,8 @@ def ask(
         for name, value in one.headers.get(model, {}).items()
         for part in ("--header", f"{name}:{value}")
     ]
-    return gateway.load(one.url, stage.body(model, **more), *headers, *how)
+    text = stage.body(model, **more)
+    return gateway.load(one.url, text, *headers, *how, may_fail=True)
 
 
 def tree(root: psutil.Process) -> list[psutil.Process]:
@@ -171,31 +178,38 @@ def spent(root: psutil.Process) -> float:
 
 def measure(one: Gateway, root: psutil.Process, seconds: float) -> dict[str, float]:
     """Ask a gateway for everything once."""
-    seen: dict[str, float] = {}
+    seen: dict[str, float] = {"failed": 0}
+
+    def load(model: str, more: dict[str, object], *how: object) -> dict[str, Any]:
+        found = ask(one, model, more, *how)
+        seen["failed"] += found["failures"]
+        return found
+
     models = {"passes": "gpt-4o"} if one.name == BARE else MODELS
     for kind, model in models.items():
         before = spent(root)
-        crowd = ask(one, model, {}, *CROWD, "--seconds", seconds)
+        crowd = load(model, {}, *CROWD, "--seconds", seconds)
         requests = max(1, crowd["requests"])
         seen[f"{kind}, requests/s"] = requests / crowd["seconds"]
         seen[f"{kind}, CPU µs"] = 1e6 * (spent(root) - before) / requests
-        calm = ask(one, model, {}, *CROWD, "--seconds", seconds, "--rate", SLOW_RATE)
+        calm = load(model, {}, *CROWD, "--seconds", seconds, "--rate", SLOW_RATE)
         seen[f"{kind}, p50 ms"], seen[f"{kind}, p99 ms"] = calm["p50"], calm["p99"]
     stream = {"stream": True}
-    paced = ask(
-        one, "paced", stream, *CROWD, "--seconds", seconds, "--rate", STREAMS_RATE
-    )
+    paced = load("paced", stream, *CROWD, "--seconds", seconds, "--rate", STREAMS_RATE)
     seen["first byte, p50 ms"] = paced["first_p50"]
-    before = spent(root)
-    burst = ask(one, "gpt-4o", stream, "--connections", 4, "--seconds", 2 * seconds)
-    chunks = burst["requests"] * report.CHUNKS
-    seen["streamed chunks/s"] = chunks / burst["seconds"]
-    seen["CPU µs a chunk"] = 1e6 * (spent(root) - before) / max(1, chunks)
     # What is shared counts once, a part for each who shares it.
     seen["memory MB"] = (
         sum(process.memory_full_info().pss for process in tree(root)) / 1e6
     )
     return seen
+
+
+def medians(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what was seen in most rounds; nothing of what never was."""
+    found = {
+        key: [one[key] for one in rounds if one[key] is not None] for key in rounds[0]
+    }
+    return {key: statistics.median(seen) for key, seen in found.items() if seen}
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
@@ -241,7 +255,7 @@ def main() -> None:
         f"bench/rivals.py, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}; medians of {options.rounds} rounds of "
         f"{options.seconds:g} s\n\n"
-        + table({name: gateway.medians(rows) for name, rows in found.items()})
+        + table({name: medians(rows) for name, rows in found.items()})
         + "\n"
     )
     print(text)
