@@ -220,11 +220,11 @@ def alone(folder: Path) -> dict[str, Any]:
 
 
 def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {
-        key: statistics.median(seen[key] for seen in rounds)
-        for key in rounds[0]
-        if rounds[0][key] is not None
+    """Return the medians of what was seen; nothing of what never was."""
+    found = {
+        key: [one[key] for one in rounds if one[key] is not None] for key in rounds[0]
     }
+    return {key: statistics.median(seen) for key, seen in found.items() if seen}
 
 
 def run_rounds(peers: Peers, options: argparse.Namespace) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import contextlib
 import datetime as dt
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -204,14 +203,6 @@ def measure(one: Gateway, root: psutil.Process, seconds: float) -> dict[str, flo
     return seen
 
 
-def medians(rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """Return what was seen in most rounds; nothing of what never was."""
-    found = {
-        key: [one[key] for one in rounds if one[key] is not None] for key in rounds[0]
-    }
-    return {key: statistics.median(seen) for key, seen in found.items() if seen}
-
-
 def table(results: dict[str, dict[str, float]]) -> str:
     """Return the medians, a row for each figure."""
     names = list(results)
@@ -255,7 +246,7 @@ def main() -> None:
         f"bench/rivals.py, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}; medians of {options.rounds} rounds of "
         f"{options.seconds:g} s\n\n"
-        + table({name: medians(rows) for name, rows in found.items()})
+        + table({name: gateway.medians(rows) for name, rows in found.items()})
         + "\n"
     )
     print(text)
