@@ -129,8 +129,8 @@ ALLOCATOR: Final = {
     "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
 }
 """Bodies of many megabytes go back to the system as soon as nobody has them. By itself
-glibc raises both, with the first such body, to as much as that, and keeps 90 MB of a
-worker's memory after a few of 30 MB; the bodies of 1 MB cost the same
+glibc raises both, with the first such body, to as much as that, and keeps 80 MB of a
+worker's memory after six of 30 MB; bodies of 1 MB cost no more
 (https://man7.org/linux/man-pages/man3/mallopt.3.html)."""
 
 
