@@ -17,6 +17,9 @@ JOBS ?= $(shell nproc)
 # The order of the tests, the same each time: a gate that fails by chance says nothing of a change.
 SEED ?= 1
 ALL := -n $(JOBS) --dist loadscope --no-loadscope-reorder --randomly-seed=$(SEED)
+# Seconds that a test may take, which is ten times what any does: one that hangs says where it is
+# and fails, and the others go on.
+LIMIT := --timeout=300 --timeout-method=thread -o faulthandler_timeout=290
 
 # What the tests need beyond Python, and the Debian package that brings it.
 NODE := $(and $(shell command -v node),$(shell command -v npm))
@@ -97,9 +100,9 @@ run: $(VENV)/.run ## Run the gateway (make run ARGS="--config gateway.yaml")
 test: $(VENV)/.dev $(FRAMEWORKS) $(RELEASE) $(PACKAGES) ## Run every test
 ifeq ($(NODE),)
 	@echo "deselected: the tests of the npm SDKs (marker node); Debian packages: nodejs npm"
-	@$(PYTEST) -q $(ALL) -m "not node" $(ARGS)
+	@$(PYTEST) -q $(ALL) $(LIMIT) -m "not node" $(ARGS)
 else
-	@$(PYTEST) -q $(ALL) $(ARGS)
+	@$(PYTEST) -q $(ALL) $(LIMIT) $(ARGS)
 endif
 
 .PHONY: test-budgets
@@ -119,7 +122,7 @@ agreement: $(VENV)/.dev ## Hold everybody's account of 2,000 mixed requests agai
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev $(RELEASE) ## Run the tests that need no Envoy
-	@$(PYTEST) -q $(ALL) -m "not envoy and not node" $(ARGS)
+	@$(PYTEST) -q $(ALL) $(LIMIT) -m "not envoy and not node" $(ARGS)
 
 .PHONY: explore
 explore: $(VENV)/.dev ## Run the tests without Envoy in a new order, with 10,000 new examples each

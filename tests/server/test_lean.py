@@ -359,10 +359,10 @@ def test_who_expires_may_leave_more_time_to_the_next(run, path, monkeypatch):
 
     async def main():
         async with Bench(path) as bench:
-            helds = [Held(b"x"), Held(b"x")]
-            asked = [bench.process(held) for held in helds]
-            for one in asked:
-                assert await asyncio.to_thread(next, one) == b"x"
+            helds, asked = [Held(b"x"), Held(b"x")], []
+            for held in helds:  # one behind the other: they come in any order else
+                asked.append(bench.process(held))
+                assert await asyncio.to_thread(next, asked[-1]) == b"x"
             first, second = bench.calls
             expire = first.expire
 
