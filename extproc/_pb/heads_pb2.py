@@ -24,13 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xtproc/_pb/heads.proto\x12\rextproc.heads\"\x1a\n\x07Headers\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xtproc/_pb/heads.proto\x12\rextproc.heads\"\x9f\x01\n\x04Head\x12\x33\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1a.extproc.heads.HttpHeaders\x12\x34\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1a.extproc.heads.HttpHeaders\x12\x18\n\x10metadata_context\x18\x08 \x01(\x0c\x12\x12\n\nattributes\x18\t \x03(\x0c\"M\n\x0bHttpHeaders\x12\'\n\x07headers\x18\x01 \x01(\x0b\x32\x16.extproc.heads.Headers\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"\x1a\n\x07Headers\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extproc._pb.heads_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HEADERS']._serialized_start=42
-  _globals['_HEADERS']._serialized_end=68
+  _globals['_HEAD']._serialized_start=43
+  _globals['_HEAD']._serialized_end=202
+  _globals['_HTTPHEADERS']._serialized_start=204
+  _globals['_HTTPHEADERS']._serialized_end=281
+  _globals['_HEADERS']._serialized_start=283
+  _globals['_HEADERS']._serialized_end=309
 # @@protoc_insertion_point(module_scope)

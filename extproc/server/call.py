@@ -12,8 +12,6 @@ import msgspec
 
 from extproc.exchange import events
 from extproc.exchange.commands import (
-    AnswerBody,
-    AnswerHeaders,
     Command,
     Complete,
     Leave,
@@ -24,12 +22,13 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
+from extproc.exchange.events import RequestBody, ResponseBody
 from extproc.exchange.exchange import Exchange
 from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
 from extproc.server.bodies import Bodies, Room
-from extproc.server.codec import decode, encode, write_piece
+from extproc.server.codec import WRITERS, decode, encode, write_piece
 from extproc.server.notes import Notes, Sent
 from extproc.server.pieces import read_piece
 from extproc.server.till import Till
@@ -52,6 +51,10 @@ class Office(msgspec.Struct):
     notes: Notes = msgspec.field(default_factory=Notes)
     bodies: Bodies = msgspec.field(default_factory=Bodies)
     """As `routing`."""
+
+    def current(self) -> Runtime:
+        """Return what exchanges begin with now."""
+        return self.runtime
 
 
 HEAVY_BYTES = 256 * 1024
@@ -108,7 +111,7 @@ class Call:
             return deadline
         if room.turn is not None:
             return min(deadline, room.until)
-        collects = self._exchange.takes is events.RequestBody
+        collects = self._exchange.takes is RequestBody
         if collects and room.large and self._office.bodies.waiting:
             return room.due(self._exchange.held, deadline)
         return deadline
@@ -139,7 +142,7 @@ class Call:
                 now=now,
                 routing=office.routing,
                 books=office.till.books,
-                current=lambda: office.runtime,
+                current=office.current,
             )
         elif (kind := exchange.takes) is not None and self.work is None:
             # Most messages of all: bytes of a body that are only passed on, or kept.
@@ -168,8 +171,7 @@ class Call:
         waiting, self._waiting = self._waiting, []
         if isinstance(worked, tuple):
             commands, messages = worked
-            self._note(commands)
-            messages += self._reserved(commands, now)
+            messages += self._carry_out(commands, now, written=True)
         elif any(type(event) is events.Closed for event in waiting):
             messages = []  # nobody is there to be told, and nothing has been sent
         else:
@@ -215,7 +217,7 @@ class Call:
             granted, self._more = self._more.result(), None
             exchange.receive(events.ToppedUp(granted), now)
         if (
-            (type(event) is events.ResponseBody or type(event) is events.RequestBody)
+            (type(event) is ResponseBody or type(event) is RequestBody)
             and (self._room or len(event.data) > LIGHT_BYTES)
             and exchange.weight(event) > HEAVY_BYTES
         ):
@@ -249,37 +251,43 @@ class Call:
             room.until = now + min(most, exchange.deadline - now) / 2
         return []
 
-    def _carry_out(self, commands: list[Command], now: float) -> list[bytes]:
-        if not commands:
-            return []
-        if type(commands[-1]) is AnswerBody:
-            # What is to be noted or reserved stands behind what is said.
-            return encode(commands)
-        self._note(commands)
-        if type(commands[-1]) is Reserve:
-            return encode(commands) + self._reserved(commands, now)
-        return encode(commands)
+    def _carry_out(
+        self, commands: list[Command], now: float, *, written: bool = False
+    ) -> list[bytes]:
+        """Do what is asked; return what is to be sent, the till's verdict included.
 
-    def _note(self, commands: list[Command]) -> None:
+        What is `written` already is not returned again.
+        """
+        messages: list[bytes] = []
         for command in commands:
-            if type(command) in _SAID:  # most are
+            write = WRITERS.get(type(command))
+            if write is None:
+                self._do(command)
                 continue
-            if type(command) is Leave:
-                self.finished = True
-            elif type(command) is Complete:
-                if command.content is not None:
-                    self._office.keep(command.content)
-                self._office.record(command.completion)
-                if command.settlement is not None:
-                    self._office.till.settle(command.settlement)
-                for settlement in command.more:
-                    self._office.till.settle(settlement)
-            elif type(command) is Route:
+            if not written:
+                messages += write(command)
+            if type(command) is Route:
                 self._note_sent(command)
-            elif type(command) is Settle:
+        if commands and type(commands[-1]) is Reserve:
+            messages += self._reserved(commands[-1], now)
+        return messages
+
+    def _do(self, command: Command) -> None:
+        """Do what is not for Envoy; what the till is asked is up to `_carry_out`."""
+        if type(command) is Leave:
+            self.finished = True
+        elif type(command) is Complete:
+            if command.content is not None:
+                self._office.keep(command.content)
+            self._office.record(command.completion)
+            if command.settlement is not None:
                 self._office.till.settle(command.settlement)
-            elif type(command) is TopUp:
-                self._ask_more(command)
+            for settlement in command.more:
+                self._office.till.settle(settlement)
+        elif type(command) is Settle:
+            self._office.till.settle(command.settlement)
+        elif type(command) is TopUp:
+            self._ask_more(command)
 
     def _note_sent(self, route: Route) -> None:
         if self._exchange is None:
@@ -300,19 +308,16 @@ class Call:
             # It says nothing at once: whatever follows, follows at the next message.
             self._exchange.receive(events.ToppedUp(granted), 0.0)
 
-    def _reserved(self, commands: list[Command], now: float) -> list[bytes]:
-        """Ask the till, if that is what is to be done; return what its verdict leads to."""
-        if not commands or type(commands[-1]) is not Reserve or self._exchange is None:
+    def _reserved(self, command: Reserve, now: float) -> list[bytes]:
+        """Ask the till; return what its verdict leads to, if it has one at once."""
+        exchange = self._exchange
+        if exchange is None:
             return []
-        verdict = self._office.till.admit(commands[-1].admission)
+        verdict = self._office.till.admit(command.admission)
         if isinstance(verdict, asyncio.Future):
             self.work = verdict
             return []
-        return self._carry_out(self._exchange.receive(verdict, now), now)
-
-
-_SAID = frozenset((AnswerBody, AnswerHeaders))
-"""Commands that ask nothing of us but to be sent."""
+        return self._carry_out(exchange.receive(verdict, now), now)
 
 
 def _work(exchange: Exchange, event: events.Event, now: float) -> Worked:

@@ -28,7 +28,7 @@ from extproc.exchange.commands import (
     Route,
 )
 from extproc.runtime import MAX_ATTEMPTS
-from extproc.server.fields import Level, around, field, flag, level, varint
+from extproc.server.fields import Level, Nest, around, field, flag, level, varint
 from extproc.server.heads import read_request_headers, read_response_headers
 
 LIMITS = "gw.rl"
@@ -86,7 +86,7 @@ def encode(commands: Iterable[Command]) -> list[bytes]:
     """Write the ``ProcessingResponse`` messages that `commands` amount to."""
     messages: list[bytes] = []
     for command in commands:
-        write = _WRITERS.get(type(command))
+        write = WRITERS.get(type(command))
         if write is not None:
             messages += write(command)
     return messages
@@ -257,7 +257,7 @@ def _route_headers(retries: int, first_byte: float | None) -> bytes:
 
 def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
     """Write one rendering in pieces: a body of 32 MiB is copied once."""
-    levels = _fixed_rendering(
+    nest = _fixed_rendering(
         key,
         (attempt.path, attempt.authority, attempt.flags),
         attempt.set_headers,
@@ -265,9 +265,9 @@ def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
         attempt.streams,
     )
     if attempt.streams:
-        return (around(0, levels),)
+        return (nest.around(0),)
     body = attempt.body
-    return around(len(body), levels), body
+    return nest.around(len(body)), body
 
 
 _ENTRY_OF_BODY = _text_entry(b"body")
@@ -283,7 +283,7 @@ def _fixed_rendering(
     set_headers: Headers,
     delete_headers: tuple[str, ...],
     streams: bool,
-) -> tuple[Level, ...]:
+) -> Nest:
     """Return what is around a body: all else of a rendering among it."""
     path, authority, flags = what
     fixed = b"".join(
@@ -299,7 +299,7 @@ def _fixed_rendering(
         )
     )
     levels = level(b"\x2a", fixed), level(b"\x12"), level(b"\x0a", key)
-    return levels if streams else (*_ENTRY_OF_BODY, *levels)
+    return Nest(levels if streams else (*_ENTRY_OF_BODY, *levels))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -346,7 +346,7 @@ def _list(values: Iterable[bytes]) -> bytes:
 
 _ONE = b"\x11\x00\x00\x00\x00\x00\x00\xf0\x3f"  # number_value: 1.0
 
-_WRITERS: Mapping[type, Callable[[Any], tuple[bytes, ...]]] = {
+WRITERS: Mapping[type, Callable[[Any], tuple[bytes, ...]]] = {
     AnswerBody: _answer_body,
     AnswerHeaders: _answer_headers,
     AnswerTrailers: _answer_trailers,

@@ -15,15 +15,15 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
-from extproc._pb.core_pb2 import HeaderValue
+from extproc._pb.core_pb2 import HeaderValue, Metadata
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
-from extproc._pb.heads_pb2 import Headers
+from extproc._pb.heads_pb2 import Head, HttpHeaders
 from extproc.exchange import events
 from extproc.routing.wait import noted as wait_of
 from extproc.runtime import MAX_ATTEMPTS
+from extproc.server.fields import field
 
 ATTRIBUTES: Final = "envoy.filters.http.ext_proc"
 """Under this name Envoy sends the attributes that the filter asks for."""
@@ -74,7 +74,8 @@ class _KnownAttributes(dict[bytes, tuple[int, str]]):
     """Which attempt has answered, and ``response.code_details``, by their bytes."""
 
     def __missing__(self, entry: bytes) -> tuple[int, str]:
-        attributes = ProcessingRequest.FromString(entry).attributes[ATTRIBUTES].fields
+        told = ProcessingRequest.FromString(field(9, entry)).attributes
+        attributes = told[ATTRIBUTES].fields
         tried = attributes["upstream.request_attempt_count"].number_value
         attempts = int(min(max(0, tried), MAX_ATTEMPTS))
         said = attempts, attributes["response.code_details"].string_value
@@ -99,8 +100,8 @@ def read_request_headers(message: bytes) -> events.RequestHeaders:
     Raises:
         google.protobuf.message.DecodeError: these are not its bytes.
     """
-    headers, end, _ = _head(message)
-    return events.RequestHeaders(headers, end)
+    head = Head.FromString(message).request_headers
+    return events.RequestHeaders(_read(head), head.end_of_stream)
 
 
 def read_response_headers(message: bytes) -> events.ResponseHeaders:
@@ -109,58 +110,30 @@ def read_response_headers(message: bytes) -> events.ResponseHeaders:
     Raises:
         google.protobuf.message.DecodeError: these are not its bytes.
     """
-    headers, end, behind = _head(message)
-    metadata_end = behind
-    if message[behind : behind + 1] == b"\x42":
-        _, metadata_end = _extent(message, behind)
-    attempts, details = _attributes(message[metadata_end:])
-    if attempts == 1 and message.find(_ANY_FAILED, behind, metadata_end) < 0:
-        at = message.find(_FIRST_BEGUN, behind, metadata_end) + len(_FIRST_BEGUN)
-        began = _number(message, at)[0] / 1000 if at > behind else 0.0
+    told = Head.FromString(message)
+    metadata, attributes = told.metadata_context, told.attributes
+    attempts, details = _attributes(attributes[0]) if attributes else (0, "")
+    if attempts == 1 and metadata.find(_ANY_FAILED) < 0:
+        at = metadata.find(_FIRST_BEGUN) + len(_FIRST_BEGUN)
+        began = _number(metadata, at)[0] / 1000 if at >= len(_FIRST_BEGUN) else 0.0
         noted: Noted = (), (began,), None
     else:
-        noted = _noted(message[behind:metadata_end], attempts)
+        noted = _noted(metadata, attempts)
+    head = told.response_headers
+    headers = _read(head)
     status = headers.get(":status", "0")
     return events.ResponseHeaders(
         int(status) if status.isdecimal() else 0,
         headers,
-        end,
+        head.end_of_stream,
         details,
         attempts,
         *noted,
     )
 
 
-def _head(message: bytes) -> tuple[dict[str, str], bool, int]:
-    """Return the headers, whether they are all, and where the next field begins."""
-    start, stop = _extent(message, 0)
-    if start == stop:
-        return {}, False, stop
-    first, last = _extent(message, start)
-    if message[start] != 0x0A:  # there are no headers
-        last = first = start
-    headers = dict(map(_header, Headers.FromString(message[first:last]).headers))
-    end = last + 2 == stop and message[last:stop] == b"\x18\x01"  # end_of_stream
-    return headers, end, stop
-
-
-def _extent(message: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the field at `at` begins and ends.
-
-    Raises:
-        google.protobuf.message.DecodeError: it ends behind the message.
-    """
-    try:
-        size, start, shift = message[at + 1], at + 2, 0
-        while message[start - 1] >= 0x80:
-            shift += 7
-            size += (message[start] - 1) << shift  # and not what says that it goes on
-            start += 1
-    except IndexError:
-        size, start = len(message), at + 1
-    if start + size > len(message):
-        raise DecodeError("a field that is cut short")
-    return start, start + size
+def _read(head: HttpHeaders) -> dict[str, str]:
+    return dict(map(_header, head.headers.headers))
 
 
 _FIRST_BEGUN = b"\n\x02t1\x12\x09\x11"
@@ -172,8 +145,7 @@ Noted = tuple[tuple[events.FailedAttempt, ...], tuple[float, ...], str | None]
 
 
 def _noted(metadata: bytes, attempts: int) -> Noted:
-    namespaces = ProcessingRequest.FromString(metadata).metadata_context.filter_metadata
-    noted = namespaces[ATTEMPTS].fields
+    noted = Metadata.FromString(metadata).filter_metadata[ATTEMPTS].fields
     said = [_said(noted, n) for n in range(1, attempts + 1)]
     return (
         tuple([events.FailedAttempt(n, *one) for n, one in enumerate(said[:-1], 1)]),

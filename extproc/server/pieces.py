@@ -5,10 +5,14 @@ https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+import struct
+
 from extproc.exchange import events
 
 _BODY_TAGS = {events.RequestBody: 0x22, events.ResponseBody: 0x2A}
 """The fields ``request_body`` and ``response_body``."""
+
+_unpack_head = struct.Struct("6B").unpack_from
 
 
 def read_piece(
@@ -20,22 +24,23 @@ def read_piece(
     Envoy writes fields in the order of their numbers, so that at most the metadata follow.
     """
     size = len(message)
-    if size < 8 or message[0] != _BODY_TAGS[kind]:
+    if size < 8:
+        return None
+    tag, first, second, third, fourth, fifth = _unpack_head(message)
+    if tag != _BODY_TAGS[kind]:
         return None
     # In it 0x0A, body. Of a length under 128 one byte, of most others two.
-    if message[1] < 0x80:
-        end, start = 2 + message[1], 4
-        fits = message[2] == 0x0A and message[3] == end - 4
+    if first < 0x80:
+        end, start = 2 + first, 4
+        fits = second == 0x0A and third == end - 4
     else:
-        end = 3 + message[1] - 0x80 + (message[2] << 7)
-        if message[4] < 0x80:
+        end = 3 + first - 0x80 + (second << 7)
+        if fourth < 0x80:
             start = 5
-            fits = message[3] == 0x0A and message[4] == end - 5
+            fits = third == 0x0A and fourth == end - 5
         else:
             start = 6
-            fits = (
-                message[3] == 0x0A and message[4] - 0x80 + (message[5] << 7) == end - 6
-            )
+            fits = third == 0x0A and fourth - 0x80 + (fifth << 7) == end - 6
     if not fits or end > size:
         return None
     behind = size - end  # metadata_context, 0x42, to the end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.server.fields import around, field, flag, level, varint
+from extproc.server.fields import Nest, around, field, flag, level, varint
 
 SIZES = [0, 1, 110, 119, 125, 127, 128, 300, 4000, 4096, 16_383, 16_384, 70_000]
 
@@ -25,8 +25,10 @@ def test_heads_around_a_content_are_protobufs(size):
     streamed = message.response_body.response.body_mutation.streamed_response
     streamed.body = bytes(size)
     before = b"\x0a" + varint(size)
-    levels = [level(b"\x1a", before), level(b"\x1a"), level(b"\x0a"), level(b"\x22")]
-    written = around(size, levels) + bytes(size)
+    levels = level(b"\x1a", before), level(b"\x1a"), level(b"\x0a"), level(b"\x22")
+    head = around(size, levels)
+    assert Nest(levels).around(size) == head
+    written = head + bytes(size)
     assert ProcessingResponse.FromString(written) == message
     if size:
         assert written == message.SerializeToString()

@@ -18,11 +18,13 @@ from extproc.server.h2.events import (
 from extproc.server.h2.floods import Allowance
 from extproc.server.h2.frames import END_HEADERS, END_STREAM, FrameType
 from extproc.server.h2.limits import Limits
-from extproc.server.h2.messages import PREFIX_SIZE, MessageCutter, Unacceptable
+from extproc.server.h2.messages import MessageCutter, Unacceptable
 from extproc.server.h2.outgoing import Outgoing
 from extproc.server.h2.streams import NOTHING_CUT, Stream, StreamState
 
+# An Enum's members are slow to ask for.
 _OPEN = StreamState.OPEN
+_RESET_BY_US = StreamState.RESET_BY_US
 
 REMEMBERED_STREAMS = 4096
 """How many closed streams we can tell apart at least; frames for older ones can no longer
@@ -98,14 +100,12 @@ class Calls:
         if len(self.streams) >= self._limits.concurrent_streams:
             # Not PROTOCOL_ERROR: a peer may retry what it knows to be unprocessed.
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
-        stream = Stream(
+        stream = self.streams[stream_id] = Stream(
             stream_id,
-            window=self._out.initial_window,
-            credit=self._limits.stream_window,
+            self._out.initial_window,
+            self._limits.stream_window,
+            fields.body_size,
         )
-        stream.expected = fields.body_size
-        stream.plain = fields.body_size < 0
-        self.streams[stream_id] = stream
         if fields.refusal:
             if ended:
                 stream.state = StreamState.HALF_CLOSED
@@ -172,32 +172,28 @@ class Calls:
 
     def send(self, stream: Stream, messages: Sequence[bytes]) -> bool:
         """Send or queue messages; return whether there was room for them."""
-        out = self._out
-        size = PREFIX_SIZE * len(messages) + sum(map(len, messages))
-        if out.queued + size > self._limits.outgoing:
-            return False
         if not stream.answered:
             stream.answered = True
             if self._first_block:
-                out.write(self._block(END_HEADERS, stream.id, headers.RESPONSE))
+                block = self._block(END_HEADERS, stream.id, headers.RESPONSE)
             else:
-                out.write(headers.answer(stream.id))
-        out.send(stream, messages, size)
-        return True
+                block = headers.answer(stream.id)
+            self._out.write(block)
+        return self._out.send(stream, messages, self._limits.outgoing)
 
     def end(self, stream: Stream, block: bytes) -> None:
         """Send the last header block, or let it wait behind the messages that wait."""
         stream.plain = False
         if (
             block is headers.TRAILERS_OK
+            and stream.state is _OPEN
             and stream.answered
             and not stream.pending
-            and stream.state is _OPEN
         ):
             # As most end: with all the answer there is, before Envoy has ended its half.
             self._out.write(headers.farewell(stream.id))
             stream.end = b""
-            self._close(stream, StreamState.RESET_BY_US)
+            self._close(stream, _RESET_BY_US)
             return
         if not stream.answered:
             stream.answered = True
@@ -254,7 +250,8 @@ class Calls:
 
     def _close(self, stream: Stream, state: StreamState) -> None:
         del self.streams[stream.id]
-        self._partial -= stream.cutter.size
+        if stream.cutter is not NOTHING_CUT:
+            self._partial -= stream.cutter.size
         if stream.pending is not None:
             self._out.forget(stream)
         self._remember(stream.id, state)

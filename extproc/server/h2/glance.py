@@ -33,8 +33,7 @@ class Glance:
     """Of one connection."""
 
     __slots__ = (
-        "_allowance", "_blocks", "_calls", "_half_window", "_longest", "credit", "frames",
-        "half_of_all",
+        "_allowance", "_blocks", "_calls", "_least", "credit", "frames", "half_of_all",
     )  # fmt: skip
 
     def __init__(
@@ -48,10 +47,10 @@ class Glance:
         self._calls = calls
         self._blocks = blocks
         self._allowance = allowance
-        self._half_window = limits.stream_window // 2
-        """The credit of a stream that is made whole again."""
-        self._longest = min(limits.message, limits.frame - PREFIX_SIZE)
-        """Most bytes of a message that may come in one frame."""
+        longest = PREFIX_SIZE + min(limits.message, limits.frame - PREFIX_SIZE)
+        self._least = max(limits.stream_window // 2, limits.stream_window - longest - 1)
+        """The credit of a stream that is made whole again, or that a message has left which
+        is too long to come in one frame."""
         self.credit = window
         """Bytes of all streams that the peer may send;"""
         self.half_of_all = window // 2
@@ -66,13 +65,10 @@ class Glance:
             ConnectionFault: a call may not be opened, or there were too many resets.
         """
         calls, end = self._calls, len(buffer)
-        streams, events = calls.streams, calls.events
-        longest, half_window = self._longest, self._half_window
-        room = self.credit - self.half_of_all
+        streams, note, least = calls.streams, calls.events.append, self._least
+        room, taken = self.credit - self.half_of_all, 0
         while end - position >= MESSAGE_HEAD_SIZE:
             word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
-            framed = size + PREFIX_SIZE
-            stop = position + HEAD_SIZE + framed
             stream = streams.get(stream_id)
             if stream is None:
                 stop = self._open(buffer, position, word, flags, stream_id)
@@ -80,26 +76,26 @@ class Glance:
                     break
                 position = stop
                 continue
-            credit = stream.credit - framed
-            room -= framed
+            framed = size + PREFIX_SIZE
+            stop = position + HEAD_SIZE + framed
+            credit, left = stream.credit - framed, room - framed
             if (
                 word != framed << 8  # not DATA, or not all of the frame
                 or flags
                 or compressed
                 or stop > end
-                or size > longest
+                or credit <= least
+                or left <= 0
                 or not stream.plain
-                or credit <= half_window
-                or room <= 0
             ):
                 break
-            stream.credit = credit
-            self.credit = room + self.half_of_all
-            self.frames += 1
-            events.append(
+            stream.credit, room, taken = credit, left, taken + 1
+            note(
                 MessageReceived(stream_id, buffer[position + MESSAGE_HEAD_SIZE : stop])
             )
             position = stop
+        self.credit = room + self.half_of_all
+        self.frames += taken
         if end - position == _RESET_SIZE and self._is_echo(buffer, position):
             position = end
         return position

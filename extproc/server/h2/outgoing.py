@@ -7,7 +7,7 @@ stream's window and in the connection's, and nothing else needs any.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from extproc.server.h2.errors import ConnectionFault, ErrorCode, StreamFault
 from extproc.server.h2.frames import (
@@ -67,20 +67,23 @@ class Outgoing:
         self.window -= size
         stream.window -= size
         head = MESSAGE_HEAD.pack(size << 8 | _DATA, 0, stream.id, 0, size - PREFIX_SIZE)
-        self._chunks.append(head + message)
+        self._chunks += head, message
         return True
 
-    def send(self, stream: Stream, messages: Iterable[bytes], size: int) -> None:
-        """Send messages of `size` bytes in all, prefixes included, or queue them."""
+    def send(self, stream: Stream, messages: Sequence[bytes], limit: int) -> bool:
+        """Send messages, or queue them; nothing is done if over `limit` bytes would wait."""
+        size = PREFIX_SIZE * len(messages) + sum(map(len, messages))
+        if self.queued + size > limit:
+            return False
         # Where bytes are pending a window is empty, so that none are overtaken.
         if size <= self.max_frame and size <= self.window and size <= stream.window:
             self.window -= size
             stream.window -= size
             head = HEAD.pack(size << 8 | _DATA, 0, stream.id)
             for message in messages:
-                self._chunks.append(head + PREFIX.pack(0, len(message)) + message)
+                self._chunks += head + PREFIX.pack(0, len(message)), message
                 head = b""
-            return
+            return True
         if stream.pending is None:
             stream.pending = deque()
         for message in messages:
@@ -88,6 +91,7 @@ class Outgoing:
         self.queued += size
         self._waiting[stream.id] = stream
         self._drain(stream)
+        return True
 
     def end(self, stream: Stream, frame: bytes) -> bool:
         """Send the frame that ends the stream, and return whether it went at once."""

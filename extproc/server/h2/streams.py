@@ -73,6 +73,8 @@ REACTIONS: Mapping[tuple[FrameType, StreamState], Reaction] = {
 """Every frame in every state. Frames of unknown types are ignored in all of them."""
 
 
+_OPEN = StreamState.OPEN  # an Enum's members are slow to ask for
+
 NOTHING_CUT = MessageCutter()
 """Of all streams that had no message in pieces: most never have. Nothing is fed to it."""
 
@@ -94,18 +96,20 @@ class Stream:
         "window",
     )
 
-    def __init__(self, stream_id: int, *, window: int, credit: int) -> None:
+    def __init__(
+        self, stream_id: int, window: int, credit: int, expected: int = -1
+    ) -> None:
         self.id = stream_id
-        self.state = StreamState.OPEN
+        self.state = _OPEN
         self.window = window
         """Bytes that we may send; negative after the peer made its windows smaller."""
         self.credit = credit
         """Bytes that the peer may send."""
-        self.expected = -1
+        self.expected = expected
         """Bytes of body still due by `content-length`; negative where there was none."""
         self.cutter = NOTHING_CUT
         """Holds the message that is not whole; its own from the first such on."""
-        self.plain = True
+        self.plain = expected < 0
         """Whether a frame that is one message is only that: nobody has ended a half, no
         `content-length` is to be kept, and no message is in pieces."""
         self.answered = False
