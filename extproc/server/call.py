@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import msgspec
@@ -28,7 +28,13 @@ from extproc.policy.claims import Verdict
 from extproc.routing.state import RoutingState
 from extproc.runtime import Runtime
 from extproc.server.bodies import Bodies, Room
-from extproc.server.codec import WRITERS, decode, encode, write_piece
+from extproc.server.codec import (
+    WRITERS,
+    decode,
+    decode_last,
+    encode,
+    write_piece,
+)
 from extproc.server.notes import Notes, Sent
 from extproc.server.pieces import read_piece
 from extproc.server.till import Till
@@ -129,23 +135,27 @@ class Call:
         tally = self._exchange.tally
         return {"gw_id": tally.id, "request_id": tally.request_id}
 
+    def hear(self, messages: Sequence[bytes], now: float, replies: list[bytes]) -> None:
+        """Take messages that came together, in order; add to `replies` what to send.
+
+        Of most requests, and of most answers that are no streams, that is all there is:
+        headers, a body, and its end.
+        """
+        last = decode_last(messages)
+        for message in messages if last is None else messages[:-2]:
+            replies += self.receive(message, now)
+            if self.finished:
+                return
+        if last is not None:
+            replies += self._deliver(self._exchange or self._open(now), last, now)
+
     def receive(self, message: bytes, now: float) -> list[bytes]:
         """Return the messages to send for one that came, in order."""
         exchange = self._exchange
         if exchange is None:
-            office = self._office
-            # Held for the life of the exchange: a reload never changes one under way.
-            exchange = self._exchange = Exchange(
-                office.runtime,
-                id=office.new_id(),
-                started=office.wall_clock(),
-                now=now,
-                routing=office.routing,
-                books=office.till.books,
-                current=office.current,
-            )
+            exchange = self._open(now)
         elif (kind := exchange.takes) is not None and self.work is None:
-            # Most messages of all: bytes of a body that are only passed on, or kept.
+            # Most messages of a stream: bytes that are only passed on, or kept.
             piece = read_piece(message, kind)
             if piece is not None:
                 said = exchange.take(piece, now)
@@ -156,6 +166,21 @@ class Call:
                     messages += self._hold(exchange, now)
                 return messages
         return self._deliver(exchange, decode(message), now)
+
+    def _open(self, now: float) -> Exchange:
+        """Begin the exchange that the call is about."""
+        office = self._office
+        # Held for the life of the exchange: a reload never changes one under way.
+        exchange = self._exchange = Exchange(
+            office.runtime,
+            id=office.new_id(),
+            started=office.wall_clock(),
+            now=now,
+            routing=office.routing,
+            books=office.till.books,
+            current=office.current,
+        )
+        return exchange
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Worked]:
         """Start `work`, or say what it is that is under way."""

@@ -11,7 +11,7 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from extproc._pb.ext_proc_pb2 import ProcessingRequest
@@ -27,9 +27,11 @@ from extproc.exchange.commands import (
     Respond,
     Route,
 )
+from extproc.exchange.events import RequestBody, ResponseBody
 from extproc.runtime import MAX_ATTEMPTS
 from extproc.server.fields import Level, Nest, around, field, flag, level, varint
 from extproc.server.heads import read_request_headers, read_response_headers
+from extproc.server.pieces import read_piece
 
 LIMITS = "gw.rl"
 """The metadata that Envoy makes headers of, on whatever is answered."""
@@ -53,14 +55,32 @@ def decode(message: bytes) -> events.Event:
     return read(message)
 
 
-def _request_body(message: bytes) -> events.RequestBody:
+def decode_last(messages: Sequence[bytes]) -> RequestBody | ResponseBody | None:
+    """Read the last two of `messages` as one, if they are a piece of a body and its end.
+
+    Raises:
+        google.protobuf.message.DecodeError: the piece is none.
+    """
+    behind = messages[-1]
+    end = _ENDS.get(behind[:4])
+    if end is None or len(messages) == 1 or messages[-2][:1] != behind[:1]:
+        return None
+    message, kind = messages[-2], type(end)
+    piece = read_piece(message, kind)
+    if piece is None:
+        body = ProcessingRequest.FromString(message)
+        piece = body.request_body.body or body.response_body.body
+    return kind(piece, True)
+
+
+def _request_body(message: bytes) -> RequestBody:
     body = ProcessingRequest.FromString(message).request_body
-    return events.RequestBody(body.body, body.end_of_stream)
+    return RequestBody(body.body, body.end_of_stream)
 
 
-def _response_body(message: bytes) -> events.ResponseBody:
+def _response_body(message: bytes) -> ResponseBody:
     body = ProcessingRequest.FromString(message).response_body
-    return events.ResponseBody(body.body, body.end_of_stream)
+    return ResponseBody(body.body, body.end_of_stream)
 
 
 _READERS: Mapping[bytes, Callable[[bytes], events.Event]] = {
@@ -73,9 +93,9 @@ _READERS: Mapping[bytes, Callable[[bytes], events.Event]] = {
 }
 """By tag."""
 
-_ENDS: Mapping[bytes, events.Event] = {
-    b"\x22\x02\x10\x01": events.RequestBody(b"", end=True),
-    b"\x2a\x02\x10\x01": events.ResponseBody(b"", end=True),
+_ENDS: Mapping[bytes, RequestBody | ResponseBody] = {
+    b"\x22\x02\x10\x01": RequestBody(b"", end=True),
+    b"\x2a\x02\x10\x01": ResponseBody(b"", end=True),
 }
 """By tag, length and ``end_of_stream``: most bodies' last message has no bytes."""
 

@@ -23,7 +23,7 @@ from extproc.server.h2.events import (
     CallStarted,
     ConnectionFailed,
     Event,
-    MessageReceived,
+    MessagesReceived,
 )
 from extproc.server.h2.limits import MIB
 from extproc.server.turns import FEW, SLICE_SECONDS
@@ -110,8 +110,8 @@ class LeanConnection(asyncio.Protocol):
         elif events:
             now = _clock()
             for event in events:
-                if type(event) is MessageReceived:  # most of them
-                    self._deliver(event.stream_id, event.message, now)
+                if type(event) is MessagesReceived:  # most of them
+                    self._deliver(event.stream_id, event.messages, now)
                 elif type(event) is CallStarted:
                     self._start(event.stream_id, event.path)
                 else:
@@ -125,8 +125,8 @@ class LeanConnection(asyncio.Protocol):
         try:
             while left:
                 event = left.popleft()
-                if type(event) is MessageReceived:
-                    self._deliver(event.stream_id, event.message, now)
+                if type(event) is MessagesReceived:
+                    self._deliver(event.stream_id, event.messages, now)
                 else:
                     self._take(event, now)
                 now = _clock()
@@ -205,8 +205,8 @@ class LeanConnection(asyncio.Protocol):
 
     def _take(self, event: Event, now: float) -> None:
         match event:
-            case MessageReceived(stream_id, message):
-                self._deliver(stream_id, message, now)
+            case MessagesReceived(stream_id, messages):
+                self._deliver(stream_id, messages, now)
             case CallStarted(stream_id, path):
                 self._start(stream_id, path)
             case CallHalfClosed(stream_id):
@@ -223,14 +223,19 @@ class LeanConnection(asyncio.Protocol):
             case _:
                 assert_never(event)
 
-    def _deliver(self, stream_id: int, message: bytes, now: float) -> None:
+    def _deliver(self, stream_id: int, messages: list[bytes], now: float) -> None:
         call = self._calls.get(stream_id)
         if call is None:
-            self._answer(stream_id, message)
+            self._answer(stream_id, messages[0])
             return
+        replies: list[bytes] = []
         try:
-            replies = call.receive(message, now)
+            if len(messages) == 1:  # most of a stream
+                replies = call.receive(messages[0], now)
+            else:
+                call.hear(messages, now, replies)
         except Exception as exc:  # noqa: BLE001  one call's bug must not end the others
+            self._h2.send_messages(stream_id, replies)
             self._fail(stream_id, exc)
         else:
             if replies or call.finished or call.parting or call.work is not None:

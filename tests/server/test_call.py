@@ -337,13 +337,35 @@ class FormatsOffice:
         """Return what a call says to each message of an answer, and its record."""
         records: list[Completion] = []
         call = Call(msgspec.structs.replace(office(records), runtime=self.runtime))
+        replies = []
+        for at, sent in enumerate(self.told(provider, client, content_type, pieces)):
+            if call.finished:
+                break
+            replies.append((call.receive(sent, 1.0 + at / 8), call.deadline))
+        if not call.finished:
+            call.close(9.0, clean=True)
+        return replies, records
+
+    def together(self, messages, groups):
+        """Return all that a call says to messages that come in groups, and its record."""
+        records: list[Completion] = []
+        call = Call(msgspec.structs.replace(office(records), runtime=self.runtime))
+        replies: list[bytes] = []
+        for group in groups:
+            if not call.finished:
+                call.hear(messages[group], 1.0, replies)
+        if not call.finished:
+            call.close(1.0, clean=True)
+        return [ProcessingResponse.FromString(one) for one in replies], records
+
+    def told(self, provider, client, content_type, pieces):
+        """Return Envoy's messages about a request and its answer."""
         asked = {"model": provider, "stream": True, **ASKED[client]}
         head, body, answer = (ProcessingRequest() for _ in range(3))
         sent = {":path": CLIENTS[client], ":method": "POST"}
         for name, value in {**sent, "authorization": f"Bearer {KEY}"}.items():
             head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
         body.request_body.body = json.dumps(asked).encode()
-        body.request_body.end_of_stream = True
         for name, value in {
             ":status": "200",
             "content-type": content_type,
@@ -354,24 +376,17 @@ class FormatsOffice:
         said = answer.attributes["envoy.filters.http.ext_proc"].fields
         said["upstream.request_attempt_count"].number_value = 1
         said["response.code_details"].string_value = "via_upstream"
-        messages = [one.SerializeToString() for one in (head, body, answer)]
+        end, last = ProcessingRequest(), ProcessingRequest()
+        end.request_body.end_of_stream = True
+        last.response_body.end_of_stream = True
+        messages = [one.SerializeToString() for one in (head, body, end, answer)]
         for piece in pieces:
             message = ProcessingRequest()
             message.response_body.body = piece
             noted = message.metadata_context.filter_metadata["gw.att"]
             noted.fields["n"].string_value = "1"
             messages.append(message.SerializeToString())
-        last = ProcessingRequest()
-        last.response_body.end_of_stream = True
-        messages.append(last.SerializeToString())
-        replies = []
-        for at, sent_message in enumerate(messages):
-            if call.finished:
-                break
-            replies.append((call.receive(sent_message, 1.0 + at / 8), call.deadline))
-        if not call.finished:
-            call.close(9.0, clean=True)
-        return replies, records
+        return [*messages, last.SerializeToString()]
 
 
 ASKED: dict[str, dict[str, object]] = {
@@ -442,6 +457,53 @@ def test_a_piece_that_is_only_kept_is_answered_as_any_event(
     general = formats_office.calls(provider, "openai_chat", "application/json", pieces)
     assert quick == general
     assert len(quick[1]) == 1
+
+
+def summed(told):
+    """Return what replies come to: each that is no body, all bytes of bodies, the end."""
+    responses, (record,) = told
+    rest, body, ends = [], b"", []
+    for one in responses:
+        if one.HasField("response_body"):
+            piece = one.response_body.response.body_mutation.streamed_response
+            body += piece.body
+            ends.append(piece.end_of_stream)
+        else:
+            rest.append(one)
+    assert not any(ends[:-1])
+    return rest, body, ends[-1:], msgspec.structs.replace(record, chunks=0)
+
+
+def groupings(size, seed):
+    """Yield ways to cut so many messages into groups: none, some at random, one each."""
+    chooser = random.Random(seed)
+    for part in (0.0, 0.2, 0.5, 0.8, 1.0):
+        edges = [at for at in range(1, size) if chooser.random() < part]
+        yield [slice(*pair) for pair in itertools.pairwise([0, *edges, size])]
+
+
+@pytest.mark.parametrize("provider", PROVIDER_FORMATS)
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("content", ["stream", "cut short", "error", "whole"])
+def test_messages_that_come_together_are_answered_as_one_by_one(
+    formats_office, provider, client, content
+):
+    stream = stream_of(provider, "wörd ")
+    whole = b"".join(stream.pieces(3))
+    kind, pieces = {
+        "stream": (stream.content_type, [*stream.pieces(3)]),
+        "cut short": (stream.content_type, [whole[: len(whole) // 2]]),
+        "error": ("application/json", [b'{"error":{"message":"No."}}']),
+        "whole": ("application/json", [b'{"model":"m","usage":', b"{}}"]),
+    }[content]
+    messages = formats_office.told(provider, client, kind, pieces)
+    ways = groupings(len(messages), f"{provider} {client}")
+    *grouped, alone = [
+        summed(formats_office.together(messages, groups)) for groups in ways
+    ]
+    assert alone[0]
+    for told in grouped:
+        assert told == alone
 
 
 LONG = 300 * 1024

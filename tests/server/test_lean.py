@@ -70,6 +70,11 @@ class FakeCall:
         self.work = None
         return [result]
 
+    def hear(self, messages, now, replies):
+        for message in messages:
+            if not self.finished:
+                replies += self.receive(message, now)
+
     def receive(self, message, now):
         self.received += 1
         assert now > 0
@@ -329,6 +334,7 @@ def test_a_bug_ends_its_call_only_and_tells_no_secret(run, path, caplog):
             held = Held(b"a")
             other = bench.process(held)
             await asyncio.to_thread(next, other)
+            # What was said before goes out, whether both come in one read or not.
             answers = await bench.ask(b"b", b"raise over a secret")
             assert answers == ([b"b"], grpc.StatusCode.INTERNAL)
             assert bench.calls[1].ended == [False]
@@ -606,8 +612,6 @@ def test_all_answers_to_one_read_leave_in_one_write(connection):
         written = written[9 + (word >> 8) :]
     assert [kind for kind, stream_id in kinds if stream_id == 1] == [
         "HEADERS",
-        "DATA",
-        "DATA",
         "DATA",
         "HEADERS",
         "RST_STREAM",

@@ -8,12 +8,13 @@ from itertools import islice
 from extproc.server.h2 import frames, headers
 from extproc.server.h2.errors import ConnectionFault, ErrorCode, Status, StreamFault
 from extproc.server.h2.events import (
+    TOGETHER,
     CallCanceled,
     CallHalfClosed,
     CallRefused,
     CallStarted,
     Event,
-    MessageReceived,
+    MessagesReceived,
 )
 from extproc.server.h2.floods import Allowance
 from extproc.server.h2.frames import END_HEADERS, END_STREAM, FrameType
@@ -139,8 +140,9 @@ class Calls:
             messages, refused = exc.before, exc
         self._partial += cutter.size - held
         stream.plain = not cutter.size and stream.expected < 0 and stream.state is _OPEN
-        for message in messages:
-            self.events.append(MessageReceived(stream.id, message))
+        for at in range(0, len(messages), TOGETHER):
+            some = messages[at : at + TOGETHER]
+            self.events.append(MessagesReceived(stream.id, some))
         if refused is not None:
             self._refuse(stream, refused.status, refused.reason)
         elif cutter.size and self._partial > self._limits.partial_messages:

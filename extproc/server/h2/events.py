@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from extproc.server.h2.errors import ErrorCode, Status
@@ -17,11 +19,15 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False):
     """All of them, pseudo-headers first, names in lower case."""
 
 
-class MessageReceived(msgspec.Struct, frozen=True, gc=False):
-    """A whole message came in on an open call."""
+TOGETHER: Final = 8
+"""As many messages are one event at most: little work for who counts events."""
+
+
+class MessagesReceived(msgspec.Struct, frozen=True, gc=False):
+    """Whole messages came in on an open call, one right behind the other."""
 
     stream_id: int
-    message: bytes
+    messages: list[bytes]
 
 
 class CallHalfClosed(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +61,7 @@ class ConnectionFailed(msgspec.Struct, frozen=True, gc=False):
 
 Event = (
     CallStarted
-    | MessageReceived
+    | MessagesReceived
     | CallHalfClosed
     | CallCanceled
     | CallRefused

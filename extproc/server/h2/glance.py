@@ -11,7 +11,7 @@ from __future__ import annotations
 from extproc.server.h2 import frames
 from extproc.server.h2.calls import Calls
 from extproc.server.h2.errors import StreamFault
-from extproc.server.h2.events import MessageReceived
+from extproc.server.h2.events import TOGETHER, MessagesReceived
 from extproc.server.h2.floods import Allowance
 from extproc.server.h2.frames import END_HEADERS, HEAD_SIZE, NUMBER, FrameType
 from extproc.server.h2.headers import HeaderReader
@@ -67,6 +67,7 @@ class Glance:
         calls, end = self._calls, len(buffer)
         streams, note, least = calls.streams, calls.events.append, self._least
         room, taken = self.credit - self.half_of_all, 0
+        of, messages = 0, list[bytes]()  # the call that spoke last, and what it said
         while end - position >= MESSAGE_HEAD_SIZE:
             word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
             stream = streams.get(stream_id)
@@ -90,9 +91,12 @@ class Glance:
             ):
                 break
             stream.credit, room, taken = credit, left, taken + 1
-            note(
-                MessageReceived(stream_id, buffer[position + MESSAGE_HEAD_SIZE : stop])
-            )
+            message = buffer[position + MESSAGE_HEAD_SIZE : stop]
+            if stream_id == of and len(messages) < TOGETHER:
+                messages.append(message)
+            else:
+                of, messages = stream_id, [message]
+                note(MessagesReceived(stream_id, messages))
             position = stop
         self.credit = room + self.half_of_all
         self.frames += taken

@@ -170,10 +170,11 @@ class LibraryPeer:
 
     def messages(self, stream_id):
         return [
-            event.message
+            message
             for event in self.events
-            if isinstance(event, happened.MessageReceived)
+            if isinstance(event, happened.MessagesReceived)
             and event.stream_id == stream_id
+            for message in event.messages
         ]
 
 

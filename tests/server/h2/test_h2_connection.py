@@ -114,7 +114,7 @@ def test_a_stream_error_resets_only_its_stream(raw_peer, sent, code, split):
     assert ErrorCode(answer[0].code).name == code
     assert peer.events[-1] == events.CallCanceled(1, ErrorCode[code])
     peer.send(data(message(b"still here"), stream=3))
-    assert peer.events[-1] == events.MessageReceived(3, b"still here")
+    assert peer.events[-1] == events.MessagesReceived(3, [b"still here"])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_overrun_window_is_a_flow_control_error(raw_peer, stream_window, kind
         sent = data(message(b"x" * (stream_window - 4)))
     (answer,) = peer.send(sent)
     assert (answer.kind, answer.code) == (kind, ErrorCode.FLOW_CONTROL_ERROR)
-    assert not [e for e in peer.events if type(e) is events.MessageReceived]
+    assert not [e for e in peer.events if type(e) is events.MessagesReceived]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -209,9 +209,8 @@ def test_a_call_from_its_start_to_its_end(raw_peer, split):
     assert started.path == "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
     assert (b"te", b"trailers") in started.headers
     assert rest == [
-        events.MessageReceived(1, b"one"),
-        events.MessageReceived(1, b""),
-        events.MessageReceived(1, b"two"),
+        events.MessagesReceived(1, [b"one", b""]),
+        events.MessagesReceived(1, [b"two"]),
         events.CallHalfClosed(1),
     ]
     assert peer.server.send_messages(1, [b"uno", b"dos"], end=True)
@@ -255,10 +254,10 @@ def test_padding_priority_and_continuation_change_nothing(raw_peer, split):
     )
     assert [type(e) for e in peer.events] == [
         events.CallStarted,
-        events.MessageReceived,
+        events.MessagesReceived,
         events.CallHalfClosed,
     ]
-    assert peer.events[1].message == b"hello"
+    assert peer.events[1].messages == [b"hello"]
 
 
 def test_trailers_half_close(raw_peer):
@@ -329,7 +328,7 @@ def test_a_goaway_of_the_peer_leaves_its_calls_alone(raw_peer):
     peer.open(1)
     assert peer.send(frames.goaway(0, 0, "leaving")) == []
     peer.send(data(message(b"more")))
-    assert peer.events[-1] == events.MessageReceived(1, b"more")
+    assert peer.events[-1] == events.MessagesReceived(1, [b"more"])
 
 
 def test_abandon_says_goodbye_once(raw_peer):

@@ -57,12 +57,12 @@ def test_an_unacceptable_message_ends_the_call_alone(raw_peer, bad, status, spli
     assert fields[b"grpc-status"] == b"%d" % status
     assert fields[b"grpc-message"]
     good, refused = peer.events[-2:]
-    assert good == events.MessageReceived(1, b"good")
+    assert good == events.MessagesReceived(1, [b"good"])
     assert (refused.stream_id, refused.status) == (1, status)
     # What the client had on its way is no fault, and the other call goes on.
     assert peer.send(frames.frame(FrameType.DATA, END_STREAM, 1, wrap([b"x"]))) == []
     peer.send(frames.frame(FrameType.DATA, 0, 3, wrap([b"other"])))
-    assert peer.events[-1] == events.MessageReceived(3, b"other")
+    assert peer.events[-1] == events.MessagesReceived(3, [b"other"])
 
 
 def test_the_cutter_says_what_came_before_the_unacceptable():
@@ -91,7 +91,7 @@ def test_all_incomplete_messages_together_are_bounded(raw_peer):
     # The room of those that end is free again.
     peer.send(frames.rst_stream(1, 8))
     peer.send(frames.frame(FrameType.DATA, 0, 3, bytes(629)))
-    assert peer.events[-1] == events.MessageReceived(3, bytes(1024))
+    assert peer.events[-1] == events.MessagesReceived(3, [bytes(1024)])
     for stream_id in (7, 9):
         peer.open(stream_id)
         peer.send(frames.frame(FrameType.DATA, 0, stream_id, piece))
