@@ -114,7 +114,9 @@ class Kept:
         self.child: Child | None = None
         self.deaths = 0
         self._leaving: Child | None = None
-        """One that has a successor."""
+        """One that has a successor,"""
+        self._coming: Child | None = None
+        """and one that is to become it."""
         self._handed_over = asyncio.Event()
         self._start = start
         self._log = log
@@ -147,21 +149,26 @@ class Kept:
         """Start a successor of the child, and keep that one from when it `serves`.
 
         The child is left to end by itself. Returns False, and changes nothing, if the
-        successor ends before it serves or does not come to it.
+        successor ends before it serves or does not come to it, and if the child ends first:
+        it is started again, and what was to follow it would be in the way.
         """
-        old, new = self.child, start()
-        ended = asyncio.ensure_future(new.wait())
+        old = self.child
+        if old is None or old.code is not None or self._stopping.is_set():
+            return False
+        new = self._coming = start()
+        ended = {asyncio.ensure_future(one.wait()) for one in (old, new)}
         serving = asyncio.ensure_future(serves())
         try:
-            await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
-            good = serving.done() and serving.result() and new.code is None
-            if good and self.child is old and not self._stopping.is_set():
+            await asyncio.wait({*ended, serving}, return_when=asyncio.FIRST_COMPLETED)
+            good = serving.done() and serving.result() and new.code is old.code is None
+            if good and not self._stopping.is_set():
                 self._leaving, self.child = old, new
                 self._handed_over.set()
                 return True
         finally:
-            ended.cancel()
-            serving.cancel()
+            self._coming = None
+            for one in (*ended, serving):
+                one.cancel()
             if self.child is not new:
                 new.kill()
         await new.wait()
@@ -202,7 +209,8 @@ class Kept:
         # The number of a process that left long ago may be somebody else's by now.
         if self._leaving is not None and self._leaving.code is not None:
             self._leaving = None
-        return [one for one in (self._leaving, self.child) if one is not None]
+        here = (self._leaving, self.child, self._coming)
+        return [one for one in here if one is not None]
 
     def last_words(self) -> str:
         """Return the last line of its log, if it has one."""

@@ -82,6 +82,13 @@ class HotRestart:
     epoch: int = 0
     """How many were before it."""
 
+    @property
+    def heard_at(self) -> Path:
+        """The socket at which it hears its successor."""
+        # Of three, as there are never more at once.
+        number = 10 * self.base_id + self.epoch % 3
+        return self.socket.with_name(f"{self.socket.name}_parent_{number}")
+
     def first(self) -> HotRestart:
         """Return that of one which follows nobody, and has nothing in common with others."""
         return replace(self, base_id=(self.base_id + 1) % BASE_IDS, epoch=0)
@@ -134,24 +141,29 @@ def validate(
 
     Raises:
         EnvoyMissing: there is no Envoy to ask.
-        EnvoyRefused: it does not accept them.
+        EnvoyRefused: it does not accept them, or says nothing.
         OSError: they are not there.
     """
     binary = find_envoy() if envoy is None else envoy
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         file.write(inlined(directory, bootstrap))
         file.flush()
-        done = subprocess.run(  # noqa: S603  our own binary, no shell
-            [
-                *(str(binary), "--mode", "validate", "--config-path", file.name),
-                *("--log-level", "error", "--log-format", "%v"),
-                "--disable-hot-restart",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=VALIDATION_SECONDS,
-            check=False,
-        )
+        command = [
+            *(str(binary), "--mode", "validate", "--config-path", file.name),
+            *("--log-level", "error", "--log-format", "%v"),
+            "--disable-hot-restart",
+        ]
+        try:
+            done = subprocess.run(  # noqa: S603  our own binary, no shell
+                command,
+                capture_output=True,
+                text=True,
+                timeout=VALIDATION_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            late = f"it had not read them after {VALIDATION_SECONDS:g} s"
+            raise EnvoyRefused(late) from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise EnvoyRefused(said or f"it ended with {done.returncode}")

@@ -11,6 +11,10 @@ bootstrap, and the addresses are tried. One that fails all the same may have tak
 interface away from the one before it, and leaves a mark in the memory that the two share,
 which lets no other follow. Then one is started that follows nobody; it listens at the same
 addresses (``SO_REUSEPORT``).
+
+A successor says to the one before it that it may end, once it is time or another comes. It
+tries for ten seconds, doing nothing else, and aborts where nobody is there to hear it. So
+somebody always is: when one has ended, its socket is ours.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -41,6 +46,8 @@ END_SECONDS: Final = 2.0
 """For a process that is told to end."""
 POLL_SECONDS: Final = 0.02
 LOOK_SECONDS: Final = 0.1
+
+STAYS: Final = "Envoy stays as it is: %s"
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +82,10 @@ class Succession:
         """The base ids that were used."""
         self._leaving: tuple[Child, set[int]] | None = None
         """The one before, and at which ports it had its clients."""
+        self._heard: socket.socket | None = None
+        """Takes what is said to one that has ended."""
+        self._replacing = asyncio.Lock()
+        self._settled = False
         self.kept = Kept("Envoy", self._first, log=self._log)
 
     async def renew(self) -> None:
@@ -86,7 +97,16 @@ class Succession:
         try:
             await self._renew()
         except (CannotRun, envoy.EnvoyMissing, envoy.EnvoyRefused, OSError) as error:
-            log.warning("Envoy stays as it is: %s", error)
+            log.warning(STAYS, error)
+
+    async def settle(self) -> None:
+        """Let no other take over any more, and one that is about to, do so.
+
+        Who is half way has taken the admin interface, and perhaps the listening sockets.
+        """
+        self._settled = True
+        async with self._replacing:
+            pass
 
     async def left(self) -> None:
         """Wait until the one before has no client any more."""
@@ -110,29 +130,38 @@ class Succession:
             raise CannotRun(f"{SHARED} cannot be written to.")
         if old is None or old.code is not None:
             return  # it is being started
+        async with self._replacing:
+            replaced = await self._replace(old, hot)
+        if replaced:
+            await self._end(old)
+            self._hear_for(hot)
+
+    async def _replace(self, old: Child, hot: envoy.HotRestart) -> bool:
+        """Return whether another serves now, as was asked or as before."""
         binary = envoy.find_envoy()
         waiting = self._xds / WAITING_FILE
         bootstrap = waiting if waiting.is_file() else self._xds / BOOTSTRAP_FILE
         await asyncio.to_thread(envoy.validate, self._xds, binary, bootstrap.name)
         had = envoy.addresses(self._xds / BOOTSTRAP_FILE)
         _try(envoy.addresses(bootstrap), had)
+        if self._settled:
+            raise CannotRun("the gateway is being stopped.")
         leaving = old, {int(one.rpartition(":")[2]) for one in had}
-        after = hot.next()
-        if await self._hand_over(binary, bootstrap, after):
+        if await self._hand_over(binary, bootstrap, hot.next()):
             self._binary, self._leaving = binary, leaving
             if bootstrap == waiting:
                 # Control sees by it that what waited serves.
                 waiting.replace(self._xds / BOOTSTRAP_FILE)
             log.info("another Envoy serves; the one before it drains, and ends")
-            await self._end(old)
-            return
-        why = self.kept.last_words()
-        if self.kept.child is old and await self._hand_over(
-            self._binary, self._xds / BOOTSTRAP_FILE, hot.first()
-        ):
-            self._leaving = leaving
-            await self._end(old)
-        raise CannotRun(f"its successor did not serve{why}")
+            return True
+        if old.code is not None:
+            raise CannotRun("it died before another could take its place.")
+        log.warning(STAYS, f"its successor did not serve{self.kept.last_words()}")
+        same = self._xds / BOOTSTRAP_FILE
+        if not await self._hand_over(self._binary, same, hot.first()):
+            return False
+        self._leaving = leaving
+        return True
 
     async def _hand_over(
         self, binary: Path, bootstrap: Path, hot: envoy.HotRestart
@@ -153,6 +182,18 @@ class Succession:
             ):
                 await old.wait()
         await old.stop(END_SECONDS)
+
+    def _hear_for(self, gone: envoy.HotRestart) -> None:
+        """Take what its successor says to one that has ended."""
+        heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        new = gone.heard_at.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        heard.bind(str(new))
+        new.chmod(0o600)
+        new.replace(gone.heard_at)  # there is one at any time
+        if self._heard is not None:
+            self._heard.close()
+        self._heard = heard
 
     async def _serves(self, hot: envoy.HotRestart) -> bool:
         try:

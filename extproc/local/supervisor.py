@@ -106,11 +106,13 @@ class Supervisor:
             try:
                 await self._finish.wait()
             finally:
-                starting.cancel()
-                if key is not None and not self._serving:
-                    # Nobody has seen it: the next start makes and shows another.
-                    (self._state / KEYS_FILE).unlink(missing_ok=True)
+                if not self._serving:
+                    starting.cancel()
+                    if key is not None:
+                        # Nobody has seen it: the next start makes and shows another.
+                        (self._state / KEYS_FILE).unlink(missing_ok=True)
                 await self._end()
+                starting.cancel()
         if self._failure is not None:
             raise CannotRun(self._failure)
 
@@ -359,6 +361,7 @@ class Supervisor:
                 Admin(self._launch.run / ADMIN_SOCKET) as admin,
                 asyncio.timeout(grace),
             ):
+                await succession.settle()
                 await admin.drain()
                 while not await admin.idle():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)

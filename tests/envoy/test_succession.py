@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from extproc.local.clients import has_clients
+from extproc.local.succession import LEAVING_SECONDS
 from tests.harness import KEY, temporary_folder, wait_for
 from tests.running import SAY, Running
 
@@ -271,3 +272,77 @@ def test_sigterm_waits_for_the_streams_of_both_and_for_nobody_who_is_not_there()
         assert text.endswith("data: [DONE]\n\n")
         # Not the two minutes that both might have taken.
         assert run.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("after", [0, 0.1, 0.2])
+def test_sigterm_in_the_middle_of_it_cuts_no_stream(after):
+    with gateway(drain=20) as run:
+        run.envoys(1)
+        with run.stream() as answer:
+            pieces = answer.iter_text()
+            text = next(pieces)
+            run.process.send(signal.SIGUSR2)
+            both = run.envoys(2)
+            time.sleep(after)
+            run.process.send(signal.SIGTERM)
+            text += "".join(pieces)
+        assert text.endswith("data: [DONE]\n\n")
+        assert run.process.wait(15) == 0
+        assert not any(map(psutil.pid_exists, both))
+
+
+def test_a_second_signal_in_the_middle_of_it_ends_all_at_once():
+    with gateway(drain=20) as run:
+        run.envoys(1)
+        with run.stream() as answer:
+            next(answer.iter_text())
+            run.process.send(signal.SIGUSR2)
+            both = run.envoys(2)
+            run.process.send(signal.SIGTERM)
+            run.says("again to stop now")
+            run.process.send(signal.SIGTERM)
+            assert run.process.wait(2) == 0
+        assert not any(map(psutil.pid_exists, both))
+
+
+@pytest.mark.parametrize("after", [0, 0.1, 0.2])
+def test_one_that_dies_in_the_middle_of_it_is_started_again(run, after):
+    """By then its successor may have its listening sockets, and its admin interface."""
+    (old,) = run.envoys(1)
+    run.process.send(signal.SIGUSR2)
+    run.envoys(2)
+    time.sleep(after)
+    psutil.Process(old).kill()
+    run.back()
+    takes_over_again(run)
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_one_that_dies_while_it_leaves_takes_nobody_with_it(run, soon):
+    """Its successor would tell it to end: once it is time, or when another comes."""
+    (old,) = run.envoys(1)
+    before = run.process.output().count("another Envoy serves")
+    run.process.send(signal.SIGUSR2)
+    run.says("another Envoy serves", before + 1)
+    psutil.Process(old).kill()
+    (new,) = run.envoys(1)
+    if not soon:
+        time.sleep(DRAIN + LEAVING_SECONDS + 2)
+        assert run.envoys(1) == [new]
+    takes_over_again(run)
+
+
+def takes_over_again(run: Gateway) -> None:
+    """See that control can ask the one that serves, and another can follow it."""
+    (old,) = run.envoys(1)
+    wait_for(lambda: run.control()["envoy"]["ready"] or None, run.process.output, 3)
+    before = run.process.output().count("another Envoy serves")
+    with run.stream() as answer:
+        pieces = answer.iter_text()
+        text = next(pieces)
+        run.process.send(signal.SIGUSR2)
+        run.says("another Envoy serves", before + 1)
+        text += "".join(pieces)
+    assert text.endswith("data: [DONE]\n\n")
+    assert run.envoys(1) != [old]
+    assert "SIGABRT" not in run.process.output()

@@ -15,10 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from extproc.local import envoy
 from extproc.local.envoy import (
     BASE_IDS,
     Admin,
     EnvoyMissing,
+    EnvoyRefused,
     HotRestart,
     arguments,
     find_envoy,
@@ -195,6 +197,16 @@ def test_a_missing_envoy_is_one_clear_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EnvoyMissing, match=r"pip install 'extproc\[envoy\]'"):
         find_envoy()
+
+
+def test_an_envoy_that_does_not_come_to_a_verdict_has_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(envoy, "VALIDATION_SECONDS", 0.1)
+    monkeypatch.setattr(envoy, "inlined", lambda *_: b"{}")
+    slow = tmp_path / "envoy"
+    slow.write_text("#!/bin/sh\nexec sleep 9\n")
+    slow.chmod(0o700)
+    with pytest.raises(EnvoyRefused, match=r"after 0\.1 s"):
+        envoy.validate(tmp_path, slow)
 
 
 def test_envoys_own_sockets_are_no_longer_than_they_are_taken_for():

@@ -203,6 +203,44 @@ def test_the_end_of_one_that_took_over_is_seen_while_the_other_still_leaves() ->
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("how", ["it dies", "all stops"])
+def test_nobody_takes_over_from_one_that_is_gone(how: str) -> None:
+    """What was to follow it ends, and is not waited for."""
+
+    async def main() -> None:
+        successors: list[Child] = []
+        kept = Kept("it", lambda: child(LIVE))
+
+        def start() -> Child:
+            successors.append(child(LIVE))
+            return successors[-1]
+
+        async def serves() -> bool:
+            await asyncio.Event().wait()
+            return True
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kept.keep(lambda _, __: None))
+            await until(lambda: kept.child)
+            first = kept.child
+            assert first is not None
+            taking = tasks.create_task(kept.hand_over(start, serves))
+            await until(lambda: successors)
+            if how == "it dies":
+                first.kill()
+            else:
+                await kept.stop(1)
+            async with asyncio.timeout(5):
+                assert not await taking
+            assert successors[0].code is not None
+            assert kept.child is not successors[0]
+            await kept.stop(1)
+            assert not await kept.hand_over(start, serves)
+            assert len(successors) == 1, "none is begun"
+
+    asyncio.run(main())
+
+
 def test_the_last_line_of_a_log_says_why(tmp_path: Path) -> None:
     async def main() -> None:
         log = tmp_path / "log"
