@@ -21,6 +21,7 @@ from extproc.cli.common import (
 
 if TYPE_CHECKING:
     from extproc.config.compile import EnvoyFiles
+    from extproc.config.schema import Config
     from extproc.runtime import Snapshot
 
 INSTALLED = Path("/var/lib/extproc")
@@ -76,14 +77,13 @@ def check(file: ConfigArgument = None) -> None:
     from extproc.local import envoy  # noqa: PLC0415
     from extproc.local.place import allowed_files  # noqa: PLC0415
 
+    config = load_config(file)
     with tempfile.TemporaryDirectory(prefix="extproc-") as name:
         folder = Path(name)
-        files, _ = _compiled(file, folder, Path(certifi.where()))
+        files, _ = _compiled(config, folder, Path(certifi.where()))
         write_files(files, folder / XDS_FOLDER)
         allowed = allowed_files()
-        shortage = (
-            None if allowed is None else load_config(file).limits.shortage(allowed)
-        )
+        shortage = None if allowed is None else config.limits.shortage(allowed)
         if shortage is not None:
             print(f"Here, {shortage}.", file=sys.stderr)
         try:
@@ -119,7 +119,7 @@ def compile_(
     from extproc.server.compiled import SNAPSHOT_FILE  # noqa: PLC0415
     from extproc.server.keys import write_private  # noqa: PLC0415
 
-    files, snapshot = _compiled(file, folder, ca_bundle)
+    files, snapshot = _compiled(load_config(file), folder, ca_bundle)
     try:
         write_files(files, out / XDS_FOLDER)
         write_private(out / SNAPSHOT_FILE, msgspec.msgpack.encode(snapshot))
@@ -195,14 +195,13 @@ def reset(
 
 
 def _compiled(
-    file: Path | None, folder: Path, ca_bundle: Path
+    config: Config, folder: Path, ca_bundle: Path
 ) -> tuple[EnvoyFiles, Snapshot]:
-    """Compile a file or the environment, for an Envoy that finds things in `folder`."""
+    """Compile a configuration, for an Envoy that finds things in `folder`."""
     from extproc.config.build import build  # noqa: PLC0415
     from extproc.config.compile import Layout, compile_envoy  # noqa: PLC0415
     from extproc.server.keys import read_grants  # noqa: PLC0415
 
-    config = load_config(file)
     layout = Layout.under(folder, ca_bundle=ca_bundle, workers=config.workers)
     grants = read_grants(folder, os.environ)
     snapshot = build(config, grants=grants, generation=1, created=0)

@@ -91,6 +91,21 @@ def test_check_says_ok_or_every_problem(tmp_path: Path) -> None:
     assert all(line.startswith("gateway.yaml:") for line in bad.stderr.splitlines())
 
 
+def test_check_reads_a_file_that_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as what another program writes: ``extproc check <(…)``."""
+    monkeypatch.setattr(place, "allowed_files", lambda: 41_000)
+    reads, writes = os.pipe()
+    os.write(writes, GOOD.encode())
+    os.close(writes)
+    try:
+        done = extproc("check", f"/dev/fd/{reads}", cwd=tmp_path)
+    finally:
+        os.close(reads)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
 def test_the_readme_shows_a_configuration_that_works(tmp_path: Path) -> None:
     shown = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from extproc.cli import app
-from extproc.local.conformance import checks
+from extproc.local.conformance import checks, live
 from extproc.local.conformance.checks import Wrong
 from extproc.local.conformance.features import FEATURES
 from extproc.local.conformance.heard import Call, Counts, Heard
@@ -105,6 +105,15 @@ def test_a_provider_that_is_down_fails_every_row_without_its_key(file, unused_tc
     reasons = {row["reason"] for row in rows if row["feature"] == "plain"}
     assert reasons == {"no answer: ConnectError"}
     assert KEY not in done.output
+
+
+@pytest.mark.parametrize("bound", ["MOST_BYTES", "LONGEST_SECONDS"])
+def test_an_answer_that_does_not_end_is_none(file, monkeypatch, bound):
+    monkeypatch.setattr(live, bound, 0)
+    done = run(file, "--yes", "--json", "--provider", "ours")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    reasons = {row["reason"] for row in rows if row["feature"] == "plain"}
+    assert reasons == {"no answer: it does not end"}
 
 
 def test_a_refused_key_is_not_repeated(mock, tmp_path):

@@ -11,6 +11,7 @@ ever printed.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Self
 
@@ -41,6 +42,12 @@ from extproc.usage import Usage
 
 ANSWER_SECONDS: Final = 120.0
 """How long a provider may be silent; a model that thinks takes its time."""
+
+LONGEST_SECONDS: Final = 600.0
+"""How long one answer may take in all."""
+MOST_BYTES: Final = 4 << 20
+"""Of an answer: some 250 tokens, each at worst an event of its own with twenty others that
+were likely."""
 
 INPUT_TOKENS: Final = 200
 OUTPUT_TOKENS: Final = 250
@@ -202,19 +209,31 @@ class Peer:
         headers.pop(self._kind.credential_header, None)
         if self._credential:
             headers[self._credential[0]] = self._credential[1]
+        url = self._origin + request.path
         try:
-            answer = self._http.post(
-                self._origin + request.path, headers=headers, content=request.body
-            )
+            with self._http.stream(
+                "POST", url, headers=headers, content=request.body
+            ) as answer:
+                body = _whole(answer)
         except httpx.HTTPError as error:
             raise Unreached(f"no answer: {type(error).__name__}") from None
         kept = {"retry-after", self._kind.request_id_header}
         return Reply(
             answer.status_code,
-            answer.content,
+            body,
             tuple((key, one) for key, one in answer.headers.items() if key in kept),
             answer.headers.get("content-type", ""),
         )
+
+
+def _whole(answer: httpx.Response) -> bytes:
+    ends = time.monotonic() + LONGEST_SECONDS
+    body = bytearray()
+    for piece in answer.iter_bytes():
+        body += piece
+        if len(body) > MOST_BYTES or time.monotonic() > ends:
+            raise Unreached("no answer: it does not end")
+    return bytes(body)
 
 
 def accounts(
