@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import grpc
 from grpc import aio
 
 from extproc.server.call import Call
-from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING
+from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING, SWEEP
 from extproc.server.lean_connection import PROCESS
 
 _UNLIMITED = -1
@@ -70,6 +69,9 @@ class GrpcServer:
         """Build; `health` says whether a health check is told SERVING."""
         self._new_call = new_call
         self._health = health
+        self._reading: dict[Call, asyncio.Timeout] = {}
+        """The calls that wait for more to come."""
+        self._sweeper: asyncio.TimerHandle | None = None
         self._server = aio.server(options=_OPTIONS)
         methods = {
             PROCESS: grpc.stream_stream_rpc_method_handler(self._process),
@@ -91,11 +93,26 @@ class GrpcServer:
         except RuntimeError as exc:
             raise OSError(f"cannot listen on {address}: {exc}") from exc
         await self._server.start()
+        self._sweep()
         return 0 if address.startswith("unix:") else port
 
     async def drain(self, grace: float) -> None:
         """Refuse new calls, finish those open, and stop after `grace` seconds at most."""
         await self._server.stop(grace)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _sweep(self) -> None:
+        """End the wait of the calls whose deadline has passed.
+
+        As the lean edge does: a call's deadline changes while it waits, when others come
+        who need the room that it has.
+        """
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        for call, wait in self._reading.items():
+            if call.deadline <= now and not wait.expired():
+                wait.reschedule(loop.time())
+        self._sweeper = loop.call_later(SWEEP, self._sweep)
 
     async def _check_health(self, _: bytes, __: object) -> bytes:
         return SERVING if self._health() else NOT_SERVING
@@ -107,17 +124,11 @@ class GrpcServer:
         try:
             while not call.finished:
                 try:
-                    patience = call.deadline - now()
-                    async with asyncio.timeout(
-                        None if patience == math.inf else patience
-                    ):
-                        if (turn := call.turn) is not None:
-                            await turn
-                        message = await context.read()
+                    message = await self._next(call, context)
                 except TimeoutError:
                     answers = call.expire(now())
                 else:
-                    if message is aio.EOF:
+                    if not isinstance(message, bytes):
                         clean = True
                         break
                     answers = call.receive(message, now())
@@ -133,6 +144,21 @@ class GrpcServer:
         finally:
             call.close(now(), clean=clean)
             call.part()
+
+    async def _next(self, call: Call, context: aio.ServicerContext[Any, Any]) -> object:
+        """Return the next message, bytes, or `aio.EOF`.
+
+        Raises:
+            TimeoutError: the call's deadline has passed.
+        """
+        async with asyncio.timeout(None) as wait:
+            self._reading[call] = wait
+            try:
+                if (turn := call.turn) is not None:
+                    await turn
+                return await context.read()
+            finally:
+                del self._reading[call]
 
 
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]

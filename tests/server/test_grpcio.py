@@ -9,10 +9,11 @@ from pathlib import Path
 import grpc
 import msgspec
 import pytest
+from grpc import aio
 
-from extproc._pb.ext_proc_pb2 import ProcessingRequest
+from extproc._pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.exchange.completion import Completion
-from extproc.server import call as calls
+from extproc.server import bodies, call as calls
 from extproc.server.call import Call
 from extproc.server.grpcio import GrpcServer, Tls
 from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING
@@ -20,7 +21,16 @@ from extproc.server.lean_connection import PROCESS
 from tests.exchange.test_exchange import RUNTIME
 from tests.harness import temporary_folder
 from tests.pki import Authority
-from tests.server.test_call import kinds, office, request_body, request_headers
+from tests.server.test_call import (
+    LONG,
+    ROOMY,
+    body_piece,
+    crowded,
+    kinds,
+    office,
+    request_body,
+    request_headers,
+)
 
 
 @pytest.fixture
@@ -158,6 +168,50 @@ def test_a_deadline_is_met_while_nothing_comes(folder):
         stop.set()
     assert answers == ["immediate_response"]
     assert [record.status for record in records] == [408]
+
+
+def test_a_body_that_stands_still_keeps_no_room_that_others_wait_for(monkeypatch):
+    monkeypatch.setattr(bodies, "AHEAD_SECONDS", 0.1)
+    limits = msgspec.structs.replace(ROOMY.limits, request_seconds=8)
+    shared = crowded(20 * LONG)
+    shared.runtime = msgspec.structs.replace(ROOMY, limits=limits)
+    long = b"{" + b" " * LONG
+    over = asyncio.Event()
+
+    async def still():
+        yield request_headers(**{"content-length": str(20 * LONG)})
+        yield body_piece(long)
+        await over.wait()
+
+    async def steady():
+        yield request_headers(**{"content-length": str(LONG + 64)})
+        yield body_piece(long)
+        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
+        await over.wait()
+
+    async def main():
+        server = GrpcServer(lambda: Call(shared))
+        port = await server.start("127.0.0.1:0")
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                process = channel.stream_stream(PROCESS)
+                first = process(still())
+                async with asyncio.timeout(5):
+                    while not shared.bodies.held:
+                        await asyncio.sleep(0.01)
+                second = process(steady())
+                [refused] = [one async for one in first]
+                said = await second.read()
+                over.set()
+                return refused, said
+        finally:
+            await server.drain(1)
+
+    refused, said = asyncio.run(main())
+    answer = ProcessingResponse.FromString(refused).immediate_response
+    assert answer.status.code == 408
+    # It would have been refused after half its time.
+    assert kinds([said]) == ["request_headers"]
 
 
 def test_a_message_that_is_none_ends_its_call_only(folder):
