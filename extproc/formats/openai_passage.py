@@ -136,13 +136,13 @@ class ChunkPassage:
         has_usage = _USAGE.search(frames) is not None
         if not self._over and (
             _FINISH.search(frames) is not None
-            or (b"[DONE]" in frames and _DONE.search(frames) is not None)
+            or (frames.find(b"[DONE]") >= 0 and _DONE.search(frames) is not None)
         ):
             self._over = True
         if (
             has_usage
             or (self.model is None and self._frames_to_name)
-            or (b'"error"' in frames and _ERROR.search(frames) is not None)
+            or (frames.find(b'"error"') >= 0 and _ERROR.search(frames) is not None)
         ):
             for frame in parse_frames(frames):
                 self._read(frame.data)

@@ -54,8 +54,10 @@ class SSEDecoder:
             not self._tail
             and data[:start] == self._before
             and data[end:] == self._after
-            and b"\n" not in (line := data[start:end])
-            and b"\r" not in line
+            # Not `in`: it first asks whether what it looks for is a number, and that it is
+            # none is an error, made and thrown away at a tenth of a chunk's cost.
+            and (line := data[start:end]).find(b"\n") < 0
+            and line.find(b"\r") < 0
         ):
             # What nearly every read is: one frame, and written as the one before it.
             return [Frame(self._name, line)]
@@ -89,7 +91,7 @@ class SSEDecoder:
 def split_frames(data: bytes) -> tuple[bytes, bytes]:
     """Cut `data` behind its last whole frame: the frames, and the rest to keep."""
     # The common provider writes LF only, and rfind is a memrchr.
-    if b"\r" not in data:
+    if data.find(b"\r") < 0:
         if data[-2:] == b"\n\n":
             return data, b""
         end = data.rfind(b"\n\n") + 2
@@ -114,7 +116,7 @@ def cut_frames(data: bytes) -> list[bytes]:
 
 def parse_frames(data: bytes) -> list[Frame]:
     """Read the frames of `data`, which ends behind an empty line."""
-    if b"\r" in data:
+    if data.find(b"\r") >= 0:
         return _parse_lines(_LINE.split(data))
     frames: list[Frame] = []
     start, size = 0, len(data)
@@ -127,7 +129,7 @@ def parse_frames(data: bytes) -> list[Frame]:
             at = end + 1
         end = data.find(b"\n\n", at)
         text = data[at + 6 : end]
-        if not data.startswith(b"data: ", at) or b"\n" in text:
+        if not data.startswith(b"data: ", at) or text.find(b"\n") >= 0:
             return frames + _parse_lines(data[start:].split(b"\n"))
         frames.append(Frame(name, text))
         start = end + 2

@@ -64,7 +64,7 @@ def prompt_tokens(body: bytes) -> Tokens:
                 expected += max(_MEDIA_TOKENS, length // _MEDIA_BYTES_A_TOKEN)
                 most += max(_MOST_MEDIA_TOKENS, length // _MOST_MEDIA_BYTES_A_TOKEN)
     addresses = 0
-    if b"_url" in text or b"_id" in text:
+    if text.find(b"_url") >= 0 or text.find(b"_id") >= 0:
         addresses = max(0, len(_ADDRESS.findall(text)) - len(media))
     expected += addresses * _MEDIA_TOKENS
     most += addresses * _MOST_MEDIA_TOKENS

@@ -133,7 +133,8 @@ def read_response_headers(message: bytes) -> events.ResponseHeaders:
 
 
 def _read(head: HttpHeaders) -> dict[str, str]:
-    return dict(map(_header, head.headers.headers))
+    # A slice is a list at once; what goes through it one by one ends in an IndexError.
+    return dict(map(_header, head.headers.headers[:]))
 
 
 _FIRST_BEGUN = b"\n\x02t1\x12\x09\x11"

@@ -47,7 +47,7 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 def adapt(members: Members, model: str) -> Adapted:  # noqa: ARG001
     """Leave out what Claude did not think; see `ProviderFormat.adapt`."""
     said = bytes(members.get("messages", b""))
-    if b"thinking" not in said or not (
+    if said.find(b"thinking") < 0 or not (
         any(mark in said for mark in proofs.MARKS) or _UNSIGNED.search(said)
     ):
         return UNCHANGED

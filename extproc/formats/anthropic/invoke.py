@@ -152,7 +152,7 @@ class InvokePassage:
 def _framed(event: Frame) -> bytes:
     # A line end in the middle of JSON is a blank; in an event it would be a new line.
     data = event.data
-    if b"\n" in data or b"\r" in data:
+    if data.find(b"\n") >= 0 or data.find(b"\r") >= 0:
         data = data.replace(b"\r", b" ").replace(b"\n", b" ")
     return encode_frame(data, event.name)
 

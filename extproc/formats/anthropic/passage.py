@@ -43,7 +43,7 @@ class MessagePassage:
         if self._held_bytes > MAX_FRAME:
             raise ProtocolViolation(f"a stream event is over {MAX_FRAME} bytes")
         # Deltas are most of a stream, and tell nothing that we need.
-        if b"message_" in whole or b"error" in whole:
+        if whole.find(b"message_") >= 0 or whole.find(b"error") >= 0:
             self._read(whole)
         return whole
 

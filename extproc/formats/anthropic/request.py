@@ -61,6 +61,7 @@ WEB_TOOLS: Mapping[str, str] = {
 LEAST_TOP_P_THINKING = 0.95
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_IDENTIFIER = msgspec.json.Decoder(str | None)
 
 
 def write_request(
@@ -201,9 +202,9 @@ def _stop_sequences(request: canonical.Request) -> tuple[str, ...]:
 
 def _metadata(request: canonical.Request, drop: Drop) -> request_wire.Metadata | None:
     """Return who the end user is, by whichever of the two names the client used."""
-    raw = request.extras.get("safety_identifier", msgspec.Raw(b"null"))
+    raw = request.extras.get("safety_identifier")
     try:
-        identifier = msgspec.json.decode(raw, type=str | None)
+        identifier = None if raw is None else _IDENTIFIER.decode(raw)
     except msgspec.ValidationError:
         raise BadRequest("It must be a string.", param="safety_identifier") from None
     if request.end_user is not None:

@@ -98,7 +98,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         caching=_read_caching(said.cache_control),
         stream=bool(said.stream),
         include_usage=True,
-        has_results=b'"search_result"' in body,
+        has_results=body.find(b'"search_result"') >= 0,
         left_out=tuple(left_out),
         extras={name: raw for name, raw in extras.items() if name not in LEFT_OUT},
         names={

@@ -36,6 +36,7 @@ from extproc.formats.openai_content import read_arguments
 from extproc.formats.openai_validation import missing
 
 _DECODER = msgspec.json.Decoder(wire.Request)
+_BREAKPOINT = BREAKPOINT.encode()
 
 WORDS = frozenset(wire.Request.__struct_fields__)
 """The members that are read; all others are extras."""
@@ -112,7 +113,7 @@ def _read_names(said: wire.Request, body: bytes) -> dict[str, str]:
     }
     if said.reasoning_effort is not None and said.thinking is not None:
         names["thinking"] = "reasoning_effort"
-    if BREAKPOINT.encode() in body:
+    if body.find(_BREAKPOINT) >= 0:
         names["cache_control"] = BREAKPOINT
     if present(said.web_search_options) and not (said.tools or said.functions):
         names["tools"] = "web_search_options"

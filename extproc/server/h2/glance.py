@@ -67,7 +67,8 @@ class Glance:
         calls, end = self._calls, len(buffer)
         streams, note, least = calls.streams, calls.events.append, self._least
         room, taken = self.credit - self.half_of_all, 0
-        of, messages = 0, list[bytes]()  # the call that spoke last, and what it said
+        of = 0  # the call that spoke last,
+        messages: list[bytes] = []  # and what it said
         while end - position >= MESSAGE_HEAD_SIZE:
             word, flags, stream_id, compressed, size = _unpack_head(buffer, position)
             stream = streams.get(stream_id)

@@ -111,9 +111,9 @@ def may_have_thoughts(members: Members) -> bool:
     """Say whether `no_reasoning_back` could find something to leave out."""
     said = bytes(members.get("messages", b""))
     return (
-        b'"reasoning' in said
-        or b'"thinking_blocks"' in said
-        or b'"extra_content"' in said
+        said.find(b'"reasoning') >= 0
+        or said.find(b'"thinking_blocks"') >= 0
+        or said.find(b'"extra_content"') >= 0
     )
 
 
