@@ -162,13 +162,10 @@ def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
     Less than a nano is rounded up, once a request. A kind of token that the provider
     counts wrongly (more cached than there are) never makes another cheaper than nothing.
     """
-    levels = price.variants.get(tier or "", price.levels)
-    level = levels[0]
-    for candidate in levels:
-        if usage.input_tokens > candidate.over:
-            level = candidate
+    levels = price.variants.get(tier, price.levels) if tier else price.levels
     # Most answers have few kinds of tokens: what there is none of costs nothing to add.
     unread, said, millionths = usage.input_tokens, usage.output_tokens, 0
+    level = levels[0] if len(levels) == 1 else _level(levels, unread)
     if read := usage.cache_read_input_tokens:
         unread -= read
         millionths += _or(level.cache_read, level.input) * read
@@ -191,11 +188,21 @@ def cost(price: Price, usage: Usage, *, tier: str | None = None) -> int:
         millionths += level.input * unread
     if said > 0:
         millionths += level.output * said
-    return (
-        price.request * max(1, usage.search_units)
-        + price.second * usage.audio_seconds
-        + -(-millionths // PER)
-    )
+    nanos = -(-millionths // PER)
+    if price.request:
+        nanos += price.request * max(1, usage.search_units)
+    if price.second:
+        nanos += price.second * usage.audio_seconds
+    return nanos
+
+
+def _level(levels: tuple[Level, ...], prompt: int) -> Level:
+    """Return the last of `levels` that a prompt of so many tokens reaches."""
+    reached = levels[0]
+    for level in levels:
+        if prompt > level.over:
+            reached = level
+    return reached
 
 
 def _or(own: int | None, wider: int) -> int:

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-MOST_COUNTED: Final = 1_000_000_000
-"""Of tokens, units or seconds in one answer: a hundred times what the longest context has.
+MOST_COUNTED: Final = (1 << 29) - 1
+"""Of tokens, units or seconds in one answer: fifty times what the longest context has.
 What is beyond, or below nothing, is no count: nobody's budget is to grow by an answer, and
 no record is to have a number that a store or a column cannot take."""
 
@@ -49,8 +49,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     @property
     def credible(self) -> bool:
         """Whether each count may be one."""
-        counts: tuple[int, ...] = msgspec.structs.astuple(self)
-        return min(counts) >= 0 and max(counts) <= MOST_COUNTED
+        # One that is below nothing or has a higher bit leaves it in all of them together.
+        bits = (
+            self.input_tokens | self.output_tokens
+            | self.cache_read_input_tokens | self.cache_creation_input_tokens
+            | self.reasoning_output_tokens
+            | self.audio_input_tokens | self.audio_output_tokens
+            | self.cache_creation_1h_input_tokens
+            | self.search_units | self.audio_seconds
+        )  # fmt: skip
+        return 0 <= bits <= MOST_COUNTED
 
     def __add__(self, other: Usage) -> Usage:
         """Return what both cost together."""

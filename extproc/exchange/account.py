@@ -314,11 +314,11 @@ class Account:
         if usage is None:
             return self._aside_nanos or None
         # Asked for the answer's header, and again for the bill.
-        if usage is not self._priced[0]:
+        priced, nanos = self._priced
+        if usage is not priced:
             price = self._forecast.price(leg)
             nanos = None if price is None else self._forecast.cost(price, usage)
             self._priced = usage, nanos
-        nanos = self._priced[1]
         return None if nanos is None else nanos + self._aside_nanos
 
     def report(self, leg: Leg, usage: Usage | None) -> Headers:
@@ -337,17 +337,20 @@ class Account:
             produced: output tokens as far as they were seen, where nobody counted them.
         """
         spent = self._spent(leg, error, produced)
-        if self._standby is not None and self._standby.owes:
-            self.rest = tuple(self._standby.close(leg, spent))
+        standby, admission = self._standby, self.admission
+        if standby is not None and standby.owes:
+            self.rest = tuple(standby.close(leg, spent))
         # Of a verdict that is still awaited too: releasing first wins.
-        return Settlement(self.admission, spent) if self.admission is not None else None
+        return None if admission is None else Settlement(admission, spent)
 
     def _spent(
         self, leg: Leg | None, error: GatewayError | None, produced: int
     ) -> Spent:
         tally = self._tally
-        unreached = isinstance(error, (UpstreamUnreachable, GatewayFault))
-        if leg is None or (unreached and tally.usage is None):
+        unreached = tally.usage is None and isinstance(
+            error, (UpstreamUnreachable, GatewayFault)
+        )
+        if leg is None or unreached:
             return NOTHING
         if tally.estimated and self._forecast.counts and (error is None or produced):
             tally.usage = self.produced(tally.usage, produced)
@@ -388,8 +391,10 @@ class Account:
 
     def learn(self) -> None:
         """Remember how long the answer was, for the next of its kind."""
+        if not self._meters or self._tally.estimated:
+            return
         usage = self._tally.usage
-        if usage is not None and self._meters and not self._tally.estimated:
+        if usage is not None:
             self._books.outputs.learn(self._grant.id, self._model, usage.output_tokens)
 
     @property

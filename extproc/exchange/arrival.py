@@ -65,7 +65,9 @@ class AnswerDecoder:
 def content_coding(event: events.ResponseHeaders) -> str:
     """Return the answer's ``content-encoding``; empty: it has none."""
     said = event.headers.get("content-encoding")
-    coding = "" if said is None else said.strip().lower()
+    if said is None:
+        return ""
+    coding = said.strip().lower()
     return "" if coding == "identity" else coding
 
 
@@ -76,7 +78,7 @@ def is_json(kind: str) -> bool:
 
 def answering(legs: tuple[Leg, ...], attempts: int) -> Leg:
     """Return the attempt that answers, the last of `attempts`."""
-    return legs[max(0, min(attempts, len(legs)) - 1)]
+    return legs[0] if attempts < 2 else legs[min(attempts, len(legs)) - 1]
 
 
 def note_attempts(

@@ -117,8 +117,11 @@ class Dispatch:
         if self._ticket is None:
             return
         failed: Failures = ()
+        began = None
         if event.failed:
             failed = [(one.status, one.retry_after) for one in event.failed]
+            at = event.attempts_at[-1] if event.attempts_at else 0.0
+            began = at - self._epoch if at else None
         status: int | None = event.status
         retry_after = event.retry_after or event.headers.get("retry-after")
         if event.details != "via_upstream":
@@ -126,15 +129,10 @@ class Dispatch:
             if event.details == LUA and failed:
                 *failed, (said, retry_after) = failed
                 status = said or None
+        now = self.now
         self._answered = status is not None and status < 400
-        began = event.attempts_at[-1] if event.attempts_at else 0.0
         self._ticket.answered(
-            failed,
-            status,
-            retry_after,
-            self.now,
-            wall=self.now + self._epoch,
-            began=began - self._epoch if began else None,
+            failed, status, retry_after, now, wall=now + self._epoch, began=began
         )
 
     def times(self, leg: Leg, event: ResponseHeaders) -> tuple[float, float]:
@@ -142,9 +140,11 @@ class Dispatch:
         limits, own = self._runtime.limits, leg.target.spec.placement
         idle = limits.idle_seconds if own.idle is None else own.idle
         total = limits.total_seconds if own.total is None else own.total
-        began = event.attempts_at[-1] - self._epoch if event.attempts_at else 0.0
-        # Another machine's clock, or none that was read: then it begins now.
-        began = began if self.now - total < began < self.now else self.now
+        began = now = self.now
+        if event.attempts_at:
+            at = event.attempts_at[-1] - self._epoch
+            # Another machine's clock, or none that was read: then it begins now.
+            began = at if now - total < at < now else now
         return idle, began + total
 
     def first_byte(self) -> None:
@@ -160,7 +160,7 @@ class Dispatch:
         ticket, self._ticket = self._ticket, None
         if ticket is None:
             return
-        if isinstance(error, UpstreamError) and self._answered:
+        if error is not None and self._answered and isinstance(error, UpstreamError):
             ticket.broke(self.now)
         tokens = usage.input_tokens + usage.output_tokens if usage is not None else 0
         ticket.end(self.now, tokens=tokens, whole=whole and self._answered)

@@ -38,7 +38,7 @@ from extproc.exchange.local_reply import LocalReply
 from extproc.exchange.operations import Kind
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, crowded
-from extproc.exchange.response import ResponseHalf, State
+from extproc.exchange.response import DONE, ResponseHalf
 from extproc.exchange.retry import advice
 from extproc.exchange.session import CHECK_SECONDS, SessionHalf, spent
 from extproc.exchange.tally import Tally
@@ -117,9 +117,7 @@ class Exchange:
         if self.completed:
             return 0
         half = self._response
-        if half is None:
-            return self._request.held
-        return half.held if isinstance(half, ResponseHalf) else 0
+        return self._request.held if half is None else half.held
 
     @property
     def announced(self) -> int:
@@ -171,7 +169,7 @@ class Exchange:
         except (GatewayError, RecursionError) as error:
             self._dispatch.now = now
             return self._stumbled(error, now)
-        if half.state is State.DONE and isinstance(said, list):
+        if half.state is DONE and isinstance(said, list):
             said += self._ended(now)
         return said
 
@@ -243,7 +241,7 @@ class Exchange:
             if type(event) in _OF_THE_REQUEST:
                 return self._request.receive(event)
         commands = half.receive(event)
-        if half.done:
+        if half.state is DONE:
             commands += self._ended(now)
         return commands
 
@@ -261,7 +259,9 @@ class Exchange:
             commands += self._account.answered(self._request.legs, half.leg)
             if self._idle and half.plain:
                 self.takes, self._taker = events.ResponseBody, half
-        return commands + (self._ended(now) if half.done else [])
+        if half.state is DONE:
+            commands += self._ended(now)
+        return commands
 
     def _measure(self, leg: Leg, event: events.ResponseHeaders, now: float) -> None:
         """Note how long the answer of `leg` may take."""
@@ -269,8 +269,9 @@ class Exchange:
             self._idle, self._end = 0.0, now + self.runtime.limits.session_seconds
             self.deadline = min(now + CHECK_SECONDS, self._end)
             return
-        self._idle, self._end = self._dispatch.times(leg, event)
-        self.deadline = min(now + self._idle, self._end)
+        self._idle, end = self._dispatch.times(leg, event)
+        due = now + self._idle
+        self._end, self.deadline = end, min(due, end)
 
     def _expired(
         self, half: ResponseHalf | LocalReply, event: events.Expired, now: float
@@ -328,10 +329,9 @@ class Exchange:
         return commands
 
     def _ended(self, now: float) -> list[Command]:
-        error = self._response.error if self._response else None
-        if error is None:
-            return [Leave(), self._complete("ok", now)]
-        return [Leave(), self._complete(_outcome(error), now, error)]
+        error = None if self._response is None else self._response.error
+        outcome: Outcome = "ok" if error is None else _outcome(error)
+        return [Leave(), self._complete(outcome, now, error)]
 
     def _fail(self, error: GatewayError, now: float) -> list[Command]:
         if self._response is not None:
@@ -353,19 +353,18 @@ class Exchange:
         self.completed, self.takes = True, None
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
+        tally = self._tally
         self._dispatch.end(
             error=cause,
-            usage=self._tally.usage,
-            whole=outcome == "ok" and not self._tally.streamed,
+            usage=tally.usage,
+            whole=outcome == "ok" and not tally.streamed,
         )
         self.deadline = math.inf
         error = None if cause is None else cause.code or cause.type
         return Complete(
-            self._tally.complete(
-                duration=now - self._began, outcome=outcome, error=error
-            ),
+            tally.complete(duration=now - self._began, outcome=outcome, error=error),
             settlement,
-            None if capture is None else capture.content(self._tally.id),
+            None if capture is None else capture.content(tally.id),
             self._account.rest,
         )
 

@@ -14,6 +14,7 @@ from extproc.exchange.commands import (
     AnswerTrailers,
     Command,
 )
+from extproc.exchange.response import DONE, PASSING
 from extproc.exchange.tally import Tally
 
 LOCAL = "local_reply"
@@ -28,7 +29,7 @@ class LocalReply:
         tally.status = event.status
         if tally.request_id is None:
             tally.operation = LOCAL
-        self.done = False
+        self.state = PASSING
         self.error: GatewayError | None = ClientError(
             "Envoy answered before the request was whole.",
             status=event.status,
@@ -43,19 +44,20 @@ class LocalReply:
         """
         match event:
             case events.ResponseHeaders(end=end):
-                self.done = end
+                self.state = DONE if end else PASSING
                 return [AnswerHeaders()]
             case events.ResponseBody(data, end):
-                self.done = end
+                self.state = DONE if end else PASSING
                 return [AnswerBody(data, end)]
             case events.ResponseTrailers():
-                self.done = True
+                self.state = DONE
                 return [AnswerTrailers()]
             case _:
                 raise OutOfTurn(f"{type(event).__name__} inside Envoy's own answer")
 
     plain = False
-    """See `ResponseHalf.plain`."""
+    held = announced = 0
+    """As those of `ResponseHalf`."""
 
     def weight(self, event: events.RequestBody | events.ResponseBody) -> int:  # noqa: ARG002
         """Return that nothing has to be read."""
@@ -64,7 +66,7 @@ class LocalReply:
     def fail(self, error: GatewayError) -> list[Command]:
         """End the answer where it stands; there is no more to be said."""
         self.error = self.error or error
-        self.done = True
+        self.state = DONE
         return [AnswerBody(b"", end=True)]
 
     def abandon(self) -> None:

@@ -48,7 +48,7 @@ from extproc.exchange.render import Leg
 from extproc.exchange.reported import reported
 from extproc.exchange.request import JSON, RequestHalf, Step
 from extproc.exchange.retry import advice
-from extproc.exchange.streams import Nothing, Stream, Translation, begin, reader_of
+from extproc.exchange.streams import NOTHING, Stream, Translation, begin, reader_of
 from extproc.exchange.tally import Tally
 from extproc.exchange.whole import pass_on, translate
 from extproc.formats.base import AnyClientFormat, WriterContext
@@ -70,13 +70,22 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     DONE = enum.auto()
 
 
+# A name of the module is found at once, one of an enum through its class's class.
+HEADERS, STREAMING, COLLECTING, PASSING, DONE = State
+
+
 class ResponseHalf:
     """Reads one answer and writes the client's."""
+
+    __slots__ = (
+        "_account", "_bodiless", "_body", "_capture", "_client", "_decoder", "_headers", "_limits",
+        "_request", "_size", "_stream", "_tally", "_unsaid", "error", "leg", "state",
+    )  # fmt: skip
 
     def __init__(
         self, request: RequestHalf, tally: Tally, limits: Limits, account: Account
     ) -> None:
-        self.state = State.HEADERS
+        self.state = HEADERS
         self.error: GatewayError | None = None
         """What went wrong, told to the client already or about to be."""
         self._tally = tally
@@ -87,14 +96,13 @@ class ResponseHalf:
         self._client: AnyClientFormat = request.operation.format
         self.leg: Leg = request.legs[0]
         """The attempt that answers; the first one's until it is known."""
-        self._status = 0
         self._headers: Mapping[str, str] = {}
         self._bodiless = True
         """No body of an answer is on its way: it has none, or has not even begun."""
         self._decoder: AnswerDecoder | None = None
         self._body: list[bytes] = []
         self._size = 0
-        self._stream: Stream = Nothing()
+        self._stream: Stream = NOTHING
         self._unsaid: tuple[str, ...] = ()
         """What of the answer its client cannot be told."""
 
@@ -108,7 +116,7 @@ class ResponseHalf:
     @property
     def held(self) -> int:
         """Bytes of an answer that has to be whole, as they came."""
-        return self._size if self.state is State.COLLECTING else 0
+        return self._size if self.state is COLLECTING else 0
 
     @property
     def announced(self) -> int:
@@ -117,11 +125,6 @@ class ResponseHalf:
         known = length.isdecimal() and self._decoder is None
         most = int(length) if known else 2 * max(self._size, SHORT_ANSWER)
         return min(most, self._limits.max_answer_bytes)
-
-    @property
-    def done(self) -> bool:
-        """The client's answer has ended."""
-        return self.state is State.DONE
 
     def receive(self, event: events.Event) -> list[Command]:
         """Return what `event` leads to.
@@ -138,19 +141,19 @@ class ResponseHalf:
     @property
     def plain(self) -> bool:
         """Whether a piece of the body is for its stream alone, or only kept for now."""
+        if self.state is COLLECTING:
+            return True
         asked = self._decoder or self._capture or self._account.watches
-        return self.state is State.COLLECTING or (
-            self.state is State.STREAMING and not asked
-        )
+        return self.state is STREAMING and not asked
 
     def take(self, data: bytes) -> bytes | list[Command]:
         """Return the client's bytes for a piece of a `plain` body, or what else follows."""
-        if self.state is State.STREAMING:
+        if self.state is STREAMING:
             self._tally.answer_bytes += len(data)
             stream = self._stream
             out = stream.feed(data)
             return self._end_stream(out) if stream.over else out
-        if self.state is State.COLLECTING:
+        if self.state is COLLECTING:
             return self._keep(data)
         return self.receive(events.ResponseBody(data, end=False))  # given up meanwhile
 
@@ -160,7 +163,7 @@ class ResponseHalf:
         What is compressed may be a hundred times as long as it looks.
         """
         growth = 100 if self._decoder else 1
-        if self.state is State.STREAMING:
+        if self.state is STREAMING:
             return growth * len(event.data)
         return growth * (self._size + len(event.data)) if event.end else 0
 
@@ -172,8 +175,8 @@ class ResponseHalf:
         self.error = error
         if self._tally.provider is None:
             self._note_leg()
-        state, self.state = self.state, State.DONE
-        if state in {State.HEADERS, State.COLLECTING}:
+        state, self.state = self.state, DONE
+        if state in {HEADERS, COLLECTING}:
             self._tally.status = error.status
             retry = advice(
                 error.retry_after,
@@ -188,36 +191,36 @@ class ResponseHalf:
                 headers = (*headers, ("x-extproc-provider", name))
             body = self._client.write_error(error)
             return tell(error, body, headers, bodiless=self._bodiless)
-        if state is State.STREAMING:
+        if state is STREAMING:
             self.abandon()
             return [AnswerBody(self._stream.fail(error), end=True)]
         # What passes unread cannot be told apart from what we would say.
-        return [AnswerBody(b"", end=True)] if state is State.PASSING else []
+        return [AnswerBody(b"", end=True)] if state is PASSING else []
 
     def _on_headers(self, event: events.ResponseHeaders) -> list[Command]:
         self._note_headers(event)
         leg = self.leg
         if leg.unread:
             return self._pass_unread(event)
-        coding = content_coding(event)
+        status, coding = event.status, content_coding(event)
         framing = leg.target.provider.framing
         kind = event.headers.get("content-type", "")
-        streamed = event.status == 200 and kind.startswith(framing.content_type)
+        streamed = status == 200 and kind.startswith(framing.content_type)
         if coding:
             limit = None if streamed else self._limits.max_answer_bytes
             self._decoder = AnswerDecoder(coding, limit=limit)
         if streamed:
             return self._begin_stream(end=event.end)
-        if leg.format.opaque and event.status < 300 and not is_json(kind):
+        if leg.format.opaque and status < 300 and not is_json(kind):
             self._tally.estimated = True
-            self.state = State.DONE if event.end else State.PASSING
+            self.state = DONE if event.end else PASSING
             return [AnswerHeaders(set_headers=self._report())]
-        self.state = State.COLLECTING
+        self.state = COLLECTING
         return self._answer() if event.end else []
 
     def _note_headers(self, event: events.ResponseHeaders) -> None:
         """Note whose answer it is; raise what says that it is nobody's."""
-        self._status, self._headers = event.status, event.headers
+        self._headers = event.headers
         self._bodiless = event.end or self._request.legs[0].unread
         note_attempts(self._tally, self._request.legs, event)
         self._note_leg()
@@ -227,22 +230,22 @@ class ResponseHalf:
 
     def _note_leg(self) -> None:
         """Note whom the record is of."""
-        tally, leg = self._tally, self.leg
-        tally.cluster = leg.target.spec.cluster
-        tally.provider = leg.target.provider.name
+        tally, leg, target = self._tally, self.leg, self.leg.target
+        tally.cluster = target.spec.cluster
+        tally.provider = target.provider.name
         tally.request_model = leg.model
         tally.translated = leg.translated
 
     def _pass_unread(self, event: events.ResponseHeaders) -> list[Command]:
         """Let an answer go of which nothing but the headers comes here."""
         refuse_redirect(self.leg, event.status)
-        self.state = State.DONE
+        self.state = DONE
         if event.status >= 400:
             error = self.leg.format.read_error(event.status, b"")
             kind = event.headers.get("content-type", "")
             # Of our own account, or in no dialect of a client's.
             if error.status != event.status or not is_json(kind):
-                self.state, self._bodiless = State.HEADERS, True
+                self.state, self._bodiless = HEADERS, True
                 raise error
             self.error = error
         return [AnswerHeaders(set_headers=self._report())]
@@ -258,7 +261,7 @@ class ResponseHalf:
             self._capture.listen(framing.decoder(), reader_of(leg))
         if self._account.tells_cost:
             self._stream = Priced(self._stream, partial(self._account.cost, leg))
-        self.state = State.STREAMING
+        self.state = STREAMING
         # A passage takes another framing off, too.
         new = written or framing is not SSE
         kind = (("content-type", SSE.content_type),) if new else ()
@@ -294,12 +297,12 @@ class ResponseHalf:
         self._tally.usage = usage
         self._tally.response_model = stream.model
         self._tally.estimated = True
-        self.state = State.DONE
+        self.state = DONE
         return [AnswerBody(out, end=True)]
 
     def abandon(self) -> None:
         """Note what had been produced when the client left or the upstream broke off."""
-        if self.state is State.HEADERS:
+        if self.state is HEADERS:
             self._note_leg()  # the first, as far as anybody knows
         self._tally.estimated = True
         self._tally.usage = self._stream.usage
@@ -320,22 +323,22 @@ class ResponseHalf:
         self._tally.response_model = stream.model
         self._tally.estimated = stream.usage is None
         self._tally.dropped += stream.unsaid
-        self.state = State.DONE
+        self.state = DONE
         return [AnswerBody(out, end=end)] if out or end else []
 
     def _on_stream_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
         return [*self._end_stream(b"", end=False), AnswerTrailers()]
 
     def _on_body(self, event: events.ResponseBody) -> list[Command]:
-        given_up = self._keep(event.data, end=event.end)
-        return self._answer() if event.end and not given_up else given_up
+        end = event.end
+        given_up = self._keep(event.data, end=end)
+        return self._answer() if end and not given_up else given_up
 
     def _keep(self, data: bytes, *, end: bool = False) -> list[Command]:
-        size = len(data)
-        self._tally.answer_bytes += size
-        self._size += size
         self._body.append(data)
-        if self._size > self._limits.max_answer_bytes:
+        self._tally.answer_bytes += len(data)
+        self._size = size = self._size + len(data)
+        if size > self._limits.max_answer_bytes:
             return self._give_up(end=end)
         return []
 
@@ -344,10 +347,10 @@ class ResponseHalf:
 
     def _give_up(self, *, end: bool) -> list[Command]:
         """Stop holding an answer that is too large to read."""
-        if self.leg.translated or self._status >= 300:
+        if self.leg.translated or self._tally.status >= 300:
             raise BadUpstreamAnswer("The provider's answer is too large to be read.")
         self._tally.estimated = True
-        self.state = State.DONE if end else State.PASSING
+        self.state = DONE if end else PASSING
         held, self._body = b"".join(self._body), []
         return [
             AnswerHeaders(set_headers=self._report()),
@@ -357,54 +360,52 @@ class ResponseHalf:
     def _on_passing(self, event: events.ResponseBody) -> list[Command]:
         self._tally.answer_bytes += len(event.data)
         if event.end:
-            self.state = State.DONE
+            self.state = DONE
         return [AnswerBody(event.data, end=event.end)]
 
     def _on_passing_trailers(self, event: events.ResponseTrailers) -> list[Command]:  # noqa: ARG002
-        self.state = State.DONE
+        self.state = DONE
         return [AnswerTrailers()]
 
     def _answer(self, *, trailers: bool = False) -> list[Command]:
         """Answer what has been collected."""
-        leg = self.leg
+        leg, tally = self.leg, self._tally
         raw = b"".join(self._body)
         self._body.clear()
         body = self._decoder.feed(raw) if self._decoder else raw
-        refuse_redirect(leg, self._status)
-        if self._status >= 400:
-            raise leg.format.read_error(self._status, body)
+        if tally.status >= 300:
+            refuse_redirect(leg, tally.status)
+            if tally.status >= 400:
+                raise leg.format.read_error(tally.status, body)
         if leg.translated:
             whole = translate(body, leg, self._client, self._context(), self._headers)
         else:
             whole = pass_on(raw, body, leg)
         if self._capture is not None:
             self._capture.read(leg, body)
-        self._tally.usage, self._tally.response_model = whole.usage, whole.model
-        self._unsaid = whole.unsaid
-        self._tally.dropped += whole.unsaid
+        tally.usage, tally.response_model = whole.usage, whole.model
+        tally.estimated = whole.usage is None
+        if whole.unsaid:
+            self._unsaid = whole.unsaid
+            tally.dropped += whole.unsaid
         if self._account.tells_cost:
             plain = whole.body if whole.changed else body
             priced = with_cost(plain, self._account.cost(leg, whole.usage))
             whole = msgspec.structs.replace(whole, body=priced, changed=True)
-        kind = JSON if leg.translated else ()
-        head = AnswerHeaders(
-            set_headers=(*kind, *self._report()),
-            delete_headers=LENGTH_AND_CODING if whole.changed else (),
-        )
-        self._tally.estimated = self._tally.usage is None
-        self.state = State.DONE
+        said = JSON + self._report() if leg.translated else self._report()
+        gone = LENGTH_AND_CODING if whole.changed else ()
+        head = AnswerHeaders(None, said, gone)
+        self.state = DONE
         if trailers:
             return [head, AnswerBody(whole.body, end=False), AnswerTrailers()]
         return [head, AnswerBody(whole.body, end=True)]
 
     def _report(self) -> Headers:
         """Tell the client what could not be kept, and what a whole answer costs."""
-        dropped, costs = (
-            (*self.leg.dropped, *self._unsaid),
-            self._account.report(self.leg, self._tally.usage),
-        )
-        if not dropped:
+        costs = self._account.report(self.leg, self._tally.usage)
+        if not (self.leg.dropped or self._unsaid):
             return costs
+        dropped = (*self.leg.dropped, *self._unsaid)
         return (("x-extproc-dropped", reported(dropped)), *costs)
 
     def _context(self) -> WriterContext:
@@ -417,11 +418,11 @@ class ResponseHalf:
         )
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
-        (State.HEADERS, events.ResponseHeaders): _on_headers,
-        (State.STREAMING, events.ResponseBody): _on_stream,
-        (State.STREAMING, events.ResponseTrailers): _on_stream_trailers,
-        (State.COLLECTING, events.ResponseBody): _on_body,
-        (State.COLLECTING, events.ResponseTrailers): _on_body_trailers,
-        (State.PASSING, events.ResponseBody): _on_passing,
-        (State.PASSING, events.ResponseTrailers): _on_passing_trailers,
+        (HEADERS, events.ResponseHeaders): _on_headers,
+        (STREAMING, events.ResponseBody): _on_stream,
+        (STREAMING, events.ResponseTrailers): _on_stream_trailers,
+        (COLLECTING, events.ResponseBody): _on_body,
+        (COLLECTING, events.ResponseTrailers): _on_body_trailers,
+        (PASSING, events.ResponseBody): _on_passing,
+        (PASSING, events.ResponseTrailers): _on_passing_trailers,
     }

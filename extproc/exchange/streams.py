@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from extproc import canonical
 from extproc.errors import GatewayError, ProtocolViolation, TruncatedStream
@@ -92,6 +92,9 @@ class Nothing:
     def fail(self, error: GatewayError) -> bytes:  # noqa: ARG002
         """End."""
         return b""
+
+
+NOTHING: Final = Nothing()
 
 
 class Translation:

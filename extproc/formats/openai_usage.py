@@ -42,18 +42,22 @@ class Usage(msgspec.Struct, frozen=True):
     """DeepSeek's name for ``cached_tokens``."""
 
 
+_OF_NO_PROMPT = PromptTokensDetails()
+_OF_NO_ANSWER = CompletionTokensDetails()
+
+
 def read_usage(said: Usage | None) -> ours.Usage | None:
     """Read a ``usage`` object; one without counts is none."""
     if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
         return None
     hit = said.prompt_cache_hit_tokens
-    if said.prompt_tokens_details is None and said.completion_tokens_details is None:
+    prompt, completion = said.prompt_tokens_details, said.completion_tokens_details
+    if prompt is None and completion is None:
         return ours.Usage(
             said.prompt_tokens or 0, said.completion_tokens or 0, hit or 0
         )
-    prompt = said.prompt_tokens_details or PromptTokensDetails()
-    completion = said.completion_tokens_details or CompletionTokensDetails()
-    kept = prompt.cache_creation_token_details or CacheCreationDetails()
+    prompt, completion = prompt or _OF_NO_PROMPT, completion or _OF_NO_ANSWER
+    kept = prompt.cache_creation_token_details
     return ours.Usage(
         input_tokens=said.prompt_tokens or 0,
         output_tokens=said.completion_tokens or 0,
@@ -61,7 +65,9 @@ def read_usage(said: Usage | None) -> ours.Usage | None:
         cache_creation_input_tokens=(
             prompt.cache_write_tokens or prompt.cache_creation_input_tokens or 0
         ),
-        cache_creation_1h_input_tokens=kept.ephemeral_1h_input_tokens or 0,
+        cache_creation_1h_input_tokens=kept.ephemeral_1h_input_tokens or 0
+        if kept
+        else 0,
         reasoning_output_tokens=completion.reasoning_tokens or 0,
         audio_input_tokens=prompt.audio_tokens or 0,
         audio_output_tokens=completion.audio_tokens or 0,

@@ -45,6 +45,9 @@ class Phase(enum.IntEnum):
     """It said when to come back: not asked before."""
 
 
+CLOSED, TRIAL, COOLING, LIMITED = Phase
+
+
 class Load(msgspec.Struct, frozen=True):
     """What one worker has sent to a deployment."""
 
@@ -154,7 +157,7 @@ class Health:
 
     def failing(self, now: float, numbers: RoutingNumbers) -> float:
         """Return which part of its requests fails, as things are."""
-        if self.phase(now) >= Phase.COOLING:
+        if self.phase(now) >= COOLING:
             return 1.0
         self._decay(now, numbers)
         outcomes = self._ok + self._failed + self._limited
@@ -163,18 +166,19 @@ class Health:
     def phase(self, now: float) -> Phase:
         """Say whether it is asked."""
         if self.cooling_until > now:
-            return Phase.LIMITED if self.hard else Phase.COOLING
+            return LIMITED if self.hard else COOLING
         if not self.half_open:
-            return Phase.CLOSED
-        return Phase.TRIAL if self.trial is None else Phase.COOLING
+            return CLOSED
+        return TRIAL if self.trial is None else COOLING
 
     def succeeded(self, now: float, numbers: RoutingNumbers) -> None:
         """Note an answer."""
         self._decay(now, numbers)
         self._ok += 1
+        self.row = 0
         if self.half_open:
             self.healed_at = now
-        self._close()
+            self._close()
 
     def heal(self, now: float) -> None:
         """Take another worker's word that its trial went well."""
@@ -251,7 +255,7 @@ class Health:
 
     def score(self, now: float, numbers: RoutingNumbers) -> int:
         """Return 0 (not to be asked) to 100 (no fault): see ``docs/routing.md``."""
-        if self.phase(now) >= Phase.COOLING:
+        if self.phase(now) >= COOLING:
             return 0
         self._decay(now, numbers)
         outcomes = self._ok + self._failed + self._limited

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from extproc.routing.health import Health, Phase
+from extproc.routing.health import TRIAL, Health
 from extproc.routing.plan import Pick
 from extproc.routing.state import RoutingState
 from extproc.routing.wait import read_retry_after
@@ -38,7 +38,7 @@ class Ticket:
         self._trying: Health | None = None
         state.retries.deposit(state.numbers.retry_share)
         first = picks[0].candidate.health
-        if first.phase(now) is Phase.TRIAL:
+        if first.phase(now) is TRIAL:
             first.trial = self
             self._trying = first
             state.trials.begin(first.id)
@@ -72,6 +72,9 @@ class Ticket:
         self._wall = wall
         if len(self._picks) > 1:
             self._stand_down()
+        if not failed:
+            self._note(0, _NO_ANSWER if status is None else status, retry_after, now)
+            return
         for index, (said, wait) in enumerate(failed):
             if index:
                 self._picks[index].candidate.health.requests.add(1, now)
@@ -99,14 +102,14 @@ class Ticket:
 
     def end(self, now: float, *, tokens: int = 0, whole: bool = False) -> None:
         """Give everything back; `whole` is whether an unstreamed answer came."""
-        health = self._at
+        health, since = self._at, self._since
         if len(self._picks) > 1:
             self._stand_down()
         if health is not None:
             if tokens:
                 health.tokens.add(tokens, now)
-            if whole and self._since >= 0:
-                health.measure(now, total=now - self._since)
+            if whole and since >= 0:
+                health.measure(now, total=now - since)
             self._leave()
 
     def _note(
@@ -114,10 +117,10 @@ class Ticket:
     ) -> None:
         state, candidate = self._state, self._picks[index].candidate
         health, numbers = candidate.health, state.numbers
+        until = health.cooling_until
         seconds = None
         if retry_after is not None:
             seconds = read_retry_after(retry_after, self._wall)
-        until = health.cooling_until
         if status == 429:
             health.limited(now, numbers, retry_after=seconds)
         elif status in (_NO_ANSWER, _PROVIDER_SLOW) or status >= 500:
@@ -157,10 +160,10 @@ class Ticket:
         health.requests.add(1, now)
 
     def _leave(self) -> None:
-        if self._at is not None:
-            self._at.in_flight.discard(self)
-            if self._at.trial is self:
-                self._at.trial = None
-            self._at = None
+        health, self._at = self._at, None
+        if health is not None:
+            health.in_flight.discard(self)
+            if health.trial is self:
+                health.trial = None
         if self._trying is not None:
             self._tried()
