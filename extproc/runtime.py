@@ -143,6 +143,8 @@ class Runtime(msgspec.Struct, frozen=True):
     zones: dict[str, Zone]
     prices: PriceTable
     trusted_hops: int
+    limited: bool
+    """Whether limits stand on anything but keys."""
     _subjects: Subjects
     routing: RoutingNumbers
     tokens: Tokens
@@ -204,6 +206,7 @@ class Runtime(msgspec.Struct, frozen=True):
             zones=snapshot.zones,
             prices=PriceTable.of(snapshot.prices),
             trusted_hops=snapshot.trusted_hops,
+            limited=subjects.limited,
             _subjects=subjects,
             _grants=grant_book(snapshot.grants) if grants is None else grants,
             _bound={},
@@ -219,24 +222,21 @@ class Runtime(msgspec.Struct, frozen=True):
     def grant(self, key: str) -> Grant | None:
         """Return what `key` may do, or None when nobody has it.
 
-        The dictionary is asked for the digest, whose timing says nothing of the key; the
-        digests are compared in constant time all the same.
+        The dictionaries are asked for the digest, whose timing says nothing of the key;
+        where a key is asked for first, the digests are compared in constant time all the
+        same.
         """
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        bound = self._bound.get(digest)
+        if bound is not None:
+            return bound
         grant = self._grants.get(digest)
         if grant is None or not hmac.compare_digest(
             bytes.fromhex(grant.sha256), digest
         ):
             return None
-        bound = self._bound.get(digest)
-        if bound is None:
-            bound = self._bound[digest] = self._subjects.bind(grant)
+        bound = self._bound[digest] = self._subjects.bind(grant)
         return bound
-
-    @property
-    def limited(self) -> bool:
-        """Whether limits stand on anything but keys."""
-        return self._subjects.limited
 
     def subject(self, kind: Kind, name: str) -> Subject | None:
         """Return what stands on this subject; None: nothing does."""

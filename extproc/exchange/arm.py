@@ -26,9 +26,9 @@ _REFUSALS = (TOO_LONG, FORBIDDEN)
 
 def arm(legs: tuple[Leg, ...]) -> tuple[Attempt, ...]:
     """Return the attempts of `legs`, each with its letters."""
+    if len(legs) == 1:
+        return (legs[0].attempt,)
     attempts = tuple([leg.attempt for leg in legs])
-    if len(attempts) == 1:
-        return attempts
     conditional = [leg.pick.conditional if leg.pick else "" for leg in legs]
     # Where nobody else can be asked there is no refusal to wait for.
     conditional[0] = ""

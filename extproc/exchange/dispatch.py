@@ -95,9 +95,13 @@ class Dispatch:
 
     def send(self, legs: tuple[Leg, ...]) -> None:
         """Note that these attempts may now be made."""
-        picks = [leg.pick for leg in legs if leg.pick is not None]
-        if picks:  # what is found by an id has no choice of deployments
-            self._ticket = Ticket(self._state, picks, self.now)
+        first = legs[0].pick
+        if first is None:
+            return  # what is found by an id has no choice of deployments
+        picks = [first]
+        if len(legs) > 1:
+            picks += [leg.pick for leg in legs[1:] if leg.pick is not None]
+        self._ticket = Ticket(self._state, picks, self.now)
 
     def patience(self, legs: tuple[Leg, ...], first_byte: float | None) -> float:
         """Return the seconds until the answer's headers must be here.
@@ -171,6 +175,8 @@ def longest_first_byte(legs: tuple[Leg, ...], default: float) -> float | None:
 
     Envoy has one time for all attempts of a request.
     """
+    if len(legs) == 1:
+        return legs[0].target.spec.placement.first_byte
     times = [leg.target.spec.placement.first_byte for leg in legs]
     if times.count(None) == len(times):
         return None

@@ -11,7 +11,7 @@ import msgspec
 
 from extproc.deployment import Placement
 from extproc.routing.demand import Demand
-from extproc.routing.health import BUCKET_SECONDS, Phase
+from extproc.routing.health import BUCKET_SECONDS, COOLING, LIMITED
 from extproc.routing.strategies import ORDERS, Candidate, Turn
 from extproc.runtime import VirtualModel
 from extproc.target import Lane, Target
@@ -61,36 +61,20 @@ class Choice(msgspec.Struct, frozen=True):
 
 def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
     """Sort the targets of `model` by whether they can be asked, and those that can."""
-    demand, state, now = turn.demand, turn.state, turn.now
     able: list[Candidate] = []
     cooling: list[Candidate] = []
     benched: list[Candidate] = []
     passed: list[Passed] = []
     for target in model.targets:
-        place = target.spec.placement
-        lane = target.lane(asked, turn.prices)
-        health = state.health(lane.deployment)
-        health.cap = place.max_concurrency
-        candidate = Candidate(target, health, lane)
-        no = _unable(lane, demand) or _unwanted(place, demand, tagged=model.tagged)
-        if no is not None:
-            passed.append(Passed(target, *no))
-            continue
-        phase = health.phase(now)
-        if phase is Phase.LIMITED:
-            left = health.cooling_until - now
-            passed.append(Passed(target, Why.LIMITED, "retry-after", left))
-        elif lane.bounded and (full := _full(candidate, turn)) is not None:
-            passed.append(full)
-        elif state.benched(target.spec.cluster, place.credential, now):
-            benched.append(candidate)
-            passed.append(Passed(target, Why.BENCHED, "its key was refused"))
-        elif phase is Phase.COOLING:
-            cooling.append(candidate)
-            left = max(0.0, health.cooling_until - now)
-            passed.append(Passed(target, Why.COOLING, health.reason, left))
-        else:
+        candidate, no = consider(target, asked, turn, tagged=model.tagged)
+        if no is None:
             able.append(candidate)
+            continue
+        passed.append(no)
+        if no.why is Why.BENCHED:
+            benched.append(candidate)
+        elif no.why is Why.COOLING:
+            cooling.append(candidate)
     if len(cooling) > 1:
         cooling.sort(key=lambda one: one.health.cooling_until)
     return Choice(
@@ -100,6 +84,38 @@ def choose(model: VirtualModel, asked: str, turn: Turn) -> Choice:
         tuple(benched),
         tuple(passed),
     )
+
+
+def consider(
+    target: Target, asked: str, turn: Turn, *, tagged: bool
+) -> tuple[Candidate, Passed | None]:
+    """Return `target` as it is now, and why it is not asked; None: it can be.
+
+    `tagged`: whether targets beside it are set apart by tags.
+    """
+    demand, state, now = turn.demand, turn.state, turn.now
+    place = target.spec.placement
+    lane = target.lane(asked, turn.prices)
+    health = state.health(lane.deployment)
+    health.cap = place.max_concurrency
+    candidate = Candidate(target, health, lane)
+    no = _unable(lane, demand) if demand.chat else None
+    if no is None and (tagged or demand.region):
+        no = _unwanted(place, demand, tagged=tagged)
+    if no is not None:
+        return candidate, Passed(target, *no)
+    phase = health.phase(now)
+    if phase is LIMITED:
+        left = health.cooling_until - now
+        return candidate, Passed(target, Why.LIMITED, "retry-after", left)
+    if lane.bounded and (full := _full(candidate, turn)) is not None:
+        return candidate, full
+    if state.benched(target.spec.cluster, place.credential, now):
+        return candidate, Passed(target, Why.BENCHED, "its key was refused")
+    if phase is COOLING:
+        left = max(0.0, health.cooling_until - now)
+        return candidate, Passed(target, Why.COOLING, health.reason, left)
+    return candidate, None
 
 
 def _ordered(model: VirtualModel, able: list[Candidate], turn: Turn) -> list[Candidate]:
@@ -129,14 +145,14 @@ def _spread(ordered: Sequence[Candidate]) -> Iterator[Candidate]:
 
 
 def _unable(lane: Lane, demand: Demand) -> tuple[Why, str] | None:
-    if not demand.chat:
-        return None
     abilities = lane.abilities
     window, most = abilities.context_tokens, abilities.output_tokens
-    if window is not None and not demand.fits(window):
-        return Why.UNABLE, "context_tokens"
-    if most is not None and (demand.output_tokens or 0) > most:
-        return Why.UNABLE, "output_tokens"
+    if window is not None or most is not None:
+        output = demand.output_tokens or 0
+        if window is not None and not demand.fits(window - output):
+            return Why.UNABLE, "context_tokens"
+        if most is not None and output > most:
+            return Why.UNABLE, "output_tokens"
     for ability in lane.lacks:
         if demand.needs(ability):
             return Why.UNABLE, ability

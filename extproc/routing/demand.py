@@ -49,6 +49,12 @@ the quotes are escaped, so that no text is taken for one."""
 _SCHEMA = re.compile(rb'"type"\s*:\s*"json_schema"')
 
 
+_WHOLE = msgspec.json.Decoder(int)
+
+_UNREAD = -1
+"""Stands for an output limit that nobody has asked for yet; a request may say it too."""
+
+
 SHORT = 1_000
 """Bytes of a member that may be kept when the rest of a body is not."""
 
@@ -73,9 +79,10 @@ class Demand:
         self.headers = headers or {}
         self.input_tokens = size // BYTES_PER_TOKEN
         """The prompt's tokens, estimated: rather too few than too many."""
+        self.region = self.headers.get(REGION_HEADER, "")
+        """Where it must be served; empty: anywhere."""
         self._members = members or {}
-        self._output: int | None = None
-        self._has_read_output = False
+        self._output: int | None = _UNREAD
 
     def forget(self) -> None:
         """Let go of the request's body; what is short in it stays."""
@@ -104,33 +111,29 @@ class Demand:
     def output_tokens(self) -> int | None:
         """The most tokens that the answer may have, where the request says."""
         # Asked of every request: a cached property takes a lock.
-        if not self._has_read_output:
-            self._output, self._has_read_output = self._read_output(), True
+        if self._output == _UNREAD:
+            self._output = self._read_output()
         return self._output
 
     def _read_output(self) -> int | None:
+        members = self._members
         for field in _OUTPUT_FIELDS:
-            if field in self._members:
-                value = self._read(field)
-                if isinstance(value, int) and not isinstance(value, bool):
-                    return value
+            if field in members:
+                try:
+                    return _WHOLE.decode(members[field])
+                except msgspec.DecodeError:
+                    continue
         return None
 
-    def fits(self, context_tokens: int) -> bool:
-        """Say whether prompt and answer may fit into so many tokens."""
-        left = context_tokens - (self.output_tokens or 0)
-        return self.input_tokens <= left or self.least_input_tokens <= left
+    def fits(self, tokens: int) -> bool:
+        """Say whether the prompt may be of at most so many tokens."""
+        return self.input_tokens <= tokens or self.least_input_tokens <= tokens
 
     @functools.cached_property
     def tags(self) -> frozenset[str]:
         """What the request says that its target must have."""
         given = self.headers.get(TAGS_HEADER, "")
         return frozenset(tag for part in given.split(",") if (tag := part.strip()))
-
-    @property
-    def region(self) -> str:
-        """Where it must be served; empty: anywhere."""
-        return self.headers.get(REGION_HEADER, "")
 
     @functools.cached_property
     def metadata(self) -> dict[str, str]:

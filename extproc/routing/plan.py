@@ -7,9 +7,16 @@ from collections.abc import Iterable
 import msgspec
 
 from extproc.errors import BadRequest, GatewayError, Overloaded, UpstreamLimited
-from extproc.routing.candidates import Choice, Passed, Why, choose, soonest
+from extproc.routing.candidates import (
+    Choice,
+    Passed,
+    Why,
+    choose,
+    consider,
+    soonest,
+)
 from extproc.routing.demand import Demand
-from extproc.routing.health import Phase
+from extproc.routing.health import TRIAL, Phase
 from extproc.routing.retry import SHORT_CHAIN
 from extproc.routing.rules import follow
 from extproc.routing.state import RoutingState
@@ -77,12 +84,15 @@ def plan(
     routing = model.routing
 
     turn = Turn(demand, state, now, runtime.prices)
-    first = choose(model, asked, turn)
-    if len(first.able) == len(model.targets) == 1 and not routing.turns:
-        # Most requests: there is one way, and it is open.
-        pick = Pick(first.able[0], model.name, routing.strategy)
-        return Plan(model, (pick,), (), (), demand)
+    if len(model.targets) == 1 and not routing.turns:
+        (target,) = model.targets
+        candidate, no = consider(target, asked, turn, tagged=model.tagged)
+        if no is None:
+            # Most requests: there is one way, and it is open.
+            pick = Pick(candidate, model.name, routing.strategy)
+            return Plan(model, (pick,), (), (), demand)
 
+    first = choose(model, asked, turn)
     behind = msgspec.structs.replace(turn, behind=model.name)
     known: dict[str, Choice] = {}
 
@@ -186,10 +196,10 @@ def _trials_last(
     But for the first, if this request may be its trial: only there it is known to be one.
     """
     phases = [pick.candidate.health.phase(now) for pick in picks]
-    if Phase.TRIAL not in phases or picks[0].why == KEY_REFUSED:
+    if TRIAL not in phases or picks[0].why == KEY_REFUSED:
         return picks
     begins = 0
-    if phases[0] is Phase.TRIAL:
+    if phases[0] is TRIAL:
         begins = int(state.may_try(picks[0].candidate.health, now))
 
     def behind(i: int) -> int:
@@ -200,7 +210,7 @@ def _trials_last(
         return picks
     return tuple(
         msgspec.structs.replace(picks[i], why=_TRIED[i == 0])
-        if i >= begins and phases[i] is Phase.TRIAL and not picks[i].conditional
+        if i >= begins and phases[i] is TRIAL and not picks[i].conditional
         else picks[i]
         for i in order
     )

@@ -37,7 +37,8 @@ class RetryShare:
 
     def deposit(self, share: float) -> None:
         """Note a request."""
-        self._left = min(BURST, self._left + share)
+        if self._left < BURST:
+            self._left = min(BURST, self._left + share)
 
     def withdraw(self, fruitless: int) -> None:
         """Note attempts after the first that failed."""

@@ -38,15 +38,13 @@ class Ticket:
         self._trying: Health | None = None
         state.retries.deposit(state.numbers.retry_share)
         first = picks[0].candidate.health
-        if first.phase(now) is TRIAL:
+        if first.half_open and first.phase(now) is TRIAL:
             first.trial = self
             self._trying = first
             state.trials.begin(first.id)
         self._move(first, now)
-        for before, pick in itertools.pairwise(picks) if len(picks) > 1 else ():
-            if pick.candidate.target.spec.placement.max_concurrency is not None:
-                waiting = pick.candidate.health.standby
-                waiting.setdefault(before.candidate.health, set()).add(self)
+        if len(picks) > 1:
+            self._stand_by()
 
     def answered(
         self,
@@ -143,6 +141,13 @@ class Ticket:
         if trying is not None and trying.trial is not self:
             self._trying = None
             self._state.tried(trying)
+
+    def _stand_by(self) -> None:
+        """Wait at each pick that has a cap for the one before it to fail."""
+        for before, pick in itertools.pairwise(self._picks):
+            if pick.candidate.target.spec.placement.max_concurrency is not None:
+                waiting = pick.candidate.health.standby
+                waiting.setdefault(before.candidate.health, set()).add(self)
 
     def _stand_down(self) -> None:
         """Wait nowhere any more for those before to fail."""
