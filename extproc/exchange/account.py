@@ -334,7 +334,7 @@ class Account:
         Args:
             leg: whose answer came or was waited for; None: nothing was sent.
             error: what went wrong.
-            produced: output tokens as far as they were seen, where nobody counted them.
+            produced: output tokens as far as they were seen, of what is `estimated`.
         """
         spent = self._spent(leg, error, produced)
         standby, admission = self._standby, self.admission

@@ -250,7 +250,7 @@ class Exchange:
     ) -> list[Command]:
         """Take an answer's headers."""
         self._dispatch.answered(event)
-        if not isinstance(half, ResponseHalf):
+        if type(half) is LocalReply:
             commands = half.receive(event)
         else:
             half.leg = answering(self._request.legs, event.attempts)
@@ -271,7 +271,7 @@ class Exchange:
             return
         self._idle, end = self._dispatch.times(leg, event)
         due = now + self._idle
-        self._end, self.deadline = end, min(due, end)
+        self._end, self.deadline = end, due if due < end else end  # noqa: FURB136
 
     def _expired(
         self, half: ResponseHalf | LocalReply, event: events.Expired, now: float
@@ -371,12 +371,13 @@ class Exchange:
     def _settle(
         self, outcome: Outcome, cause: GatewayError | None
     ) -> Settlement | None:
-        half = self._response
-        if not isinstance(half, ResponseHalf):
-            return self._account.close(None, cause, produced=0)
+        half, account = self._response, self._account
+        if half is None or type(half) is LocalReply:
+            return account.close(None, cause, produced=0)
         if outcome == "ok":
-            self._account.learn()
-        return self._account.close(half.leg, cause, produced=half.produced)
+            account.learn()
+        produced = half.produced if self._tally.estimated else 0
+        return account.close(half.leg, cause, produced=produced)
 
 
 _OF_NEITHER_HALF = frozenset({events.ToppedUp, events.Closed})

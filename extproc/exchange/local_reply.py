@@ -6,6 +6,8 @@ has to be passed piece by piece: in full-duplex mode leaving now would lose its 
 
 from __future__ import annotations
 
+from typing import final
+
 from extproc.errors import ClientError, GatewayError, OutOfTurn
 from extproc.exchange import events
 from extproc.exchange.commands import (
@@ -22,6 +24,7 @@ LOCAL = "local_reply"
 Envoy's access log is what counts it: see `extproc.telemetry.confirm`."""
 
 
+@final
 class LocalReply:
     """Passes one of Envoy's own answers; has the face of a response half."""
 

@@ -63,10 +63,12 @@ IDLE = Load()
 class Window:
     """How much of something there was in the last minute."""
 
-    __slots__ = ("_buckets", "_last", "_until")
+    __slots__ = ("_buckets", "_current", "_last", "_until")
 
     def __init__(self) -> None:
         self._buckets = [0] * BUCKETS
+        self._current = 0
+        """Of the last bucket, which itself is empty until it is over."""
         self._last = 0
         self._until = BUCKET_SECONDS
         """When the last bucket is over."""
@@ -75,17 +77,18 @@ class Window:
         """Count `amount`."""
         if now >= self._until:
             self._turn(now)
-        self._buckets[self._last % BUCKETS] += amount
+        self._current += amount
 
     def total(self, now: float) -> int:
         """Return what was counted in the last minute."""
         self._turn(now)
-        return sum(self._buckets)
+        return sum(self._buckets) + self._current
 
     def _turn(self, now: float) -> None:
         bucket = int(now // BUCKET_SECONDS)
         if bucket <= self._last:
             return
+        self._buckets[self._last % BUCKETS], self._current = self._current, 0
         for gone in range(max(self._last + 1, bucket - BUCKETS + 1), bucket + 1):
             self._buckets[gone % BUCKETS] = 0
         self._last = bucket

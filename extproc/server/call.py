@@ -241,15 +241,15 @@ class Call:
         if self._more is not None and self._more.done():
             granted, self._more = self._more.result(), None
             exchange.receive(events.ToppedUp(granted), now)
-        if (
-            (type(event) is ResponseBody or type(event) is RequestBody)
-            and (self._room or len(event.data) > LIGHT_BYTES)
-            and exchange.weight(event) > HEAVY_BYTES
-        ):
-            self.work = functools.partial(_work, exchange, event, now)
-            return []
+        grows = False
+        if type(event) is ResponseBody or type(event) is RequestBody:
+            grows = True
+            much = self._room or len(event.data) > LIGHT_BYTES
+            if much and exchange.weight(event) > HEAVY_BYTES:
+                self.work = functools.partial(_work, exchange, event, now)
+                return []
         messages = self._carry_out(exchange.receive(event, now), now)
-        if self._room or exchange.held > LIGHT_BYTES:
+        if self._room or (grows and exchange.held > LIGHT_BYTES):
             messages += self._hold(exchange, now)
         return messages
 

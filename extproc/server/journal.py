@@ -45,6 +45,9 @@ class Kind(enum.IntEnum):
     SPENT = 5
 
 
+RECORD, SENT, CLAIM, MORE, SPENT = Kind
+
+
 class Entry(NamedTuple):
     """What was written and not forgotten."""
 
@@ -98,8 +101,9 @@ class Journal:
         size = len(data)
         if size > _FIRST_BYTES:
             return self._write_long(kind, data)
-        if self._free:
-            slot = self._free.pop()
+        free = self._free
+        if free:
+            slot = free.pop()
         elif self._fresh < self._slots:
             slot = self._fresh
             self._fresh += 1
@@ -107,10 +111,10 @@ class Journal:
             return NOWHERE
         self._sequence = sequence = self._sequence + 1
         blob = _HEAD.pack(slot, sequence, size, crc32(data, kind ^ sequence)) + data
-        at = self._base + slot * SLOT_BYTES
-        self._memory[at : at + len(blob)] = blob
+        memory, at = self._memory, self._base + slot * SLOT_BYTES
+        memory[at : at + len(blob)] = blob
         at = _HEADER_BYTES + slot
-        self._memory[at : at + 1] = _BYTES[kind]
+        memory[at : at + 1] = _BYTES[kind]
         return slot
 
     def forget(self, place: int) -> None:

@@ -127,15 +127,17 @@ class WorkerLink:
 
     def record(self, completion: Completion) -> None:
         """Keep `completion` until control has it; never waits."""
-        if len(self._kept) >= self._max_kept:
+        kept = self._kept
+        if len(kept) >= self._max_kept:
             self._forget()
             self.lost += 1
         # Encoded at once: bytes take a third of the memory and cost the garbage
         # collector nothing, and a batch that is sent twice is encoded once.
         raw = encoder.encode(completion)
-        self._kept.append(msgspec.Raw(raw))
+        if not kept:
+            self._arrived.set()
+        kept.append(msgspec.Raw(raw))
         self._places.append(self._notes.record(completion.id, raw))
-        self._arrived.set()
 
     def inherit(
         self, records: Sequence[Completion], on_kept: Callable[[], None]

@@ -17,7 +17,7 @@ import msgspec
 
 from extproc.exchange.commands import Settlement
 from extproc.policy.claims import Admission, Spent
-from extproc.server.journal import NOWHERE, Journal, Kind
+from extproc.server.journal import CLAIM, MORE, NOWHERE, RECORD, SENT, SPENT, Journal
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -65,10 +65,14 @@ class Notes:
     def record(self, id_: str, record: bytes) -> int:
         """Write the record of an exchange that has ended; return its place."""
         journal = self._journal
-        place = NOWHERE if journal is None else journal.write(Kind.RECORD, record)
+        if journal is None:
+            self.unwritten += 1
+            return NOWHERE
+        place = journal.write(RECORD, record)
         if place < 0:
             self.unwritten += 1
-        self._forget(self._sent.pop(id_, ()))
+        for sent in self._sent.pop(id_, ()):
+            journal.forget(sent)
         return place
 
     def kept(self, place: int) -> None:
@@ -80,19 +84,20 @@ class Notes:
 
     def sent(self, sent: Sent) -> None:
         """Write down that an exchange goes to a provider."""
-        if self._journal is not None:
-            self._sent[sent.id] = [self._journal.write(Kind.SENT, _encode(sent))]
+        journal = self._journal
+        if journal is not None:
+            self._sent[sent.id] = [journal.write(SENT, _encode(sent))]
 
     def reserved(self, more: More) -> None:
         """Write down that more is reserved for one."""
         places = self._sent.get(more.id)
         if places is not None and self._journal is not None:
-            places.append(self._journal.write(Kind.MORE, _encode(more)))
+            places.append(self._journal.write(MORE, _encode(more)))
 
     def claimed(self, admission: Admission) -> None:
         """Write down what the store is about to be asked."""
         if self._journal is not None:
-            place = self._journal.write(Kind.CLAIM, _encode(admission))
+            place = self._journal.write(CLAIM, _encode(admission))
             self._claims[admission.id] = [place]
 
     def billed(self, settlement: Settlement) -> None:
@@ -103,7 +108,7 @@ class Notes:
         if admission.id not in self._claims:
             self.claimed(admission)
         bill = Bill(admission.id, settlement.spent)
-        place = self._journal.write(Kind.SPENT, _encode(bill))
+        place = self._journal.write(SPENT, _encode(bill))
         self._claims[admission.id].append(place)
 
     def settled(self, admission: Admission) -> None:
