@@ -157,6 +157,7 @@ def test_a_reload_changes_no_exchange_under_way():
 
 LIMITED = msgspec.structs.replace(
     RUNTIME,
+    limited=True,
     _subjects=Subjects.of(
         (Subject("global", "", Allowance((RateLimit("requests", 1, 60),))),)
     ),
@@ -276,6 +277,7 @@ def test_the_store_is_asked_once_and_no_answer_waits_for_it(monkeypatch):
         shared.till = till
         shared.runtime = msgspec.structs.replace(
             RUNTIME,
+            limited=True,
             _subjects=Subjects.of(
                 (Subject("global", "", EVERY), Subject("model", "gpt", EVERY))
             ),
