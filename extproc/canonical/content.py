@@ -232,12 +232,12 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         part = self.parts[i]
         if isinstance(part, Reasoning):
             return f"{self.where}.reasoning"
-        calls = thoughts = 0
-        for one in self.parts[:i]:
-            calls += isinstance(one, ToolCall)
-            thoughts += isinstance(one, Reasoning)
         if isinstance(part, ToolCall):
-            return f"{self.where}.tool_calls[{calls}]"
+            calls = [one for one in self.parts[:i] if isinstance(one, ToolCall)]
+            return f"{self.where}.tool_calls[{len(calls)}]"
         if self.role == "tool":
             return self.where
-        return f"{self.where}.content[{i - calls - thoughts}]"
+        if i:
+            others = ToolCall | Reasoning
+            i -= sum([isinstance(one, others) for one in self.parts[:i]])
+        return f"{self.where}.content[{i}]"

@@ -168,6 +168,8 @@ def _marks(request: canonical.Request) -> Iterator[_Mark]:
             yield _Mark((_TOOLS, i), where, tool.cache.ttl)
     for m, message in enumerate(request.messages):
         for p, part in enumerate(message.parts):
+            if type(part) is canonical.Text and part.cache is None:
+                continue  # as most are
             if isinstance(part, canonical.ToolResult):
                 for q, inner in enumerate(part.parts):
                     if inner.cache is not None:

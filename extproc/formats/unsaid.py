@@ -30,7 +30,7 @@ def of_answer(answer: object, client: AnyClientFormat) -> tuple[str, ...]:
             for word in _words(part):
                 if word in client.mute:
                     words[word] = None
-    return tuple([f"answer.{word}" for word in words])
+    return tuple([f"answer.{word}" for word in words]) if words else ()
 
 
 def of_event(event: canonical.Event, client: AnyClientFormat) -> str | None:

@@ -32,6 +32,8 @@ SERVICE_TIERS: Mapping[str | None, str] = {
     "priority": "priority",
 }
 
+_UNCITED = (wire.ABSENT, msgspec.Raw(b"null"))
+
 WEB = (citations.SEARCH, citations.FETCH)
 
 _MESSAGE = msgspec.json.Decoder(wire.Message)
@@ -68,9 +70,9 @@ def _parts(
     asked: dict[str, tuple[str, bytes]] = {}
     """The looks at the web whose results are still to come: the tool, and its input."""
     for raw in content:
-        block = wire.read_server_block(raw)
-        if block is None:
-            parts.append(_part(raw))
+        block = wire.read_block(raw)
+        if not isinstance(block, wire.ServerBlock):
+            parts.append(_part(block))
         elif block.type == "server_tool_use" and block.name in WEB:
             asked[block.id] = block.name, bytes(block.input)
         elif block.type in citations.RESULTS and block.tool_use_id in asked:
@@ -83,11 +85,12 @@ def _parts(
     return tuple(parts), tuple(unsaid)
 
 
-def _part(raw: msgspec.Raw) -> canonical.AnswerPart:
-    match wire.read_block(raw):
+def _part(block: wire.AnswerBlock) -> canonical.AnswerPart:
+    match block:
         case wire.TextBlock(text, cited):
-            said = citations.read_citations(wire.present(cited))
-            return canonical.Text(text, citations=said)
+            if cited in _UNCITED:
+                return canonical.Text(text)
+            return canonical.Text(text, citations=citations.read_citations(cited))
         case wire.ThinkingBlock(thinking, signature):
             return canonical.Reasoning(thinking, signature or None)
         case wire.RedactedThinkingBlock(sealed):

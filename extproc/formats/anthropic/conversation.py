@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Mapping
@@ -59,8 +58,7 @@ _NOT_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclasses.dataclass(slots=True)
-class _Turn:
+class _Turn(msgspec.Struct):
     role: Literal["user", "assistant", "system"]
     blocks: list[Any]
     where: str
@@ -91,7 +89,8 @@ def write_conversation(
             turns[-1].blocks += blocks
         else:
             turns.append(_Turn(role, blocks, message.where))
-    turns = _place_system(turns, system, model, drop)
+    if "system" in [turn.role for turn in turns]:
+        turns = _place_system(turns, system, model, drop)
     _check_ends(turns, model, drop)
     return system, [request_wire.Turn(turn.role, _ordered(turn)) for turn in turns]
 
@@ -144,7 +143,7 @@ def _check_ends(turns: list[_Turn], model: Abilities, drop: Drop) -> None:
 
 def _ordered(turn: _Turn) -> list[Any]:
     """Return the blocks with tool results first, which the API insists on."""
-    if turn.role != "user":
+    if turn.role != "user" or len(turn.blocks) == 1:
         return turn.blocks
     return sorted(turn.blocks, key=lambda b: not isinstance(b, wire.ToolResultBlock))
 

@@ -46,6 +46,9 @@ DROPPED = frozenset({
 })  # fmt: skip
 """Extras that only tune or label."""
 
+_DROPPED_ALWAYS = DROPPED - {"safety_identifier"}
+"""`_metadata` finds a use for the identifier."""
+
 CACHE = Offer(("5m", "1h"))
 """The top-level ``cache_control`` is not known at every host of Claude's: it is written
 where it would take effect."""
@@ -92,9 +95,8 @@ def _body(
     _refuse(request)
     _drop_tuning(request, drop)
     system, turns = write_conversation(request.messages, able, drop)
-    plan = thinking.plan(
-        request, able, default_max_tokens, drop, thoughtless=thoughtless(turns)
-    )
+    unthought = request.thinking is not None and thoughtless(turns)
+    plan = thinking.plan(request, able, default_max_tokens, drop, thoughtless=unthought)
     temperature, top_p = _sampling(request, able, thinks=plan.on)
     tools = _tools(request, able, drop)
     return request_wire.MessagesBody(
@@ -150,8 +152,7 @@ def _drop_tuning(request: canonical.Request, drop: Drop) -> None:
     if request.logit_bias is not None and bytes(request.logit_bias) != b"{}":
         drop("logit_bias")
     for name, value in request.extras.items():
-        # `_metadata` finds a use for the identifier; a null says nothing.
-        if name in DROPPED - {"safety_identifier"} and bytes(value) != b"null":
+        if name in _DROPPED_ALWAYS and bytes(value) != b"null":
             drop(name)
 
 
@@ -231,9 +232,9 @@ def _output_config(
     request: canonical.Request, effort: str | None, drop: Drop
 ) -> request_wire.OutputConfig | None:
     shape = request.output_format
-    name = request.name_of("output_format")
     if shape is None or shape.kind == "text":
         return None if effort is None else request_wire.OutputConfig(effort)
+    name = request.name_of("output_format")
     if shape.schema is None:
         raise BadRequest(
             "A response format of type `json_schema` needs its schema.",
@@ -282,6 +283,8 @@ def _web_tool(
 def _tools(
     request: canonical.Request, able: Abilities, drop: Drop
 ) -> list[request_wire.Tool | request_wire.WebTool]:
+    if not request.tools:
+        return []
     choice = request.tool_choice
     allowed = set(choice.names) if choice and choice.mode != "named" else set()
     name = request.name_of("tools")
@@ -347,6 +350,9 @@ def _tool_choice(
     *,
     thinks: bool,
 ) -> request_wire.ToolChoice | None:
+    one_call = request.parallel_tool_calls is False
+    if request.tool_choice is None and not one_call:
+        return None
     choice = request.tool_choice or canonical.ToolChoice("auto")
     name = request.name_of("tool_choice")
     unknown = set(choice.names) - {tool.name for tool in tools}
@@ -354,11 +360,10 @@ def _tool_choice(
         raise BadRequest("Say which tool to call.", param=name)
     if unknown:
         raise BadRequest(f"No tool is named {min(unknown)!r}.", param=name)
-    one_call = request.parallel_tool_calls is False
     forced = choice.mode in {"required", "named"}
     if forced and not tools:
         raise BadRequest("There is no tool to call.", param=name)
-    if not tools or (request.tool_choice is None and not one_call):
+    if not tools:
         return None
     if forced and not able.forced_tools:
         raise Unsupported("This model cannot be made to call.", param=name)

@@ -364,11 +364,15 @@ def present(raw: Raw) -> Raw | None:
     return None if bytes(raw) == b"null" else raw
 
 
-def read_block(raw: Raw) -> AnswerBlock:
-    """Read a block of a whole answer, of one of the types in `BLOCK_NAMES`."""
-    return _BLOCK.decode(raw)
+def read_block(raw: Raw) -> AnswerBlock | ServerBlock:
+    """Read a block of a whole answer.
 
-
-def read_server_block(raw: Raw) -> ServerBlock | None:
-    """Read a block of any other type; None is one of those."""
-    return None if _NAME.decode(raw).type in BLOCK_NAMES else _SERVER.decode(raw)
+    Raises:
+        msgspec.MsgspecError: it is of a type in `BLOCK_NAMES` and cannot be read.
+    """
+    try:
+        return _BLOCK.decode(raw)
+    except msgspec.ValidationError:
+        if _NAME.decode(raw).type in BLOCK_NAMES:
+            raise
+        return _SERVER.decode(raw)

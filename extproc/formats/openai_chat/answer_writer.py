@@ -36,19 +36,7 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
         "created": created,
         "model": answer.model or context.model,
         "choices": [
-            {
-                "index": index,
-                "message": _write_message(
-                    choice.parts, answer.id or context.id, created
-                ),
-                "logprobs": choice.logprobs,
-                "finish_reason": write_finish(
-                    choice.finish,
-                    refused=any(
-                        isinstance(part, canonical.Refusal) for part in choice.parts
-                    ),
-                ),
-            }
+            _write_choice(index, choice, answer.id or context.id, created)
             for index, choice in enumerate(answer.choices)
         ],
     }
@@ -57,6 +45,19 @@ def write_answer(answer: canonical.Answer, context: WriterContext) -> bytes:
     if answer.service_tier in SERVICE_TIERS:
         completion["service_tier"] = SERVICE_TIERS[answer.service_tier]
     return _encode(completion)
+
+
+def _write_choice(
+    index: int, choice: canonical.Choice, answer_id: str, created: int
+) -> dict[str, Any]:
+    message = _write_message(choice.parts, answer_id, created)
+    refused = message["refusal"] is not None
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": choice.logprobs,
+        "finish_reason": write_finish(choice.finish, refused=refused),
+    }
 
 
 def _write_message(
@@ -72,8 +73,9 @@ def _write_message(
     for part in parts:
         match part:
             case canonical.Text(text, citations=cited):
-                before = sum(map(len, texts))
-                annotations += write_annotations(cited, len(text), before)
+                if cited:
+                    before = sum(map(len, texts))
+                    annotations += write_annotations(cited, len(text), before)
                 texts.append(text)
             case canonical.Search():
                 pass
@@ -96,6 +98,8 @@ def _write_message(
         message["content"] = "".join(texts)
     if refusals:
         message["refusal"] = "".join(refusals)
+    if not (annotations or thoughts or calls):
+        return message
     extras = {
         "annotations": nest(annotations),
         "reasoning_content": "".join(thoughts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -28,13 +28,13 @@ SaidPart = (
 
 def read_parts(
     content: str | Sequence[SaidPart], where: str
-) -> Iterator[canonical.Part]:
-    """Yield the parts of the message at `where`; a string is one."""
+) -> tuple[canonical.Part, ...]:
+    """Return the parts of the message at `where`; a string is one."""
     if isinstance(content, str):
-        yield canonical.Text(content)
-        return
-    for i, part in enumerate(content):
-        yield read_part(part, f"{where}.content[{i}]")
+        return (canonical.Text(content),)
+    return tuple(
+        [read_part(part, f"{where}.content[{i}]") for i, part in enumerate(content)]
+    )
 
 
 def read_part(said: SaidPart, where: str) -> canonical.Part:
@@ -67,11 +67,9 @@ def read_part(said: SaidPart, where: str) -> canonical.Part:
 
 
 def with_cache(
-    parts: tuple[canonical.Part, ...], said: wire.CacheControl | None
+    parts: tuple[canonical.Part, ...], said: wire.CacheControl
 ) -> tuple[canonical.Part, ...]:
     """Set a message's own breakpoint behind the last of its parts that can carry one."""
-    if said is None:
-        return parts
     for i in reversed(range(len(parts))):
         part = parts[i]
         if not isinstance(part, canonical.Refusal | canonical.Reasoning):

@@ -38,6 +38,8 @@ from extproc.formats.openai_validation import missing
 _DECODER = msgspec.json.Decoder(wire.Request)
 _BREAKPOINT = BREAKPOINT.encode()
 
+_NO_OPTIONS = wire.StreamOptions()
+
 WORDS = frozenset(wire.Request.__struct_fields__)
 """The members that are read; all others are extras."""
 
@@ -70,11 +72,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
             param="messages",
             code="empty_array",
         )
-    options = said.stream_options or wire.StreamOptions()
+    options = said.stream_options or _NO_OPTIONS
     left_out: list[str] = []
     return canonical.Request(
         model=said.model,
-        messages=tuple(_read_messages(said.messages)),
+        messages=_read_messages(said.messages),
         tools=read_tools(said, left_out),
         tool_choice=read_tool_choice(said),
         parallel_tool_calls=said.parallel_tool_calls,
@@ -99,7 +101,7 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         include_usage=bool(options.include_usage),
         left_out=tuple(left_out),
         extras=_read_extras(members, options),
-        names=_read_names(said, body),
+        names=_read_names(said, body, members),
     )
 
 
@@ -107,11 +109,14 @@ def _first(preferred: int | None, other: int | None) -> int | None:
     return other if preferred is None else preferred
 
 
-def _read_names(said: wire.Request, body: bytes) -> dict[str, str]:
-    names = {
-        word: name for name, word in _RENAMED.items() if getattr(said, name) is not None
-    }
-    if said.reasoning_effort is not None and said.thinking is not None:
+def _read_names(said: wire.Request, body: bytes, members: Members) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for name in _RENAMED.keys() & members.keys():
+        if getattr(said, name) is not None:
+            names[_RENAMED[name]] = name
+    if said.max_completion_tokens is not None:
+        names["max_output_tokens"] = "max_completion_tokens"
+    if said.reasoning_effort is not None:
         names["thinking"] = "reasoning_effort"
     if body.find(_BREAKPOINT) >= 0:
         names["cache_control"] = BREAKPOINT
@@ -123,11 +128,13 @@ def _read_names(said: wire.Request, body: bytes) -> dict[str, str]:
 def _read_extras(
     members: Members, options: wire.StreamOptions
 ) -> dict[str, msgspec.Raw]:
-    extras = {
-        name: raw
-        for name, raw in members.items()
-        if name not in WORDS and present(raw) is not None
-    }
+    extras = {}
+    if not members.keys() <= WORDS:
+        extras = {
+            name: raw
+            for name, raw in members.items()
+            if name not in WORDS and present(raw) is not None
+        }
     # Padding against eavesdroppers who measure lengths: off is what we do anyway.
     if options.include_obfuscation:
         extras["stream_options"] = members["stream_options"]
@@ -180,17 +187,21 @@ _ROLES: Mapping[type[wire.AnyMessage], canonical.Role] = {
 }
 
 
-def _read_messages(said: list[wire.AnyMessage]) -> Iterator[canonical.Message]:
+def _read_messages(said: list[wire.AnyMessage]) -> tuple[canonical.Message, ...]:
+    messages: list[canonical.Message] = []
     functions: dict[str, str] = {}
     """The ids that we gave to the calls of the deprecated ``function_call``."""
     for i, message in enumerate(said):
         where = f"messages[{i}]"
-        parts: Iterable[canonical.Part]
+        name = message.name
+        parts: tuple[canonical.Part, ...]
         places: tuple[str, ...] = ()
         match message:
+            case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
+                parts = read_parts(message.content, where)
             case wire.AssistantMessage():
                 placed = tuple(_read_assistant(message, where, f"call_{i}"))
-                parts = [part for part, _ in placed]
+                parts = tuple([part for part, _ in placed])
                 places = tuple(f"{where}.{name}" for _, name in placed)
                 if message.function_call is not None:
                     functions[message.function_call.name] = f"call_{i}"
@@ -198,20 +209,16 @@ def _read_messages(said: list[wire.AnyMessage]) -> Iterator[canonical.Message]:
                 parts, places = (_read_tool_result(message, where),), (where,)
             case wire.FunctionMessage():
                 result = _read_function_result(message, where, functions)
-                parts, places = (result,), (where,)
-            case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
-                parts = read_parts(message.content, where)
-        yield canonical.Message(
-            role=_ROLES[type(message)],
-            parts=with_cache(tuple(parts), message.cache_control),
-            name=None if isinstance(message, wire.FunctionMessage) else message.name,
-            where=where,
-            places=places,
-        )
+                parts, places, name = (result,), (where,), None
+        if message.cache_control is not None:
+            parts = with_cache(parts, message.cache_control)
+        role = _ROLES[type(message)]
+        messages.append(canonical.Message(role, parts, name, where, places))
+    return tuple(messages)
 
 
 def _read_tool_result(said: wire.ToolMessage, where: str) -> canonical.ToolResult:
-    parts = tuple(read_parts(said.content, where))
+    parts = read_parts(said.content, where)
     return canonical.ToolResult(
         call_id=said.tool_call_id,
         parts=tuple(
