@@ -30,7 +30,7 @@ from extproc.exchange.standby import Standby, deployment, ordinary, without
 from extproc.exchange.tally import Tally
 from extproc.exchange.told import MOST_OUTPUT, read_end_user
 from extproc.framing.members import patch, patched
-from extproc.identity import Grant
+from extproc.identity import NOBODY, Grant
 from extproc.policy.books import Books
 from extproc.policy.claims import (
     NOTHING,
@@ -49,69 +49,59 @@ from extproc.runtime import Runtime, VirtualModel
 from extproc.usage import Usage
 
 
-class Account:
-    """See the module's docstring.
+class Account(msgspec.Struct, eq=False):
+    """See the module's docstring."""
 
-    Attributes:
-        headers: what the client is told of its limits.
-        admission: what is claimed of the store, once it is.
-        cut: whether a budget has run out and the stream is to end.
-        rest: what is to be charged to deployments that stood by; set by `close`.
-        watches: whether a stream that gets long has to have more reserved for it.
-    """
-
-    __slots__ = (
-        "_aside", "_aside_nanos", "_asked", "_asking", "_books", "_charged", "_covered", "_ends", "_first", "_forecast",
-        "_grant", "_meters", "_model", "_more", "_priced", "_runtime", "_standby", "_tally",
-        "admission", "cut", "headers", "rest", "watches",
-    )  # fmt: skip
-
+    _runtime: Runtime
+    _tally: Tally
+    _books: Books
     _forecast: Forecast
-    _asked: Asked
-    _grant: Grant
-    _model: str
-
-    def __init__(self, runtime: Runtime, tally: Tally, books: Books) -> None:
-        self.headers: Headers = ()
-        self.admission: Admission | None = None
-        self.cut = False
-        self._runtime = runtime
-        self._tally = tally
-        self._books = books
-        self.rest: tuple[Settlement, ...] = ()
-        self._standby: Standby | None = None
-        """None: nothing stands by."""
-        self._first = ""
-        self._asking = False
-        self._charged = 0
-        """Nano-dollars of a session that are asked for by now."""
-        self._ends = False
-        """Whether what is refused ends it."""
-        self._more = 0
-        """Nano-dollars that a top-up asks for."""
-        self.watches = False
-        self._covered = 0
-        """Output tokens that are reserved for; 0: as many as there can be."""
-        self._meters: list[Meters] = []
-        self._priced: tuple[Usage | None, int | None] = (None, None)
-        self._aside: Usage | None = None
-        """What other models than the session's have used in it, and what that costs."""
-        self._aside_nanos = 0
+    headers: Headers = ()
+    """What the client is told of its limits."""
+    admission: Admission | None = None
+    """What is claimed of the store, once it is."""
+    cut: bool = False
+    """Whether a budget has run out and the stream is to end."""
+    rest: tuple[Settlement, ...] = ()
+    """What is to be charged to deployments that stood by; set by `close`."""
+    watches: bool = False
+    """Whether a stream that gets long has to have more reserved for it."""
+    _standby: Standby | None = None
+    """None: nothing stands by."""
+    _first: str = ""
+    _asking: bool = False
+    _charged: int = 0
+    """Nano-dollars of a session that are asked for by now."""
+    _ends: bool = False
+    """Whether what is refused ends it."""
+    _more: int = 0
+    """Nano-dollars that a top-up asks for."""
+    _covered: int = 0
+    """Output tokens that are reserved for; 0: as many as there can be."""
+    _meters: list[Meters] = []
+    _priced: tuple[Usage | None, int | None] = (None, None)
+    _aside: Usage | None = None
+    """What other models than the session's have used in it, and what that costs."""
+    _aside_nanos: int = 0
+    _grant: Grant = NOBODY
+    _model: str = ""
 
     def open(self, asked: Asked, grant: Grant, model: VirtualModel) -> Asked:
         """Find the limits that `asked` is under; return it bounded if they need that."""
-        self._asked, self._grant, self._model = asked, grant, model.name
+        self._grant, self._model = grant, model.name
         end_user = read_end_user(asked)
         if end_user:
             self._tally.end_user = end_user
-        self._meters = find_meters(
-            self._runtime, grant, end_user=end_user, model=model.name
-        )
-        forecast = Forecast(self._runtime, asked, cuts=grant.cut_off and asked.stream)
-        self._forecast = forecast
-        if self._meters or self._runtime.limited:
-            forecast.learn(self._books.outputs.expected(grant.id, model.name))
-        if not self._meters or not self._must_be_bounded():
+        forecast = self._forecast
+        forecast.asked = asked
+        if grant.cut_off and asked.stream:
+            forecast.cuts = True
+        meters = find_meters(self._runtime, grant, end_user=end_user, model=model.name)
+        if not meters and not self._runtime.limited:
+            return asked
+        self._meters = meters
+        forecast.learn(self._books.outputs.expected(grant.id, model.name))
+        if not meters or not self._must_be_bounded():
             return asked
         most = longest(model)
         name = MOST_OUTPUT[asked.operation.format.name][0]
@@ -123,8 +113,7 @@ class Account:
 
     def forget(self) -> None:
         """Let go of the request's body, of which nothing more is asked."""
-        self._asked = msgspec.structs.replace(self._asked, body=b"", members={})
-        self._forecast.forget(self._asked)
+        self._forecast.forget()
 
     def claim(self, legs: tuple[Leg, ...]) -> Admission | None:
         """Return what has to be reserved before `legs` may be tried; None: nothing.
@@ -256,7 +245,7 @@ class Account:
     @property
     def tells_cost(self) -> bool:
         """Whether the client asked for the cost in its answer's ``usage``."""
-        said = self._asked.headers.get(COST_HEADER)
+        said = self._forecast.asked.headers.get(COST_HEADER)
         return said is not None and said.lower() in {"true", "1"}
 
     def watch(self, leg: Leg, produced: int) -> TopUp | None:
@@ -399,13 +388,13 @@ class Account:
 
     @property
     def _anthropic(self) -> bool:
-        return self._asked.operation.format.name == "anthropic"
+        return self._forecast.asked.operation.format.name == "anthropic"
 
     def _must_be_bounded(self) -> bool:
         """Say whether the answer's length has to be set for a reservation to hold."""
         return (
             self._forecast.told.most is None
-            and self._asked.operation.format.name in MOST_OUTPUT
+            and self._forecast.asked.operation.format.name in MOST_OUTPUT
             and not self.cuts
             and any(purse.budget.hard for m in self._meters for purse in m.purses)
         )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from extproc.errors import Forbidden
 from extproc.exchange.forecast import Forecast
 from extproc.exchange.render import Leg
-from extproc.identity import Grant, Kind
+from extproc.identity import UNLIMITED, Grant, Kind
 from extproc.policy.claims import Claim
 from extproc.policy.meters import Calendar, Meters, meters_of
 from extproc.runtime import Runtime
@@ -25,7 +25,9 @@ def find_meters(
     """Return the limits that are known before a target is chosen, the widest first."""
     if not runtime.limited:
         of_key = grant.allowance
-        return [meters_of("key", grant.id, of_key)] if of_key else []
+        if of_key == UNLIMITED:  # most
+            return []
+        return [meters_of("key", grant.id, of_key)]
     out = meters_on(runtime, "global", "")
     if grant.organization is not None:
         out += meters_on(runtime, "organization", grant.organization)

@@ -34,8 +34,9 @@ from extproc.exchange.commands import (
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
 from extproc.exchange.events import RequestBody, ResponseBody, ResponseHeaders
+from extproc.exchange.forecast import Forecast
 from extproc.exchange.local_reply import LocalReply
-from extproc.exchange.operations import Kind
+from extproc.exchange.operations import REALTIME
 from extproc.exchange.render import Leg
 from extproc.exchange.request import JSON, RequestHalf, crowded
 from extproc.exchange.response import DONE, ResponseHalf
@@ -81,7 +82,9 @@ class Exchange:
         self._dispatch = Dispatch(
             runtime, routing or RoutingState(Still(), runtime.routing), now, started
         )
-        self._account = Account(runtime, self._tally, books or Books())
+        self._account = Account(
+            runtime, self._tally, books or Books(), Forecast(runtime)
+        )
         self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)
         self._response: ResponseHalf | LocalReply | None = None
         self._refused: GatewayError | None = None
@@ -265,7 +268,7 @@ class Exchange:
 
     def _measure(self, leg: Leg, event: events.ResponseHeaders, now: float) -> None:
         """Note how long the answer of `leg` may take."""
-        if event.status == 101 and self._request.operation.kind is Kind.REALTIME:
+        if event.status == 101 and self._request.operation.kind is REALTIME:
             self._idle, self._end = 0.0, now + self.runtime.limits.session_seconds
             self.deadline = min(now + CHECK_SECONDS, self._end)
             return
@@ -312,12 +315,14 @@ class Exchange:
             return self._refuse(self._refused, event, now)
         request = self._request
         commands = request.receive(event)
-        # A body that is not whole yet leads to nothing.
-        self.takes = RequestBody if request.collects else None
-        first = commands[0] if commands else None
+        if not commands:  # a body that is not whole yet leads to nothing
+            self.takes = RequestBody if request.collects else None
+            return commands
+        self.takes = None
+        first = commands[0]
         if type(first) is Route:
-            kind = request.operation.kind
-            answer = SessionHalf if kind is Kind.REALTIME else ResponseHalf
+            realtime = request.operation.kind is REALTIME
+            answer = SessionHalf if realtime else ResponseHalf
             self._response = answer(
                 request, self._tally, self.runtime.limits, self._account
             )

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from extproc.exchange.render import Asked, Leg
+from extproc.exchange.render import UNASKED, Asked, Leg
 from extproc.exchange.told import Told, read_tier, read_told
 from extproc.formats.base import CHAT
 from extproc.policy.estimate import DEFAULT_OUTPUT, Tokens, prompt_tokens
@@ -20,30 +20,24 @@ LEAST_STEP: Final = 200
 _COSTS_TOKENS: Final = frozenset({CHAT, "text_completion", "embeddings"})
 
 
-class Forecast:
-    """Of one request; what has to be read or counted for it is so once, when it is asked.
+class Forecast(msgspec.Struct, eq=False):
+    """Of one request; what has to be read or counted for it is so once, when it is asked."""
 
-    Attributes:
-        cuts: whether its stream may be ended when money runs out.
-    """
-
-    __slots__ = ("_asked", "_known", "_prompt", "_runtime", "_tier", "_told", "cuts")
-
-    def __init__(self, runtime: Runtime, asked: Asked, *, cuts: bool) -> None:
-        self.cuts = cuts
-        self._runtime = runtime
-        self._asked = asked
-        self._known: int | None = None
-        self._prompt: Tokens | None = None
-        self._told: Told | None = None
-        self._tier: str | None = None
-        """Of a body that is not held any more."""
+    _runtime: Runtime
+    asked: Asked = UNASKED
+    cuts: bool = False
+    """Whether its stream may be ended when money runs out."""
+    _known: int | None = None
+    _prompt: Tokens | None = None
+    _told: Told | None = None
+    _tier: str | None = None
+    """Of a body that is not held any more."""
 
     @property
     def told(self) -> Told:
         """What the request says of its own size."""
         if self._told is None:
-            self._told = read_told(self._asked)
+            self._told = read_told(self.asked)
         return self._told
 
     def learn(self, known: int | None) -> None:
@@ -54,30 +48,30 @@ class Forecast:
         """Take `most` as the output tokens of one choice: the request now says so."""
         self._told = msgspec.structs.replace(self.told, most=most)
 
-    def forget(self, asked: Asked) -> None:
-        """Count what may be asked for later, and go on with `asked`, which has no body."""
+    def forget(self) -> None:
+        """Let go of the body, having counted what may be asked for later."""
         self._told, self._tier = self.told, self._read_tier()
         if self.counts and self._prompt is None:
-            self._prompt = prompt_tokens(self._asked.body)
-        self._asked = asked
+            self._prompt = prompt_tokens(self.asked.body)
+        self.asked = msgspec.structs.replace(self.asked, body=b"", members={})
 
     @property
     def counts(self) -> bool:
         """Whether the operation costs tokens at all: counting them does not."""
-        return self._asked.operation.format.operation in _COSTS_TOKENS
+        return self.asked.operation.format.operation in _COSTS_TOKENS
 
     @property
     def prompt(self) -> Tokens:
         """The tokens of the prompt."""
         if self._prompt is None:
-            self._prompt = prompt_tokens(self._asked.body)
+            self._prompt = prompt_tokens(self.asked.body)
         return self._prompt
 
     @property
     def output(self) -> int:
         """The output tokens that are usual."""
         told = self.told
-        if self._asked.operation.format.operation != CHAT:
+        if self.asked.operation.format.operation != CHAT:
             return 0
         known = self._known
         if known is None:
@@ -111,7 +105,7 @@ class Forecast:
         return cost(price, usage, tier=tier)
 
     def _read_tier(self) -> str | None:
-        return self._tier or read_tier(self._asked)
+        return self._tier or read_tier(self.asked)
 
     def usual(self, price: Price) -> int:
         """Return what such requests cost, in nano-dollars."""
@@ -126,7 +120,7 @@ class Forecast:
     def most(self, price: Price, leg: Leg) -> int:
         """Return the most that the request can cost at `leg`, in nano-dollars."""
         output = 0
-        if self._asked.operation.format.operation == CHAT:
+        if self.asked.operation.format.operation == CHAT:
             spec = leg.target.spec
             most = self.told.most
             if most is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -11,7 +12,7 @@ from extproc import canonical
 from extproc.errors import BadRequest, ClientError
 from extproc.exchange.commands import Attempt, Headers
 from extproc.exchange.edit import edit
-from extproc.exchange.operations import Operation
+from extproc.exchange.operations import UNKNOWN, Operation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat, Unsupported
 from extproc.framing.members import Members, patch, read_members, remove
@@ -30,6 +31,10 @@ class Asked(msgspec.Struct, frozen=True):
     model: str
     """The original model."""
     stream: bool
+
+
+UNASKED: Final = Asked(UNKNOWN, {}, b"", {}, "", False)
+"""Stands where no body is whole yet."""
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -70,12 +75,12 @@ def render(
     client = asked.operation.format
     request: object = None
     legs: list[Leg] = []
-    size = 0
+    size = tried = 0
     refused: ClientError | None = None
-    picks, spare = list(plan.picks), list(plan.spare)
-    while picks:
-        pick = picks.pop(0)
-        target = pick.candidate.target
+    picks, spare = plan.picks, plan.spare
+    while tried < len(picks):
+        pick = picks[tried]
+        tried += 1
         try:
             way = pick.candidate.lane.way(client)
             if request is None and not way.passes:
@@ -83,14 +88,15 @@ def render(
             leg = _leg(asked, request, pick, way)
         except ClientError as exc:
             refused = refused or exc
-            tally.skipped += (f"{target.spec.provider}:{exc.param}",)
+            tally.skipped += (f"{pick.candidate.target.spec.provider}:{exc.param}",)
             if spare and not pick.conditional:
-                ordinary = sum(not one.conditional for one in picks)
-                picks.insert(ordinary, spare.pop(0))
+                first, spare = spare[0], spare[1:]
+                at = tried + sum(not one.conditional for one in picks[tried:])
+                picks = (*picks[:at], first, *picks[at:])
             continue
         size += len(leg.attempt.body)
         if legs and size > max_bytes:
-            tally.skipped += (f"{target.spec.provider}:size",)
+            tally.skipped += (f"{leg.target.spec.provider}:size",)
             break
         legs.append(leg)
     if not legs:
@@ -145,17 +151,8 @@ def _pass(asked: Asked, pick: Pick, way: Way) -> Leg:
     if form.wrap is not None:
         wrapped = form.wrap(read_members(body), asked.headers)
         body, dropped = wrapped.body, (*dropped, *wrapped.dropped)
-    return Leg(
-        target=target,
-        format=form,
-        model=model,
-        translated=False,
-        show_usage=not asks,
-        dropped=dropped,
-        kept=None,
-        pick=pick,
-        attempt=_attempt(asked, target, way, body),
-    )
+    attempt = _attempt(asked, target, way, body)
+    return Leg(target, form, model, False, not asks, dropped, None, attempt, pick=pick)
 
 
 def _adapt(
@@ -234,12 +231,10 @@ def _own_headers(asked: Asked, target: Target, way: Way) -> Headers:
 def _attempt(asked: Asked, target: Target, way: Way, body: bytes) -> Attempt:
     spec, edits = target.spec, target.edits
     return Attempt(
-        cluster=spec.cluster,
-        path=way.stream_path if asked.stream else way.path,
-        authority=spec.authority,
-        set_headers=_own_headers(asked, target, way)
-        if way.words
-        else target.set_headers,
-        delete_headers=target.delete_headers,
-        body=body if edits is None else edit(body, edits),
+        spec.cluster,
+        way.stream_path if asked.stream else way.path,
+        spec.authority,
+        _own_headers(asked, target, way) if way.words else target.set_headers,
+        target.delete_headers,
+        body if edits is None else edit(body, edits),
     )

@@ -34,6 +34,10 @@ from extproc.exchange.dispatch import Dispatch, longest_first_byte
 from extproc.exchange.form import Form
 from extproc.exchange.forward import Asker, forward, realtime, with_key
 from extproc.exchange.operations import (
+    FORM,
+    READY,
+    REALTIME,
+    RENDERED,
     UNKNOWN,
     Kind,
     Operation,
@@ -76,13 +80,17 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
     ROUTED = enum.auto()
 
 
+# To ask an enum for a member by its name is ten times as slow as this.
+_HEADERS, _BODY, _ADMITTING, _FORM, _ROUTED = State
+
+
 class RequestHalf:
     """Reads one client request."""
 
     def __init__(
         self, runtime: Runtime, tally: Tally, dispatch: Dispatch, account: Account
     ) -> None:
-        self.state = State.HEADERS
+        self.state = _HEADERS
         self.operation = UNKNOWN
         self.legs: tuple[Leg, ...] = ()
         self.stream = False
@@ -138,7 +146,7 @@ class RequestHalf:
     @property
     def collects(self) -> bool:
         """Whether more of the body is for now only kept."""
-        return self.state is State.BODY and self._decoder is None
+        return self.state is _BODY and self._decoder is None
 
     def take(self, data: bytes) -> list[Command]:
         """Keep a piece of the body, not its last, while it `collects`.
@@ -162,20 +170,20 @@ class RequestHalf:
         return size + self._size + len(event.data) if event.end else size
 
     def _on_headers(self, event: events.RequestHeaders) -> list[Command]:
-        headers, runtime = event.headers, self._runtime
+        headers, runtime, tally = event.headers, self._runtime, self._tally
         method, path = headers.get(":method", ""), headers.get(":path", "")
         self.operation = operation = find_operation(method, path, headers)
-        self._tally.operation = operation.name
-        self._tally.trace(headers)
+        tally.operation = operation.name
+        tally.trace(headers)
         kind = operation.kind
-        if kind is Kind.READY:
+        if kind is READY:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
-        if kind is Kind.REALTIME:
+        if kind is REALTIME:
             headers = with_key(headers)
         self._headers = headers
-        self._grant = grant = authenticate(runtime, headers, at=self._tally.started)
-        self._tally.belong(grant)
-        if kind is Kind.RENDERED or kind is Kind.FORM:
+        self._grant = grant = authenticate(runtime, headers, at=tally.started)
+        tally.belong(grant)
+        if kind is RENDERED or kind is FORM:
             self._dispatch.enter(grant)
             self._expect_body(headers, operation, end=event.end)
             return []
@@ -224,13 +232,13 @@ class RequestHalf:
         if end:
             raise BadRequest(
                 "The request has no body; send a "
-                f"{'form' if operation.kind is Kind.FORM else 'JSON object'}."
+                f"{'form' if operation.kind is FORM else 'JSON object'}."
             )
-        if operation.kind is Kind.FORM:
+        if operation.kind is FORM:
             self._form = Form(self._asker())
-            self.state = State.FORM
+            self.state = _FORM
             return
-        self.state = State.BODY
+        self.state = _BODY
         kind = headers.get("content-type", _JSON)
         if kind != _JSON and not is_json(kind):
             raise UnsupportedMediaType(
@@ -241,26 +249,29 @@ class RequestHalf:
         limit = self._runtime.limits.max_body_bytes
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)
-        coding = headers.get("content-encoding")
-        if coding is not None and coding.strip().lower() != "identity":
-            self._decoder = ContentDecoder(coding, limit=limit)
+        if "content-encoding" in headers:
+            coding = headers["content-encoding"]
+            if coding.strip().lower() != "identity":
+                self._decoder = ContentDecoder(coding, limit=limit)
 
     def _on_body(self, event: events.RequestBody) -> list[Command]:
-        self._size += len(event.data)
+        data, decoder = event.data, self._decoder
+        self._size += len(data)
         if self._size > self._runtime.limits.max_body_bytes:
             raise _too_large(self._runtime.limits.max_body_bytes)
-        data = self._decoder.feed(event.data) if self._decoder else event.data
-        if data:
-            self._body.append(data)
-            self._held += len(data)
+        if decoder is not None:
+            data = decoder.feed(data)
+        self._held += len(data)
         if not event.end:
+            self._body.append(data)
             return []
-        if self._decoder:
-            self._decoder.close()
+        if decoder is not None:
+            decoder.close()
         self._tally.request_bytes = self._size
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
-        return self._route(body)
+        if self._body:
+            data = b"".join((*self._body, data)) if data else b"".join(self._body)
+            self._body = []
+        return self._route(data)
 
     def _on_trailers(self, event: events.RequestTrailers) -> list[Command]:
         raise BadRequest(f"{type(event).__name__[7:]} on a request are not supported.")
@@ -271,24 +282,22 @@ class RequestHalf:
         raise RequestTimeout("The request's body did not arrive in time.")
 
     def _route(self, body: bytes) -> list[Command]:
+        runtime, tally, grant = self._runtime, self._tally, self._grant
+        operation = self.operation
         members = read_members(body)
-        name = read_model(members, default=self.operation.format.default_model)
-        self.stream = read_stream(members)
-        self._tally.original_model = name[:MOST_NAME]
-        self._tally.streamed = self.stream
-        if self._runtime.content_size:
+        name = read_model(members, default=operation.format.default_model)
+        self.stream = stream = read_stream(members)
+        tally.original_model = name[:MOST_NAME]
+        tally.streamed = stream
+        if runtime.content_size:
             self._listen(body)
-        model = pick(self._runtime, self._grant, name)
-        asked = Asked(self.operation, self._headers, body, members, name, self.stream)
-        asked = self._account.open(asked, self._grant, model)
-        chosen = self._dispatch.choose(asked, model, self._grant)
-        self._tally.virtual_model = chosen.model.name
-        self.legs = render(
-            asked,
-            chosen,
-            max_bytes=self._runtime.limits.max_body_bytes,
-            tally=self._tally,
-        )
+        model = pick(runtime, grant, name)
+        asked = Asked(operation, self._headers, body, members, name, stream)
+        asked = self._account.open(asked, grant, model)
+        chosen = self._dispatch.choose(asked, model, grant)
+        tally.virtual_model = chosen.model.name
+        most = runtime.limits.max_body_bytes
+        self.legs = render(asked, chosen, max_bytes=most, tally=tally)
         return self._claim()
 
     def _listen(self, body: bytes) -> None:
@@ -299,15 +308,16 @@ class RequestHalf:
     def _claim(self) -> list[Command]:
         admission = self._account.claim(self.legs)
         if admission is not None:
-            self.state = State.ADMITTING
+            self.state = _ADMITTING
             return [Reserve(admission)]
         return self._stand_by()
 
     def _stand_by(self) -> list[Command]:
-        admission = self._account.claim_next(self.legs, self._dispatch.likely)
-        if admission is not None:
-            self.state = State.ADMITTING
-            return [Reserve(admission)]
+        if len(self.legs) > 1:
+            admission = self._account.claim_next(self.legs, self._dispatch.likely)
+            if admission is not None:
+                self.state = _ADMITTING
+                return [Reserve(admission)]
         return self._send()
 
     def _on_admitted(self, event: events.Admitted) -> list[Command]:
@@ -327,18 +337,17 @@ class RequestHalf:
 
     def _send(self) -> list[Command]:
         legs = self.legs
+        tally, account = self._tally, self._account
         self._dispatch.send(legs)
-        limits = self._runtime.limits
-        first_byte = longest_first_byte(legs, limits.attempt_seconds)
-        slip = write_slip(self._tally, legs, self._account.admission)
-        told = self._account.headers
-        route = Route(self._tally.id, arm(legs), first_byte, told, slip)
+        first_byte = longest_first_byte(legs, self._runtime.limits.attempt_seconds)
+        slip = write_slip(tally, legs, account.admission)
+        route = Route(tally.id, arm(legs), first_byte, account.headers, slip)
         if self._held > LITTLE:
             self._forget()
         if self._form is not None:
-            self.state = State.FORM
+            self.state = _FORM
             return [route, self._form.release()]
-        self.state = State.ROUTED
+        self.state = _ROUTED
         return [route]
 
     def _forget(self) -> None:

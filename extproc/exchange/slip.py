@@ -55,7 +55,7 @@ def write_slip(tally: Tally, legs: tuple[Leg, ...], admission: Admission | None)
     slip = Slip(
         tally.operation,
         tally.key,
-        tuple([_of(leg) for leg in legs]),
+        (_of(legs[0]),) if len(legs) == 1 else tuple([_of(leg) for leg in legs]),
         tally.original_model,
         tally.virtual_model,
         tally.streamed,

@@ -76,7 +76,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _identify(runtime: Runtime, headers: Mapping[str, str]) -> Grant:
-    if runtime.tokens and HEADER in headers:
+    if HEADER in headers and runtime.tokens:
         found = runtime.tokens.grant(headers[HEADER])
         if found is None:
             raise Unauthenticated("This token does not say whose it is.")
