@@ -263,8 +263,17 @@ class Gateway:
     def _ready(self) -> bool | None:
         with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(f"{self.url}/health/ready", verify=False)
-            return True if answer.status_code == 200 else None
+            if answer.status_code == 200 and self._whole():
+                return True
         return None
+
+    def _whole(self) -> bool:
+        """Return whether all workers serve, as Envoy sees it: one is enough to answer."""
+        if len(self.workers) == 1:
+            return True
+        lines = self.admin("/clusters").text.splitlines()
+        healthy = tuple(f"{one}::health_flags::healthy" for one in self.layout.workers)
+        return sum(line.endswith(healthy) for line in lines) == len(healthy)
 
     def stop(self) -> None:
         for process in (self.envoy, *self.workers):
