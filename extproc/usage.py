@@ -46,20 +46,6 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         """Prompt and answer together."""
         return self.input_tokens + self.output_tokens
 
-    @property
-    def credible(self) -> bool:
-        """Whether each count may be one."""
-        # One that is below nothing or has a higher bit leaves it in all of them together.
-        bits = (
-            self.input_tokens | self.output_tokens
-            | self.cache_read_input_tokens | self.cache_creation_input_tokens
-            | self.reasoning_output_tokens
-            | self.audio_input_tokens | self.audio_output_tokens
-            | self.cache_creation_1h_input_tokens
-            | self.search_units | self.audio_seconds
-        )  # fmt: skip
-        return 0 <= bits <= MOST_COUNTED
-
     def __add__(self, other: Usage) -> Usage:
         """Return what both cost together."""
         names = self.__struct_fields__
@@ -70,7 +56,18 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 def believed(said: Usage | None) -> Usage | None:
     """Return what a provider has said, or None: it cannot be so, and nobody counted."""
-    return said if said is None or said.credible else None
+    if said is None:
+        return None
+    # One that is below nothing or has a higher bit leaves it in all of them together.
+    bits = (
+        said.input_tokens | said.output_tokens
+        | said.cache_read_input_tokens | said.cache_creation_input_tokens
+        | said.reasoning_output_tokens
+        | said.audio_input_tokens | said.audio_output_tokens
+        | said.cache_creation_1h_input_tokens
+        | said.search_units | said.audio_seconds
+    )  # fmt: skip
+    return said if 0 <= bits <= MOST_COUNTED else None
 
 
 def counted(header: str) -> Usage | None:

@@ -14,7 +14,6 @@ from extproc.errors import (
 from extproc.exchange import events
 from extproc.exchange.completion import FailedAttempt
 from extproc.exchange.render import Leg
-from extproc.exchange.tally import Tally
 from extproc.framing.encoding import ContentDecoder
 
 STREAM_GROWTH = 200
@@ -81,18 +80,14 @@ def answering(legs: tuple[Leg, ...], attempts: int) -> Leg:
     return legs[0] if attempts < 2 else legs[min(attempts, len(legs)) - 1]
 
 
-def note_attempts(
-    tally: Tally, legs: tuple[Leg, ...], event: events.ResponseHeaders
-) -> None:
-    """Note how often it was tried, and what came of it."""
-    tally.attempts, tally.status = event.attempts, event.status
-    tally.attempts_at = event.attempts_at
-    if event.failed:
-        tally.failed_attempts = tuple(_failed(legs, one) for one in event.failed)
+def read_failed(
+    legs: tuple[Leg, ...], failed: tuple[events.FailedAttempt, ...]
+) -> tuple[FailedAttempt, ...]:
+    """Return what the record says of the attempts before that."""
+    return tuple(_failed(legs, one) for one in failed)
 
 
 def _failed(legs: tuple[Leg, ...], failed: events.FailedAttempt) -> FailedAttempt:
-    """Return what the record says of an attempt before that."""
     leg = legs[min(failed.attempt, len(legs)) - 1]
     return FailedAttempt(
         leg.target.provider.name,

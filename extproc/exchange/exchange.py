@@ -323,10 +323,11 @@ class Exchange:
         if type(first) is Route:
             realtime = request.operation.kind is REALTIME
             answer = SessionHalf if realtime else ResponseHalf
+            legs, limits = request.legs, self.runtime.limits
             self._response = answer(
-                request, self._tally, self.runtime.limits, self._account
+                request, self._tally, limits, self._account, legs[0]
             )
-            patience = self._dispatch.patience(request.legs, first.first_byte)
+            patience = self._dispatch.patience(legs, first.first_byte)
             self.deadline = now + patience
         elif type(first) is Respond:
             self._tally.status = first.status
@@ -359,15 +360,14 @@ class Exchange:
         settlement = self._settle(outcome, cause)
         capture = self._request.capture
         tally = self._tally
-        self._dispatch.end(
-            error=cause,
-            usage=tally.usage,
-            whole=outcome == "ok" and not tally.streamed,
-        )
+        tally.duration, tally.outcome = now - self._began, outcome
+        if cause is not None:
+            tally.error = cause.code or cause.type
+        whole = outcome == "ok" and not tally.streamed
+        self._dispatch.end(error=cause, usage=tally.usage, whole=whole)
         self.deadline = math.inf
-        error = None if cause is None else cause.code or cause.type
         return Complete(
-            tally.complete(duration=now - self._began, outcome=outcome, error=error),
+            tally,
             settlement,
             None if capture is None else capture.content(tally.id),
             self._account.rest,

@@ -32,7 +32,7 @@ from extproc.exchange.arrival import (
     content_coding,
     is_json,
     local_reply,
-    note_attempts,
+    read_failed,
     refuse_redirect,
 )
 from extproc.exchange.commands import (
@@ -51,7 +51,7 @@ from extproc.exchange.retry import advice
 from extproc.exchange.streams import NOTHING, Stream, Translation, begin, reader_of
 from extproc.exchange.tally import Tally
 from extproc.exchange.whole import pass_on, translate
-from extproc.formats.base import AnyClientFormat, WriterContext
+from extproc.formats.base import WriterContext
 from extproc.framing.base import SSE
 from extproc.policy.estimate import answer_tokens
 from extproc.runtime import Limits
@@ -74,37 +74,27 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 HEADERS, STREAMING, COLLECTING, PASSING, DONE = State
 
 
-class ResponseHalf:
+class ResponseHalf(msgspec.Struct, eq=False):
     """Reads one answer and writes the client's."""
 
-    __slots__ = (
-        "_account", "_bodiless", "_body", "_capture", "_client", "_decoder", "_headers", "_limits",
-        "_request", "_size", "_stream", "_tally", "_unsaid", "error", "leg", "state",
-    )  # fmt: skip
-
-    def __init__(
-        self, request: RequestHalf, tally: Tally, limits: Limits, account: Account
-    ) -> None:
-        self.state = HEADERS
-        self.error: GatewayError | None = None
-        """What went wrong, told to the client already or about to be."""
-        self._tally = tally
-        self._limits = limits
-        self._account = account
-        self._request = request
-        self._capture = request.capture
-        self._client: AnyClientFormat = request.operation.format
-        self.leg: Leg = request.legs[0]
-        """The attempt that answers; the first one's until it is known."""
-        self._headers: Mapping[str, str] = {}
-        self._bodiless = True
-        """No body of an answer is on its way: it has none, or has not even begun."""
-        self._decoder: AnswerDecoder | None = None
-        self._body: list[bytes] = []
-        self._size = 0
-        self._stream: Stream = NOTHING
-        self._unsaid: tuple[str, ...] = ()
-        """What of the answer its client cannot be told."""
+    _request: RequestHalf
+    _tally: Tally
+    _limits: Limits
+    _account: Account
+    leg: Leg
+    """The attempt that answers; the first one's until it is known."""
+    state: State = HEADERS
+    error: GatewayError | None = None
+    """What went wrong, told to the client already or about to be."""
+    _headers: Mapping[str, str] = {}
+    _bodiless: bool = True
+    """No body of an answer is on its way: it has none, or has not even begun."""
+    _decoder: AnswerDecoder | None = None
+    _body: list[bytes] = []
+    _size: int = 0
+    _stream: Stream = NOTHING
+    _unsaid: tuple[str, ...] = ()
+    """What of the answer its client cannot be told."""
 
     @property
     def produced(self) -> int:
@@ -143,7 +133,7 @@ class ResponseHalf:
         """Whether a piece of the body is for its stream alone, or only kept for now."""
         if self.state is COLLECTING:
             return True
-        asked = self._decoder or self._capture or self._account.watches
+        asked = self._decoder or self._request.capture or self._account.watches
         return self.state is STREAMING and not asked
 
     def take(self, data: bytes) -> bytes | list[Command]:
@@ -189,7 +179,7 @@ class ResponseHalf:
                 # Envoy says so only of an answer that has come from there.
                 name = self.leg.target.spec.provider
                 headers = (*headers, ("x-extproc-provider", name))
-            body = self._client.write_error(error)
+            body = self._request.operation.format.write_error(error)
             return tell(error, body, headers, bodiless=self._bodiless)
         if state is STREAMING:
             self.abandon()
@@ -222,9 +212,13 @@ class ResponseHalf:
         """Note whose answer it is; raise what says that it is nobody's."""
         self._headers = event.headers
         self._bodiless = event.end or self._request.legs[0].unread
-        note_attempts(self._tally, self._request.legs, event)
+        tally = self._tally
+        tally.attempts, tally.attempts_at = event.attempts, event.attempts_at
+        tally.status = event.status
+        if event.failed:
+            tally.failed_attempts = read_failed(self._request.legs, event.failed)
         self._note_leg()
-        self._tally.dropped = self.leg.dropped
+        tally.dropped = self.leg.dropped
         if event.details != "via_upstream":
             raise local_reply(event)
 
@@ -256,9 +250,11 @@ class ResponseHalf:
         leg, framing = self.leg, self.leg.target.provider.framing
         # A stream that may be cut must be ours to write: only then can we end it well.
         written = leg.translated or self._account.cuts
-        self._stream = begin(leg, self._client, self._context(), written=written)
-        if self._capture is not None:
-            self._capture.listen(framing.decoder(), reader_of(leg))
+        self._stream = begin(
+            leg, self._request.operation.format, self._context(), written=written
+        )
+        if self._request.capture is not None:
+            self._request.capture.listen(framing.decoder(), reader_of(leg))
         if self._account.tells_cost:
             self._stream = Priced(self._stream, partial(self._account.cost, leg))
         self.state = STREAMING
@@ -276,8 +272,8 @@ class ResponseHalf:
         stream = self._stream
         self._tally.answer_bytes += len(event.data)
         data = self._decoder.feed(event.data) if self._decoder else event.data
-        if self._capture is not None:
-            self._capture.feed(data)
+        if self._request.capture is not None:
+            self._request.capture.feed(data)
         out = stream.feed(data)
         if not event.end and not stream.over:
             account = self._account
@@ -378,11 +374,17 @@ class ResponseHalf:
             if tally.status >= 400:
                 raise leg.format.read_error(tally.status, body)
         if leg.translated:
-            whole = translate(body, leg, self._client, self._context(), self._headers)
+            whole = translate(
+                body,
+                leg,
+                self._request.operation.format,
+                self._context(),
+                self._headers,
+            )
         else:
             whole = pass_on(raw, body, leg)
-        if self._capture is not None:
-            self._capture.read(leg, body)
+        if self._request.capture is not None:
+            self._request.capture.read(leg, body)
         tally.usage, tally.response_model = whole.usage, whole.model
         tally.estimated = whole.usage is None
         if whole.unsaid:

@@ -8,7 +8,7 @@ event, as the API's own errors are, and in the closing frame.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from extproc.errors import (
     BadUpstreamAnswer,
@@ -21,7 +21,7 @@ from extproc.exchange import events
 from extproc.exchange.commands import AnswerBody, AnswerHeaders, Command
 from extproc.exchange.forward import only_writes
 from extproc.exchange.request import Step
-from extproc.exchange.response import ResponseHalf, State
+from extproc.exchange.response import DONE, HEADERS, STREAMING, ResponseHalf, State
 from extproc.formats.openai_realtime import (
     WRITTEN,
     ServerEvent,
@@ -124,12 +124,10 @@ class Conversation:
 class SessionHalf(ResponseHalf):
     """Reads what the provider says in a session, once there is one."""
 
-    _stream: Conversation
-
     @property
     def talking(self) -> bool:
         """Whether the session has begun."""
-        return self.state is State.STREAMING
+        return self.state is STREAMING
 
     def _on_headers(self, event: events.ResponseHeaders) -> list[Command]:
         if event.status != 101:
@@ -137,7 +135,7 @@ class SessionHalf(ResponseHalf):
         self._note_headers(event)
         path = self.leg.attempt.path
         self._stream = Conversation(self.leg.model, writes=only_writes(path))
-        self.state = State.STREAMING
+        self.state = STREAMING
         # None was offered: a client that is told of one would wait for what it means.
         return [
             AnswerHeaders(
@@ -150,7 +148,7 @@ class SessionHalf(ResponseHalf):
 
     def _on_frames(self, event: events.ResponseBody) -> list[Command]:
         self._tally.answer_bytes += len(event.data)
-        talk, account = self._stream, self._account
+        talk, account = cast("Conversation", self._stream), self._account
         before = talk.usage
         said = AnswerBody(talk.feed(event.data), end=event.end)
         beside, talk.beside = talk.beside, []
@@ -158,7 +156,7 @@ class SessionHalf(ResponseHalf):
             account.note_beside(self.leg, model, used)
         if event.end:
             self.abandon()
-            self.state = State.DONE
+            self.state = DONE
         elif account.cut:
             raise spent()
         elif beside or talk.usage is not before:
@@ -170,12 +168,13 @@ class SessionHalf(ResponseHalf):
         """Note what was said until somebody left."""
         super().abandon()
         if self.talking:
-            self._tally.estimated = self._stream.answering > 0
+            talk = cast("Conversation", self._stream)
+            self._tally.estimated = talk.answering > 0
 
     STEPS: ClassVar[Mapping[tuple[State, type], Step]] = {
         **ResponseHalf.STEPS,
-        (State.HEADERS, events.ResponseHeaders): _on_headers,
-        (State.STREAMING, events.ResponseBody): _on_frames,
+        (HEADERS, events.ResponseHeaders): _on_headers,
+        (STREAMING, events.ResponseBody): _on_frames,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from extproc.exchange.completion import Completion, Outcome
+from extproc.exchange.completion import Completion
 from extproc.identity import Grant
 
 ENVOY_SPAN = "x-gw-span"
@@ -40,13 +40,6 @@ class Tally(Completion):
             self.user = grant.user
         if grant.tags:
             self.tags = grant.tags
-
-    def complete(
-        self, *, duration: float, outcome: Outcome, error: str | None
-    ) -> Completion:
-        """Close the books."""
-        self.duration, self.outcome, self.error = duration, outcome, error
-        return self
 
 
 def _ascii(value: str | None) -> str | None:

@@ -248,7 +248,8 @@ class Call:
             if much and exchange.weight(event) > HEAVY_BYTES:
                 self.work = functools.partial(_work, exchange, event, now)
                 return []
-        messages = self._carry_out(exchange.receive(event, now), now)
+        commands = exchange.receive(event, now)
+        messages = self._carry_out(commands, now) if commands else []
         if self._room or (grows and exchange.held > LIGHT_BYTES):
             messages += self._hold(exchange, now)
         return messages
