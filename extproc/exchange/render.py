@@ -221,9 +221,9 @@ def _own_headers(asked: Asked, target: Target, way: Way) -> Headers:
     word in their place, or taken them away. Where the client's bytes pass, its word counts
     before ours, such as its API version.
     """
-    said = {name: asked.headers[name] for name in way.words if name in asked.headers}
-    if not said:
+    if asked.headers.keys().isdisjoint(way.words):
         return target.set_headers
+    said = {name: asked.headers[name] for name in way.words if name in asked.headers}
     ours = dict(target.set_headers)
     return tuple((ours | said if way.passes else said | ours).items())
 

@@ -16,21 +16,30 @@ from extproc.policy.claims import Claim, Left
 Standing = tuple[Claim, Left]
 Headers = tuple[tuple[str, str], ...]
 
-OPENAI = {"requests": "requests", "total_tokens": "tokens"}
+Three = tuple[str, str, str]
+"""The names of the headers for the limit, what remains of it, and its reset."""
+
+
+def _openai(word: str) -> Three:
+    begin = "x-ratelimit"
+    return f"{begin}-limit-{word}", f"{begin}-remaining-{word}", f"{begin}-reset-{word}"
+
+
+def _anthropic(word: str) -> Three:
+    begin = f"anthropic-ratelimit-{word}"
+    return f"{begin}-limit", f"{begin}-remaining", f"{begin}-reset"
+
+
+OPENAI = {"requests": _openai("requests"), "total_tokens": _openai("tokens")}
 ANTHROPIC = {
-    "requests": "requests",
-    "total_tokens": "tokens",
-    "input_tokens": "input-tokens",
-    "output_tokens": "output-tokens",
+    "requests": _anthropic("requests"),
+    "total_tokens": _anthropic("tokens"),
+    "input_tokens": _anthropic("input-tokens"),
+    "output_tokens": _anthropic("output-tokens"),
 }
-NAMES = (
-    *(f"x-ratelimit-{w}-{n}" for n in OPENAI.values() for w in ("limit", "remaining", "reset")),
-    *(
-        f"anthropic-ratelimit-{n}-{w}"
-        for n in ANTHROPIC.values()
-        for w in ("limit", "remaining", "reset")
-    ),
-)  # fmt: skip
+NAMES = tuple(
+    name for three in (*OPENAI.values(), *ANTHROPIC.values()) for name in three
+)
 """Every header that `limit_headers` can give; Envoy adds them to answers by name."""
 
 
@@ -51,20 +60,12 @@ def limit_headers(
             tightest[claim.counts] = standing
     out: list[tuple[str, str]] = []
     for counts, (claim, left) in tightest.items():
-        word = words[counts]
-        if anthropic:
-            begin, reset = f"anthropic-ratelimit-{word}", _instant(at + left.reset)
-            out += (
-                (f"{begin}-limit", str(claim.limit)),
-                (f"{begin}-remaining", str(left.remaining)),
-                (f"{begin}-reset", reset),
-            )
-        else:
-            out += (
-                (f"x-ratelimit-limit-{word}", str(claim.limit)),
-                (f"x-ratelimit-remaining-{word}", str(left.remaining)),
-                (f"x-ratelimit-reset-{word}", duration(left.reset)),
-            )
+        limit, remaining, reset = words[counts]
+        out += (
+            (limit, str(claim.limit)),
+            (remaining, str(left.remaining)),
+            (reset, _instant(at + left.reset) if anthropic else duration(left.reset)),
+        )
     return tuple(out)
 
 

@@ -238,12 +238,12 @@ def _heads(id_size: int, slip_size: int) -> tuple[bytes, bytes]:
 
 def _limits(limits: Headers) -> tuple[bytes, bytes]:
     """Write the metadata `LIMITS`, in two pieces."""
-    entries = []
+    entries: list[bytes] = []
     for name, value in limits:
         text = value.encode()
-        entries.append(around(len(text), _header_entry(name)) + text)
+        entries += _before_header(name, len(text)), text
     content = b"".join(entries)
-    return around(len(content), _ENTRY_OF_LIMITS), content
+    return _before_limits(len(content)), content
 
 
 def _text_entry(name: bytes) -> tuple[Level, ...]:
@@ -256,12 +256,14 @@ def _struct_entry(name: bytes) -> tuple[Level, ...]:
     return level(b"\x2a"), level(b"\x12"), level(b"\x0a", field(1, name))
 
 
-@functools.lru_cache(maxsize=256)
-def _header_entry(name: str) -> tuple[Level, ...]:
-    return _text_entry(name.encode())
+@functools.lru_cache(maxsize=1024)
+def _before_header(name: str, size: int) -> bytes:
+    return around(size, _text_entry(name.encode()))
 
 
-_ENTRY_OF_LIMITS = _struct_entry(LIMITS.encode())
+@functools.lru_cache(maxsize=1024)
+def _before_limits(size: int) -> bytes:
+    return around(size, _struct_entry(LIMITS.encode()))
 
 
 @functools.lru_cache(maxsize=256)

@@ -36,6 +36,8 @@ SAID: Mapping[type, type] = {
 }
 """In which delta the words of a block come."""
 
+_OPEN = State.OPEN
+
 BESIDE: Mapping[type, type] = {
     wire.TextBlock: wire.CitationsDelta,
     wire.ThinkingBlock: wire.SignatureDelta,
@@ -103,7 +105,7 @@ class MessageStream(TableStream[wire.Event]):
             event = wire.EVENT.decode(frame.data)
         except UNREADABLE:
             return super().take(frame)
-        if type(event) is wire.BlockDelta and self.state is State.OPEN:
+        if type(event) is wire.BlockDelta and self.state is _OPEN:
             block, delta = self._open.get(event.index), event.delta
             if (
                 isinstance(delta, wire.Words)

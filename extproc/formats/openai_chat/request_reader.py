@@ -80,7 +80,11 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         tools=read_tools(said, left_out),
         tool_choice=read_tool_choice(said),
         parallel_tool_calls=said.parallel_tool_calls,
-        max_output_tokens=_first(said.max_completion_tokens, said.max_tokens),
+        max_output_tokens=(
+            said.max_tokens
+            if said.max_completion_tokens is None
+            else said.max_completion_tokens
+        ),
         temperature=said.temperature,
         top_p=said.top_p,
         top_k=said.top_k,
@@ -103,10 +107,6 @@ def read_request(body: bytes, members: Members) -> canonical.Request:
         extras=_read_extras(members, options),
         names=_read_names(said, body, members),
     )
-
-
-def _first(preferred: int | None, other: int | None) -> int | None:
-    return other if preferred is None else preferred
 
 
 def _read_names(said: wire.Request, body: bytes, members: Members) -> dict[str, str]:

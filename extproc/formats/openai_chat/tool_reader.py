@@ -32,6 +32,8 @@ def read_tools(
     What need not be said of a tool goes to `left_out`.
     """
     options = present(said.web_search_options)
+    if said.tools is None and said.functions is None and options is None:
+        return ()
     searches = (
         (read_web_tool(WEB_SEARCH, options, "web_search_options", left_out.append),)
         if options is not None
