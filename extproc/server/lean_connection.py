@@ -349,7 +349,8 @@ class LeanConnection(asyncio.Protocol):
         call = self._calls.pop(stream_id, None)
         if call is None:
             return
-        self._stalled.discard(stream_id)
+        if self._stalled:
+            self._stalled.discard(stream_id)
         try:
             call.close(_clock(), clean=clean)
         except Exception as exc:  # noqa: BLE001  the others must be closed too
