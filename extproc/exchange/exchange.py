@@ -29,7 +29,6 @@ from extproc.exchange.commands import (
     Reserve,
     Respond,
     Route,
-    Settlement,
 )
 from extproc.exchange.completion import Outcome
 from extproc.exchange.dispatch import Dispatch
@@ -324,9 +323,7 @@ class Exchange:
             realtime = request.operation.kind is REALTIME
             answer = SessionHalf if realtime else ResponseHalf
             legs, limits = request.legs, self.runtime.limits
-            self._response = answer(
-                request, self._tally, limits, self._account, legs[0]
-            )
+            self._response = answer(request, self._tally, limits, self._account)
             patience = self._dispatch.patience(legs, first.first_byte)
             self.deadline = now + patience
         elif type(first) is Respond:
@@ -357,10 +354,18 @@ class Exchange:
         self, outcome: Outcome, now: float, cause: GatewayError | None = None
     ) -> Complete:
         self.completed, self.takes = True, None
-        settlement = self._settle(outcome, cause)
+        half, account, tally = self._response, self._account, self._tally
+        if half is None or type(half) is LocalReply:
+            settlement = account.close(None, cause, produced=0)
+        else:
+            if outcome == "ok":
+                account.learn()
+            produced = half.produced if tally.estimated else 0
+            settlement = account.close(half.leg, cause, produced=produced)
         capture = self._request.capture
-        tally = self._tally
-        tally.duration, tally.outcome = now - self._began, outcome
+        tally.duration = now - self._began
+        if outcome != "ok":
+            tally.outcome = outcome
         if cause is not None:
             tally.error = cause.code or cause.type
         whole = outcome == "ok" and not tally.streamed
@@ -370,19 +375,8 @@ class Exchange:
             tally,
             settlement,
             None if capture is None else capture.content(tally.id),
-            self._account.rest,
+            account.rest,
         )
-
-    def _settle(
-        self, outcome: Outcome, cause: GatewayError | None
-    ) -> Settlement | None:
-        half, account = self._response, self._account
-        if half is None or type(half) is LocalReply:
-            return account.close(None, cause, produced=0)
-        if outcome == "ok":
-            account.learn()
-        produced = half.produced if self._tally.estimated else 0
-        return account.close(half.leg, cause, produced=produced)
 
 
 _OF_NEITHER_HALF = frozenset({events.ToppedUp, events.Closed})

@@ -50,7 +50,7 @@ class Forecast(msgspec.Struct, eq=False):
 
     def forget(self) -> None:
         """Let go of the body, having counted what may be asked for later."""
-        self._told, self._tier = self.told, self._read_tier()
+        self._told, self._tier = self.told, self._tier or read_tier(self.asked)
         if self.counts and self._prompt is None:
             self._prompt = prompt_tokens(self.asked.body)
         self.asked = msgspec.structs.replace(self.asked, body=b"", members={})
@@ -101,11 +101,10 @@ class Forecast(msgspec.Struct, eq=False):
 
     def cost(self, price: Price, usage: Usage) -> int:
         """Return what `usage` costs, in nano-dollars."""
-        tier = self._read_tier() if price.variants else None
+        tier = None
+        if price.variants:
+            tier = self._tier or read_tier(self.asked)
         return cost(price, usage, tier=tier)
-
-    def _read_tier(self) -> str | None:
-        return self._tier or read_tier(self.asked)
 
     def usual(self, price: Price) -> int:
         """Return what such requests cost, in nano-dollars."""

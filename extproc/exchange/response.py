@@ -74,27 +74,35 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 HEADERS, STREAMING, COLLECTING, PASSING, DONE = State
 
 
-class ResponseHalf(msgspec.Struct, eq=False):
+class ResponseHalf:
     """Reads one answer and writes the client's."""
 
-    _request: RequestHalf
-    _tally: Tally
-    _limits: Limits
-    _account: Account
-    leg: Leg
-    """The attempt that answers; the first one's until it is known."""
-    state: State = HEADERS
-    error: GatewayError | None = None
-    """What went wrong, told to the client already or about to be."""
-    _headers: Mapping[str, str] = {}
-    _bodiless: bool = True
-    """No body of an answer is on its way: it has none, or has not even begun."""
-    _decoder: AnswerDecoder | None = None
-    _body: list[bytes] = []
-    _size: int = 0
-    _stream: Stream = NOTHING
-    _unsaid: tuple[str, ...] = ()
-    """What of the answer its client cannot be told."""
+    __slots__ = (
+        "_account", "_bodiless", "_body", "_decoder", "_headers", "_limits", "_request", "_size",
+        "_stream", "_tally", "_unsaid", "error", "leg", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self, request: RequestHalf, tally: Tally, limits: Limits, account: Account
+    ) -> None:
+        self._request = request
+        self._tally = tally
+        self._limits = limits
+        self._account = account
+        self.state = HEADERS
+        self.error: GatewayError | None = None
+        """What went wrong, told to the client already or about to be."""
+        self.leg: Leg = request.legs[0]
+        """The attempt that answers; the first one's until it is known."""
+        self._headers: Mapping[str, str] = {}
+        self._bodiless = True
+        """No body of an answer is on its way: it has none, or has not even begun."""
+        self._decoder: AnswerDecoder | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._stream: Stream = NOTHING
+        self._unsaid: tuple[str, ...] = ()
+        """What of the answer its client cannot be told."""
 
     @property
     def produced(self) -> int:
@@ -218,7 +226,8 @@ class ResponseHalf(msgspec.Struct, eq=False):
         if event.failed:
             tally.failed_attempts = read_failed(self._request.legs, event.failed)
         self._note_leg()
-        tally.dropped = self.leg.dropped
+        if self.leg.dropped:
+            tally.dropped = self.leg.dropped
         if event.details != "via_upstream":
             raise local_reply(event)
 
@@ -228,7 +237,8 @@ class ResponseHalf(msgspec.Struct, eq=False):
         tally.cluster = target.spec.cluster
         tally.provider = target.provider.name
         tally.request_model = leg.model
-        tally.translated = leg.translated
+        if leg.translated:
+            tally.translated = True
 
     def _pass_unread(self, event: events.ResponseHeaders) -> list[Command]:
         """Let an answer go of which nothing but the headers comes here."""
@@ -386,7 +396,8 @@ class ResponseHalf(msgspec.Struct, eq=False):
         if self._request.capture is not None:
             self._request.capture.read(leg, body)
         tally.usage, tally.response_model = whole.usage, whole.model
-        tally.estimated = whole.usage is None
+        if whole.usage is None:
+            tally.estimated = True
         if whole.unsaid:
             self._unsaid = whole.unsaid
             tally.dropped += whole.unsaid

@@ -14,8 +14,9 @@ Failures = Sequence[tuple[int, str | None]]
 """Status (0: no answer) and retry-after of attempts."""
 
 _NO_ANSWER = 0
+_FAILED = frozenset({_NO_ANSWER, 408})
+"""As is all from 500 on; 408: the provider was slow."""
 _REFUSED_KEY = frozenset({401, 402})
-_PROVIDER_SLOW = 408
 
 
 class Ticket:
@@ -121,7 +122,7 @@ class Ticket:
             seconds = read_retry_after(retry_after, self._wall)
         if status == 429:
             health.limited(now, numbers, retry_after=seconds)
-        elif status in (_NO_ANSWER, _PROVIDER_SLOW) or status >= 500:
+        elif status >= 500 or status in _FAILED:
             reason = str(status) if status else "no answer"
             health.failed(now, numbers, reason=reason, retry_after=seconds)
         else:
