@@ -27,6 +27,8 @@ def of_answer(answer: object, client: AnyClientFormat) -> tuple[str, ...]:
     words = dict.fromkeys(answer.unsaid)
     for choice in answer.choices:
         for part in choice.parts:
+            if type(part) is canonical.Text and not part.citations:
+                continue  # as most are
             for word in _words(part):
                 if word in client.mute:
                     words[word] = None

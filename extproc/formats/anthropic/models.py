@@ -12,6 +12,7 @@ of a newer model than this table is.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Literal
 
@@ -108,6 +109,7 @@ _FAMILY = re.compile(
 """The family and version in a name; a date behind it is no version."""
 
 
+@functools.lru_cache(maxsize=1024)
 def abilities(model: str) -> Abilities:
     """Return what `model` takes, whoever's spelling of the name it is."""
     found = _FAMILY.search(model.lower().replace(".", "-"))

@@ -97,7 +97,8 @@ def _body(
     system, turns = write_conversation(request.messages, able, drop)
     unthought = request.thinking is not None and thoughtless(turns)
     plan = thinking.plan(request, able, default_max_tokens, drop, thoughtless=unthought)
-    temperature, top_p = _sampling(request, able, thinks=plan.on)
+    thinks = plan.on
+    temperature, top_p = _sampling(request, able, thinks=thinks)
     tools = _tools(request, able, drop)
     return request_wire.MessagesBody(
         model=model,
@@ -105,7 +106,7 @@ def _body(
         messages=turns,
         system=system or None,
         tools=tools or None,
-        tool_choice=_tool_choice(request, tools, able, thinks=plan.on),
+        tool_choice=_tool_choice(request, tools, able, thinks=thinks),
         thinking=plan.config,
         output_config=_output_config(request, plan.effort, drop),
         temperature=temperature,
