@@ -11,6 +11,7 @@ the request, not only those above it, cost what that level says
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -220,15 +221,21 @@ def dearest(price: Price, *, input_tokens: int, output_tokens: int) -> int:
         for level in levels:
             if level.over and input_tokens <= level.over:
                 continue
-            prompt = max(
-                level.input,
-                level.cache_write or 0,
-                level.cache_write_1h or 0,
-                level.input_audio or 0,
-            )
-            answer = max(level.output, level.reasoning or 0, level.output_audio or 0)
+            prompt, answer = _dearest_tokens(level)
             most = max(most, prompt * input_tokens + answer * output_tokens)
     return price.request + -(-most // PER)
+
+
+@functools.lru_cache(maxsize=4096)
+def _dearest_tokens(level: Level) -> tuple[int, int]:
+    """Return the price of the dearest token of a prompt, and of an answer."""
+    prompt = max(
+        level.input,
+        level.cache_write or 0,
+        level.cache_write_1h or 0,
+        level.input_audio or 0,
+    )
+    return prompt, max(level.output, level.reasoning or 0, level.output_audio or 0)
 
 
 def dollars(nanos: int) -> Decimal:

@@ -74,12 +74,15 @@ class Window:
     def take(self, slot: int, amount: int) -> None:
         """Count `amount` in `slot`."""
         slots = self._slots
-        sort = slot < self.last and slot not in slots
-        slots[slot] = slots.get(slot, 0) + amount
         self.total += amount
-        self.last = max(self.last, slot)
-        if sort:
+        if slot in slots:
+            slots[slot] += amount
+            return
+        slots[slot] = amount
+        if slot < self.last:
             self._slots = dict(sorted(slots.items()))
+        else:
+            self.last = slot
 
     def correct(self, slot: int, difference: int, now_slot: int) -> None:
         """Change what was taken in `slot`.

@@ -170,8 +170,11 @@ _THOUGHTS = (wire.ThinkingBlock, wire.RedactedThinkingBlock)
 
 def _blocks(message: canonical.Message, drop: Drop) -> list[Any]:
     role = _ROLES[message.role]
-    blocks = []
+    blocks: list[Any] = []
     for i, part in enumerate(message.parts):
+        if type(part) is canonical.Text and (said := _plain_text(part)):
+            blocks.append(said)
+            continue
         where = message.place(i)
         write = _WRITERS.get((role, type(part)))
         if write is None:
@@ -183,6 +186,14 @@ def _blocks(message: canonical.Message, drop: Drop) -> list[Any]:
         if block is not None:
             blocks.append(block)
     return blocks
+
+
+def _plain_text(part: canonical.Text) -> wire.TextBlock | None:
+    """Return the block of a text that is no more than that; None: see `_text`."""
+    text = part.text
+    if not text or text.isspace() or part.cache is not None or part.citations:
+        return None
+    return wire.TextBlock(text)
 
 
 def _text(part: canonical.Text, where: str, drop: Drop) -> wire.TextBlock | None:

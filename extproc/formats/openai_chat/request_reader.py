@@ -199,6 +199,10 @@ def _read_messages(said: list[wire.AnyMessage]) -> tuple[canonical.Message, ...]
         match message:
             case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
                 parts = read_parts(message.content, where)
+            case wire.AssistantMessage(content=str(text)) if (
+                message == wire.AssistantMessage(content=text)
+            ):
+                parts = (canonical.Text(text),)  # as most are: words alone
             case wire.AssistantMessage():
                 placed = tuple(_read_assistant(message, where, f"call_{i}"))
                 parts = tuple([part for part, _ in placed])
