@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -36,6 +37,11 @@ LOG_FORMAT = "%Y-%m-%dT%T.%e%z %l envoy.%n %v"
 BASE_IDS: Final = 1 << 27
 """Envoy multiplies the id by ten, in 32 bits with a sign: from 2^31 on it names its sockets
 by twenty digits, and not every path has room for them."""
+
+DRAIN: Final = b"\0\0\0\0\0\0\0\4" + b"\x0a\2\x22\0"
+"""What a successor says once it listens: ``HotRestartMessage{request{drain_listeners{}}}``
+behind its length
+(https://github.com/envoyproxy/envoy/blob/main/source/server/hot_restart.proto)."""
 
 SOON: Final = 1.0
 """Seconds that the first tries to ask it may take."""
@@ -88,6 +94,15 @@ class HotRestart:
         # Of three, as there are never more at once.
         number = 10 * self.base_id + self.epoch % 3
         return self.socket.with_name(f"{self.socket.name}_parent_{number}")
+
+    def drain(self) -> None:
+        """Tell it, as its successor would, to accept nothing more and let clients go.
+
+        Raises:
+            OSError: it is not there.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as said:
+            said.sendto(DRAIN, str(self.heard_at))
 
     def first(self) -> HotRestart:
         """Return that of one which follows nobody, and has nothing in common with others."""

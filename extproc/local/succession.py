@@ -160,6 +160,8 @@ class Succession:
         same = self._xds / BOOTSTRAP_FILE
         if not await self._hand_over(self._binary, same, hot.first()):
             return False
+        with contextlib.suppress(OSError):
+            hot.drain()  # nobody else would tell it
         self._leaving = leaving
         return True
 

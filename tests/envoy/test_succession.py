@@ -274,6 +274,29 @@ def test_sigterm_waits_for_the_streams_of_both_and_for_nobody_who_is_not_there()
         assert run.process.wait(30) == 0
 
 
+def test_where_one_follows_that_follows_nobody_no_request_fails_either(run):
+    (old,) = run.envoys(1)
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+    asking = [
+        threading.Thread(target=run.keep_asking, args=(over, seen))
+        for _ in range(CLIENTS)
+    ]
+    for one in asking:
+        one.start()
+    run.process.send(signal.SIGUSR2)
+    psutil.Process(run.envoys(2)[1]).kill()
+    # It is told to let its clients go, before it is ended.
+    port = httpx.URL(run.url).port or 0
+    wait_for(lambda: not has_clients(old, {port}) or None, run.process.output, 10)
+    assert old not in run.envoys(1)
+    over.set()
+    for one in asking:
+        one.join()
+    assert set(seen) == {"200"}
+    assert seen["200"] > 10 * CLIENTS
+
+
 @pytest.mark.parametrize("after", [0, 0.1, 0.2])
 def test_sigterm_in_the_middle_of_it_cuts_no_stream(after):
     with gateway(drain=20) as run:
