@@ -128,19 +128,15 @@ class Account(msgspec.Struct, eq=False):
         meters = self._meters + of_first
         if not meters:
             return None
-        money = [
-            *self._money(self._meters, legs),
-            *self._money(of_first, legs[:1], first=True),
-        ]
+        money = self._money(self._meters, legs)
+        rates = claim_rates(self._meters, forecast)
+        if of_first:
+            money += self._money(of_first, legs[:1], first=True)
+            rates += claim_rates(of_first, forecast, first=True)
         if money and (forecast.cuts or not all(is_hard(subject) for subject in meters)):
             self._covered = forecast.output
             self.watches = self._covered > 0
-        claims = (
-            *claim_rates(self._meters, forecast),
-            *claim_rates(of_first, forecast, first=True),
-            *money,
-        )
-        self.admission = Admission(self._tally.id, claims)
+        self.admission = Admission(self._tally.id, (*rates, *money))
         if money:
             self._tally.reserved = max(claim.amount for claim in money)
         return self.admission

@@ -71,14 +71,14 @@ class Spent(msgspec.Struct, frozen=True, gc=False):
         match counted:
             case "requests":
                 return self.requests
-            case "input_tokens":
-                return self.input_tokens
-            case "output_tokens":
-                return self.output_tokens
             case "total_tokens":
                 return self.input_tokens + self.output_tokens
             case "nanos":
                 return self.nanos
+            case "input_tokens":
+                return self.input_tokens
+            case "output_tokens":
+                return self.output_tokens
             case "running":
                 return 0
 

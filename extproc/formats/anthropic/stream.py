@@ -37,6 +37,7 @@ SAID: Mapping[type, type] = {
 """In which delta the words of a block come."""
 
 _OPEN = State.OPEN
+_decode = wire.EVENT.decode
 
 BESIDE: Mapping[type, type] = {
     wire.TextBlock: wire.CitationsDelta,
@@ -102,7 +103,7 @@ class MessageStream(TableStream[wire.Event]):
     def take(self, frame: Frame) -> Taken:
         """See `StreamReader.take`."""
         try:
-            event = wire.EVENT.decode(frame.data)
+            event = _decode(frame.data)
         except UNREADABLE:
             return super().take(frame)
         if type(event) is wire.BlockDelta and self.state is _OPEN:
