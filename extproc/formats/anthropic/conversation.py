@@ -92,7 +92,12 @@ def write_conversation(
     if "system" in [turn.role for turn in turns]:
         turns = _place_system(turns, system, model, drop)
     _check_ends(turns, model, drop)
-    return system, [request_wire.Turn(turn.role, _ordered(turn)) for turn in turns]
+    return system, [
+        request_wire.Turn(
+            turn.role, turn.blocks if len(turn.blocks) == 1 else _ordered(turn)
+        )
+        for turn in turns
+    ]
 
 
 def _place_system(
@@ -143,7 +148,7 @@ def _check_ends(turns: list[_Turn], model: Abilities, drop: Drop) -> None:
 
 def _ordered(turn: _Turn) -> list[Any]:
     """Return the blocks with tool results first, which the API insists on."""
-    if turn.role != "user" or len(turn.blocks) == 1:
+    if turn.role != "user":
         return turn.blocks
     return sorted(turn.blocks, key=lambda b: not isinstance(b, wire.ToolResultBlock))
 

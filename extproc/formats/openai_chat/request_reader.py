@@ -197,18 +197,17 @@ def _read_messages(said: list[wire.AnyMessage]) -> tuple[canonical.Message, ...]
         parts: tuple[canonical.Part, ...]
         places: tuple[str, ...] = ()
         match message:
+            case wire.AssistantMessage(content=text):
+                if type(text) is str and message == wire.AssistantMessage(content=text):
+                    parts = (canonical.Text(text),)  # as most are: words alone
+                else:
+                    placed = tuple(_read_assistant(message, where, f"call_{i}"))
+                    parts = tuple([part for part, _ in placed])
+                    places = tuple(f"{where}.{name}" for _, name in placed)
+                    if message.function_call is not None:
+                        functions[message.function_call.name] = f"call_{i}"
             case wire.UserMessage() | wire.SystemMessage() | wire.DeveloperMessage():
                 parts = read_parts(message.content, where)
-            case wire.AssistantMessage(content=str(text)) if (
-                message == wire.AssistantMessage(content=text)
-            ):
-                parts = (canonical.Text(text),)  # as most are: words alone
-            case wire.AssistantMessage():
-                placed = tuple(_read_assistant(message, where, f"call_{i}"))
-                parts = tuple([part for part, _ in placed])
-                places = tuple(f"{where}.{name}" for _, name in placed)
-                if message.function_call is not None:
-                    functions[message.function_call.name] = f"call_{i}"
             case wire.ToolMessage():
                 parts, places = (_read_tool_result(message, where),), (where,)
             case wire.FunctionMessage():
