@@ -142,9 +142,12 @@ class Exchange:
             return self._note(event, now)
         self._dispatch.now = now
         try:
-            if self._response is None and type(event) is not ResponseHeaders:
+            if type(event) is ResponseHeaders:
+                return self._begin(event, now)
+            half = self._response
+            if half is None:
                 return self._ask(event, now)
-            return self._hear_of(event, now)
+            return self._hear_of(half, event, now)
         except (GatewayError, RecursionError) as error:
             return self._stumbled(error, now)
 
@@ -225,14 +228,10 @@ class Exchange:
             "The request's JSON is nested too deeply.", code="invalid_json"
         )
 
-    def _hear_of(self, event: events.Event, now: float) -> list[Command]:
+    def _hear_of(
+        self, half: ResponseHalf | LocalReply, event: events.Event, now: float
+    ) -> list[Command]:
         """Go on with the answer."""
-        half = self._response
-        if type(event) is ResponseHeaders:
-            if half is None:
-                half = self._response = LocalReply(event, self._tally)
-            return self._begin(half, event, now)
-        assert half is not None, "there is an answer"  # noqa: S101  for mypy
         if type(event) is ResponseBody:
             self._hear(now)
         elif type(event) is events.Expired:
@@ -247,18 +246,20 @@ class Exchange:
             commands += self._ended(now)
         return commands
 
-    def _begin(
-        self, half: ResponseHalf | LocalReply, event: events.ResponseHeaders, now: float
-    ) -> list[Command]:
+    def _begin(self, event: events.ResponseHeaders, now: float) -> list[Command]:
         """Take an answer's headers."""
+        half = self._response
+        if half is None:
+            half = self._response = LocalReply(event, self._tally)
         self._dispatch.answered(event)
         if type(half) is LocalReply:
             commands = half.receive(event)
         else:
-            half.leg = answering(self._request.legs, event.attempts)
-            self._measure(half.leg, event, now)
+            legs = self._request.legs
+            leg = half.leg = answering(legs, event.attempts)
+            self._measure(leg, event, now)
             commands = half.receive(event)
-            commands += self._account.answered(self._request.legs, half.leg)
+            commands += self._account.answered(legs, leg)
             if self._idle and half.plain:
                 self.takes, self._taker = events.ResponseBody, half
         if half.state is DONE:

@@ -88,7 +88,8 @@ class Window:
         bucket = int(now // BUCKET_SECONDS)
         if bucket <= self._last:
             return
-        self._buckets[self._last % BUCKETS], self._current = self._current, 0
+        self._buckets[self._last % BUCKETS] += self._current
+        self._current = 0
         for gone in range(max(self._last + 1, bucket - BUCKETS + 1), bucket + 1):
             self._buckets[gone % BUCKETS] = 0
         self._last = bucket
