@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from extproc.errors import GatewayError, Overloaded, UpstreamError
 from extproc.exchange.events import ResponseHeaders
 from extproc.exchange.render import Asked, Leg
@@ -25,27 +27,19 @@ LIKELY = 0.1
 for each of them."""
 
 
-class Dispatch:
-    """Between an exchange and the routing state of its worker.
+class Dispatch(msgspec.Struct, eq=False):
+    """Between an exchange and the routing state of its worker."""
 
-    Attributes:
-        now: seconds; set before each event.
-        plan: what was decided, once it was.
-    """
-
-    __slots__ = ("_answered", "_epoch", "_runtime", "_state", "_ticket", "now", "plan")
-
-    def __init__(
-        self, runtime: Runtime, state: RoutingState, now: float, started: float
-    ) -> None:
-        """Begin at `now`, which is `started` in Unix seconds."""
-        self.now = now
-        self.plan: Plan | None = None
-        self._epoch = started - now
-        self._runtime = runtime
-        self._state = state
-        self._ticket: Ticket | None = None
-        self._answered = False
+    _runtime: Runtime
+    _state: RoutingState
+    now: float
+    """Seconds; set before each event."""
+    _epoch: float
+    """What is to be added to such a time for Unix seconds."""
+    plan: Plan | None = None
+    """What was decided, once it was."""
+    _ticket: Ticket | None = None
+    _answered: bool = False
 
     def enter(self, grant: Grant) -> None:
         """Take one of the worker's places.
@@ -63,15 +57,11 @@ class Dispatch:
         Raises:
             GatewayError: nobody can be.
         """
+        chat = asked.operation.format.operation == CHAT
         demand = Demand(
-            members=asked.members,
-            headers=asked.headers,
-            grant=grant,
-            size=len(asked.body),
-            stream=asked.stream,
-            chat=asked.operation.format.operation == CHAT,
+            asked.members, asked.headers, grant, len(asked.body), asked.stream, chat
         )
-        self.plan = plan(
+        chosen = self.plan = plan(
             self._runtime,
             model,
             asked.model,
@@ -79,7 +69,7 @@ class Dispatch:
             state=self._state,
             now=self.now,
         )
-        return self.plan
+        return chosen
 
     def likely(self, legs: tuple[Leg, ...]) -> int:
         """Return how many attempts after the first will be made, as things are."""

@@ -76,15 +76,12 @@ class Exchange:
         without `books`, nothing of earlier answers.
         """
         self.runtime = runtime
-        self._current = current or (lambda: runtime)
-        self._tally = Tally.begin(id=id, started=started)
-        self._dispatch = Dispatch(
-            runtime, routing or RoutingState(Still(), runtime.routing), now, started
-        )
-        self._account = Account(
-            runtime, self._tally, books or Books(), Forecast(runtime)
-        )
-        self._request = RequestHalf(runtime, self._tally, self._dispatch, self._account)
+        self._current = current
+        tally = self._tally = Tally.begin(id=id, started=started)
+        state = routing or RoutingState(Still(), runtime.routing)
+        self._dispatch = Dispatch(runtime, state, now, started - now)
+        self._account = Account(runtime, tally, books or Books(), Forecast(runtime))
+        self._request = RequestHalf(runtime, tally, self._dispatch, self._account)
         self._response: ResponseHalf | LocalReply | None = None
         self._refused: GatewayError | None = None
         self._began = now
@@ -297,7 +294,8 @@ class Exchange:
         if self._account.cut:
             raise spent()
         at = self._tally.started + now - self._began
-        authenticate(self._current(), self._request.headers, at=at)
+        runtime = self.runtime if self._current is None else self._current()
+        authenticate(runtime, self._request.headers, at=at)
         self.deadline = min(now + CHECK_SECONDS, self._end)
         return []
 

@@ -16,6 +16,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from extproc.errors import (
     BadRequest,
     BodyTooLarge,
@@ -84,39 +86,28 @@ class State(enum.IntEnum):  # the hash of a plain Enum is Python code
 _HEADERS, _BODY, _ADMITTING, _FORM, _ROUTED = State
 
 
-class RequestHalf:
+class RequestHalf(msgspec.Struct, eq=False):
     """Reads one client request."""
 
-    def __init__(
-        self, runtime: Runtime, tally: Tally, dispatch: Dispatch, account: Account
-    ) -> None:
-        self.state = _HEADERS
-        self.operation = UNKNOWN
-        self.legs: tuple[Leg, ...] = ()
-        self.stream = False
-        self._runtime = runtime
-        self._tally = tally
-        self._dispatch = dispatch
-        self._account = account
-        self._grant = NOBODY
-        self._headers: Mapping[str, str] = {}
-        self._decoder: ContentDecoder | None = None
-        self._body: list[bytes] = []
-        self._size = 0
-        self._held = 0
-        self._form: Form | None = None
-        self.capture: Capture | None = None
-        """Hears what is said, where that is kept."""
-
-    @property
-    def grant(self) -> Grant:
-        """Who asks; `NOBODY` until that is known."""
-        return self._grant
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The client's, with its key where keys usually are."""
-        return self._headers
+    _runtime: Runtime
+    _tally: Tally
+    _dispatch: Dispatch
+    _account: Account
+    state: State = _HEADERS
+    operation: Operation = UNKNOWN
+    grant: Grant = NOBODY
+    """Who asks; `NOBODY` until that is known."""
+    headers: Mapping[str, str] = {}
+    """The client's, with its key where keys usually are."""
+    stream: bool = False
+    legs: tuple[Leg, ...] = ()
+    _decoder: ContentDecoder | None = None
+    _body: list[bytes] = []
+    _size: int = 0
+    _held: int = 0
+    _form: Form | None = None
+    capture: Capture | None = None
+    """Hears what is said, where that is kept."""
 
     @property
     def held(self) -> int:
@@ -126,7 +117,7 @@ class RequestHalf:
     @property
     def announced(self) -> int:
         """Bytes that the body may come to, by what its headers say."""
-        length = self._headers.get("content-length", "")
+        length = self.headers.get("content-length", "")
         if length.isdecimal() and self._decoder is None:
             return int(length)
         return self._runtime.limits.max_body_bytes
@@ -180,8 +171,8 @@ class RequestHalf:
             return [Respond(200, b'{"status":"ready"}', JSON, "gw_ready")]
         if kind is REALTIME:
             headers = with_key(headers)
-        self._headers = headers
-        self._grant = grant = authenticate(runtime, headers, at=tally.started)
+        self.headers = headers
+        self.grant = grant = authenticate(runtime, headers, at=tally.started)
         tally.belong(grant)
         if kind is RENDERED or kind is FORM:
             self._dispatch.enter(grant)
@@ -200,15 +191,15 @@ class RequestHalf:
     def _tell_models(self, operation: Operation) -> Respond:
         runtime, form = self._runtime, operation.format
         if operation.kind is Kind.MODELS:
-            body = form.write_models(list_models(runtime, self._grant))
+            body = form.write_models(list_models(runtime, self.grant))
         else:
-            model = show_model(runtime, self._grant, operation.argument)
+            model = show_model(runtime, self.grant, operation.argument)
             body = form.write_model(model)
         return Respond(200, body, JSON, "gw_models")
 
     def _asker(self) -> Asker:
         return Asker(
-            self._runtime, self._grant, self.operation, self._headers, self._dispatch,
+            self._runtime, self.grant, self.operation, self.headers, self._dispatch,
             self._account, self._tally,
         )  # fmt: skip
 
@@ -282,7 +273,7 @@ class RequestHalf:
         raise RequestTimeout("The request's body did not arrive in time.")
 
     def _route(self, body: bytes) -> list[Command]:
-        runtime, tally, grant = self._runtime, self._tally, self._grant
+        runtime, tally, grant = self._runtime, self._tally, self.grant
         operation = self.operation
         members = read_members(body)
         name = read_model(members, default=operation.format.default_model)
@@ -292,7 +283,7 @@ class RequestHalf:
         if runtime.content_size:
             self._listen(body)
         model = pick(runtime, grant, name)
-        asked = Asked(operation, self._headers, body, members, name, stream)
+        asked = Asked(operation, self.headers, body, members, name, stream)
         asked = self._account.open(asked, grant, model)
         chosen = self._dispatch.choose(asked, model, grant)
         tally.virtual_model = chosen.model.name
@@ -302,7 +293,7 @@ class RequestHalf:
 
     def _listen(self, body: bytes) -> None:
         form = self.operation.format
-        if form.operation == CHAT and not self._grant.private:
+        if form.operation == CHAT and not self.grant.private:
             self.capture = Capture(self._runtime.content_size, form.name, body)
 
     def _claim(self) -> list[Command]:

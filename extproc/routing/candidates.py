@@ -10,7 +10,7 @@ from itertools import groupby
 import msgspec
 
 from extproc.deployment import Placement
-from extproc.routing.demand import Demand
+from extproc.routing.demand import REGION_HEADER, Demand
 from extproc.routing.health import BUCKET_SECONDS, COOLING, LIMITED
 from extproc.routing.strategies import ORDERS, Candidate, Turn
 from extproc.runtime import VirtualModel
@@ -94,13 +94,14 @@ def consider(
     `tagged`: whether targets beside it are set apart by tags.
     """
     demand, state, now = turn.demand, turn.state, turn.now
-    place = target.spec.placement
+    spec = target.spec
+    place = spec.placement
     lane = target.lane(asked, turn.prices)
     health = state.health(lane.deployment)
     health.cap = place.max_concurrency
     candidate = Candidate(target, health, lane)
     no = _unable(lane, demand) if demand.chat else None
-    if no is None and (tagged or demand.region):
+    if no is None and (tagged or REGION_HEADER in demand.headers):
         no = _unwanted(place, demand, tagged=tagged)
     if no is not None:
         return candidate, Passed(target, *no)
@@ -110,7 +111,7 @@ def consider(
         return candidate, Passed(target, Why.LIMITED, "retry-after", left)
     if lane.bounded and (full := _full(candidate, turn)) is not None:
         return candidate, full
-    if state.benched(target.spec.cluster, place.credential, now):
+    if state.benched(spec.cluster, place.credential, now):
         return candidate, Passed(target, Why.BENCHED, "its key was refused")
     if phase is COOLING:
         left = max(0.0, health.cooling_until - now)

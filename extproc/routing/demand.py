@@ -59,36 +59,24 @@ SHORT = 1_000
 """Bytes of a member that may be kept when the rest of a body is not."""
 
 
-class Demand:
+class Demand(msgspec.Struct, eq=False, dict=True):
     """One request, as routing looks at it."""
 
-    def __init__(
-        self,
-        *,
-        members: Members | None = None,
-        headers: Mapping[str, str] | None = None,
-        grant: Grant = NOBODY,
-        size: int = 0,
-        stream: bool = False,
-        chat: bool = True,
-    ) -> None:
-        self.chat = chat
-        """Whether what a model can do in a conversation matters."""
-        self.stream = stream
-        self.grant = grant
-        self.headers = headers or {}
-        self.input_tokens = size // BYTES_PER_TOKEN
-        """The prompt's tokens, estimated: rather too few than too many."""
-        self.region = self.headers.get(REGION_HEADER, "")
-        """Where it must be served; empty: anywhere."""
-        self._members = members or {}
-        self._output: int | None = _UNREAD
+    members: Members = {}
+    headers: Mapping[str, str] = {}
+    grant: Grant = NOBODY
+    size: int = 0
+    """Bytes of its body."""
+    stream: bool = False
+    chat: bool = True
+    """Whether what a model can do in a conversation matters."""
+    _output: int | None = _UNREAD
 
     def forget(self) -> None:
         """Let go of the request's body; what is short in it stays."""
-        self._members = {
+        self.members = {
             name: raw.copy()
-            for name, raw in self._members.items()
+            for name, raw in self.members.items()
             if len(memoryview(raw)) <= SHORT
         }
 
@@ -96,13 +84,17 @@ class Demand:
         """Say whether only a model with this one of the `Abilities` can serve it."""
         return _NEEDS[ability](self)
 
+    @property
+    def input_tokens(self) -> int:
+        """The prompt's tokens, estimated: rather too few than too many."""
+        return self.size // BYTES_PER_TOKEN
+
     @functools.cached_property
     def least_input_tokens(self) -> int:
         """The same without what pictures and files are encoded in."""
         return (
             sum(
-                len(_ENCODED.sub(b"", memoryview(raw)))
-                for raw in self._members.values()
+                len(_ENCODED.sub(b"", memoryview(raw))) for raw in self.members.values()
             )
             // BYTES_PER_TOKEN
         )
@@ -116,7 +108,7 @@ class Demand:
         return self._output
 
     def _read_output(self) -> int | None:
-        members = self._members
+        members = self.members
         for field in _OUTPUT_FIELDS:
             if field in members:
                 try:
@@ -127,13 +119,20 @@ class Demand:
 
     def fits(self, tokens: int) -> bool:
         """Say whether the prompt may be of at most so many tokens."""
-        return self.input_tokens <= tokens or self.least_input_tokens <= tokens
+        return (
+            self.size // BYTES_PER_TOKEN <= tokens or self.least_input_tokens <= tokens
+        )
 
     @functools.cached_property
     def tags(self) -> frozenset[str]:
         """What the request says that its target must have."""
         given = self.headers.get(TAGS_HEADER, "")
         return frozenset(tag for part in given.split(",") if (tag := part.strip()))
+
+    @property
+    def region(self) -> str:
+        """Where it must be served; empty: anywhere."""
+        return self.headers.get(REGION_HEADER, "")
 
     @functools.cached_property
     def metadata(self) -> dict[str, str]:
@@ -158,32 +157,32 @@ class Demand:
             return said
         digest = hashlib.blake2b(self.grant.id.encode(), digest_size=16)
         for field in ("system", "instructions", *_PROMPT_FIELDS):
-            if (raw := self._members.get(field)) is not None:
+            if (raw := self.members.get(field)) is not None:
                 digest.update(memoryview(raw)[:_PREFIX])
         return digest.hexdigest()
 
     def _read(self, field: str) -> object:
-        raw = self._members.get(field)
+        raw = self.members.get(field)
         try:
             return None if raw is None else msgspec.json.decode(raw)
         except msgspec.DecodeError:
             return None
 
     def _has(self, field: str) -> bool:
-        raw = self._members.get(field)
+        raw = self.members.get(field)
         return raw is not None and bytes(memoryview(raw)[:2]) not in {b"[]", b"nu"}
 
     def _has_parts(self, ability: str) -> bool:
         search = _PARTS[ability].search
         return any(
-            search(memoryview(self._members[field])) is not None
+            search(memoryview(self.members[field])) is not None
             for field in _PROMPT_FIELDS
-            if field in self._members
+            if field in self.members
         )
 
     def _has_schema(self) -> bool:
         return any(
-            field in self._members and _SCHEMA.search(memoryview(self._members[field]))
+            field in self.members and _SCHEMA.search(memoryview(self.members[field]))
             for field in ("response_format", "text", "output_config", "output_format")
         )
 

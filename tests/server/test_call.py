@@ -676,7 +676,7 @@ def test_no_long_body_is_held_while_its_answer_comes():
         exchange = call._exchange
         assert exchange is not None
         assert exchange.plan is not None
-        assert exchange.plan.demand._members.keys() == {"model"}
+        assert exchange.plan.demand.members.keys() == {"model"}
         assert [leg.attempt.body for leg in exchange.legs] == [b""]
 
     asyncio.run(play())
