@@ -123,6 +123,13 @@ class VirtualModel(msgspec.Struct, frozen=True):
     routing: ModelRouting = ModelRouting()
     tagged: bool = False
     """Whether some of its targets are set apart by tags."""
+    only: Target | None = None
+    """Its one target, where there is nothing to turn to after it; follows from the others."""
+
+    def __post_init__(self) -> None:
+        """See whether there is one."""
+        alone = len(self.targets) == 1 and not self.routing.turns
+        msgspec.structs.force_setattr(self, "only", self.targets[0] if alone else None)
 
     def named(self, name: str) -> VirtualModel:
         """Return it with `name` as the original model, whatever a client asked for."""

@@ -121,6 +121,8 @@ class Account(msgspec.Struct, eq=False):
         Raises:
             Forbidden: a model has no price, and the configuration refuses it then.
         """
+        if not self._meters and not self._runtime.limited:
+            return None
         forecast, of_first = self._forecast, []
         if self._runtime.limited:
             self._first = deployment(legs[0])

@@ -304,12 +304,25 @@ class RequestHalf(msgspec.Struct, eq=False):
         return self._stand_by()
 
     def _stand_by(self) -> list[Command]:
+        """Reserve for what stands by, one after the other; then send."""
         if len(self.legs) > 1:
             admission = self._account.claim_next(self.legs, self._dispatch.likely)
             if admission is not None:
                 self.state = _ADMITTING
                 return [Reserve(admission)]
-        return self._send()
+        legs = self.legs
+        tally, account = self._tally, self._account
+        self._dispatch.send(legs)
+        first_byte = longest_first_byte(legs, self._runtime.limits.attempt_seconds)
+        slip = write_slip(tally, legs, account.admission)
+        route = Route(tally.id, arm(legs), first_byte, account.headers, slip)
+        if self._held > LITTLE:
+            self._forget()
+        if self._form is not None:
+            self.state = _FORM
+            return [route, self._form.release()]
+        self.state = _ROUTED
+        return [route]
 
     def _on_admitted(self, event: events.Admitted) -> list[Command]:
         self._account.admitted(event)
@@ -325,21 +338,6 @@ class RequestHalf(msgspec.Struct, eq=False):
 
     def _on_silence(self, event: events.Expired) -> list[Command]:  # noqa: ARG002
         raise Overloaded("Limits and budgets could not be checked in time; try again.")
-
-    def _send(self) -> list[Command]:
-        legs = self.legs
-        tally, account = self._tally, self._account
-        self._dispatch.send(legs)
-        first_byte = longest_first_byte(legs, self._runtime.limits.attempt_seconds)
-        slip = write_slip(tally, legs, account.admission)
-        route = Route(tally.id, arm(legs), first_byte, account.headers, slip)
-        if self._held > LITTLE:
-            self._forget()
-        if self._form is not None:
-            self.state = _FORM
-            return [route, self._form.release()]
-        self.state = _ROUTED
-        return [route]
 
     def _forget(self) -> None:
         """Hold no long body while its answer comes, which may take minutes."""

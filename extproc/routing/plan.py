@@ -84,9 +84,8 @@ def plan(
     routing = model.routing
 
     turn = Turn(demand, state, now, runtime.prices)
-    if len(model.targets) == 1 and not routing.turns:
-        (target,) = model.targets
-        candidate, no = consider(target, asked, turn, tagged=model.tagged)
+    if model.only is not None:
+        candidate, no = consider(model.only, asked, turn, tagged=model.tagged)
         if no is None:
             # Most requests: there is one way, and it is open.
             pick = Pick(candidate, model.name, routing.strategy)
