@@ -55,6 +55,16 @@ class TargetSpec(msgspec.Struct, frozen=True):
     """What its kind's paths leave to the configuration, such as a project."""
 
 
+class Heading(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """What stands before a body: where it goes, and what becomes of the headers."""
+
+    path: str
+    authority: str
+    set_headers: tuple[tuple[str, str], ...]
+    delete_headers: tuple[str, ...]
+    """What the client or an earlier attempt set and this provider must not see."""
+
+
 class Target(msgspec.Struct, frozen=True, eq=False):
     """A `TargetSpec` with its provider looked up."""
 
@@ -153,6 +163,11 @@ class Target(msgspec.Struct, frozen=True, eq=False):
         there = self.spec.base_path + own.replace("{path}", plain)
         return f"{there}?{queries}" if queries else there
 
+    def heading(self, dialect: Dialect, model: str, *, stream: bool) -> Heading:
+        """Return what stands before the body of this request for `model`."""
+        path = self.path(dialect, model, stream=stream)
+        return Heading(path, self.spec.authority, self.set_headers, self.delete_headers)
+
     def path(self, dialect: Dialect, model: str, *, stream: bool) -> str:
         """Return the path that this request for `model` goes to."""
         own = dialect.stream_path if stream else None
@@ -167,8 +182,8 @@ class Way(msgspec.Struct, frozen=True):
     dialect: Dialect
     passes: bool
     """Their bytes do: they speak the provider's own API."""
-    path: str
-    stream_path: str
+    heading: Heading
+    stream_heading: Heading
     """Where a streamed answer is asked for."""
     words: tuple[str, ...]
     """Headers of the provider's format in which a client may have a word, in one order."""
@@ -208,8 +223,8 @@ class Lane(msgspec.Struct, frozen=True, eq=False):
         return Way(
             dialect,
             dialect.format.name == client.name,
-            target.path(dialect, model, stream=False),
-            target.path(dialect, model, stream=True),
+            target.heading(dialect, model, stream=False),
+            target.heading(dialect, model, stream=True),
             tuple(sorted(dialect.format.headers)),
         )
 

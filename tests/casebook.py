@@ -336,10 +336,10 @@ def request_text(asked: Asked) -> str:
     if asked.refusal is not None:
         return f"refused: {asked.refusal.status}\n\n{pretty(asked.refusal.body)}\n"
     assert asked.attempt is not None
-    lines = [f"POST {asked.attempt.path}"]
+    lines = [f"POST {asked.attempt.heading.path}"]
     lines += [
         f"{key}: {value}"
-        for key, value in asked.attempt.set_headers
+        for key, value in asked.attempt.heading.set_headers
         if key not in {"content-type", "accept-encoding"}
     ]
     if asked.dropped:

@@ -74,8 +74,8 @@ def test_a_way_is_what_its_target_says_whatever_was_asked_before(spec, asked):
         way = lane.way(client)
         assert way == lane.way_of(expected, client)
         assert way.passes == (expected.format.name == client.name)
-        assert way.path == target.path(expected, model, stream=False)
-        assert way.stream_path == target.path(expected, model, stream=True)
+        assert way.heading.path == target.path(expected, model, stream=False)
+        assert way.stream_heading.path == target.path(expected, model, stream=True)
         assert set(way.words) == expected.format.headers
         assert lane.way(client) is way
 

@@ -13,6 +13,7 @@ import msgspec
 from extproc.exchange.completion import Completion
 from extproc.exchange.content import Content
 from extproc.policy.claims import Admission, Spent
+from extproc.target import Heading
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -21,11 +22,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One rendering: what is sent if this attempt is made. Cluster n gets rendering n."""
 
     cluster: str
-    path: str
-    authority: str
-    set_headers: Headers
-    delete_headers: tuple[str, ...]
-    """What the client or an earlier attempt set and this provider must not see."""
+    heading: Heading
+    """Of all requests of a kind the same, so that it is written once."""
     body: bytes
     """UTF-8."""
     flags: str = ""

@@ -30,6 +30,7 @@ from extproc.formats.base import AnyClientFormat, AnyProviderFormat
 from extproc.routing.pick import MOST_NAME, pick
 from extproc.routing.plan import Pick
 from extproc.runtime import Grant, Runtime, Target, VirtualModel
+from extproc.target import Heading
 
 PROVIDER_HEADER = "x-extproc-provider"
 
@@ -280,6 +281,10 @@ def leg(
     chosen: Pick | None = None,
 ) -> Leg:
     """Return an attempt that leaves the body to the client."""
+    deleted = (name for name in target.delete_headers if name != "content-encoding")
+    heading = Heading(
+        path, target.spec.authority, set_headers, (*deleted, *delete_headers)
+    )
     return Leg(
         target=target,
         format=form,
@@ -290,16 +295,5 @@ def leg(
         kept=None,
         unread=unread,
         pick=chosen,
-        attempt=Attempt(
-            cluster=target.spec.cluster,
-            path=path,
-            authority=target.spec.authority,
-            set_headers=set_headers,
-            delete_headers=(
-                *(name for name in target.delete_headers if name != "content-encoding"),
-                *delete_headers,
-            ),
-            body=b"",
-            streams=True,
-        ),
+        attempt=Attempt(target.spec.cluster, heading, b"", streams=True),
     )

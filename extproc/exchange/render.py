@@ -10,14 +10,14 @@ import msgspec
 
 from extproc import canonical
 from extproc.errors import BadRequest, ClientError
-from extproc.exchange.commands import Attempt, Headers
+from extproc.exchange.commands import Attempt
 from extproc.exchange.edit import edit
 from extproc.exchange.operations import UNKNOWN, Operation
 from extproc.exchange.tally import Tally
 from extproc.formats.base import Adapted, AnyProviderFormat, Unsupported
 from extproc.framing.members import Members, patch, read_members, remove
 from extproc.routing.plan import Pick, Plan
-from extproc.target import Target, Way
+from extproc.target import Heading, Target, Way
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -214,27 +214,24 @@ def clients_words(
     return {name: headers[name] for name in sorted(form.headers) if name in headers}
 
 
-def _own_headers(asked: Asked, target: Target, way: Way) -> Headers:
-    """Return what to set, the client's own words of the provider's format among it.
+def _heading(asked: Asked, way: Way) -> Heading:
+    """Return what stands before the body, the client's own words of the API among it.
 
     They would be here without it: but the attempt before this one may have set another
     word in their place, or taken them away. Where the client's bytes pass, its word counts
     before ours, such as its API version.
     """
-    if asked.headers.keys().isdisjoint(way.words):
-        return target.set_headers
+    heading = way.stream_heading if asked.stream else way.heading
+    if not way.words or asked.headers.keys().isdisjoint(way.words):
+        return heading
     said = {name: asked.headers[name] for name in way.words if name in asked.headers}
-    ours = dict(target.set_headers)
-    return tuple((ours | said if way.passes else said | ours).items())
+    ours = dict(heading.set_headers)
+    both = (ours | said if way.passes else said | ours).items()
+    return msgspec.structs.replace(heading, set_headers=tuple(both))
 
 
 def _attempt(asked: Asked, target: Target, way: Way, body: bytes) -> Attempt:
-    spec, edits = target.spec, target.edits
-    return Attempt(
-        spec.cluster,
-        way.stream_path if asked.stream else way.path,
-        spec.authority,
-        _own_headers(asked, target, way) if way.words else target.set_headers,
-        target.delete_headers,
-        body if edits is None else edit(body, edits),
-    )
+    edits = target.edits
+    if edits is not None:
+        body = edit(body, edits)
+    return Attempt(target.spec.cluster, _heading(asked, way), body)

@@ -133,7 +133,7 @@ class SessionHalf(ResponseHalf):
         if event.status != 101:
             return super()._on_headers(event)
         self._note_headers(event)
-        path = self.leg.attempt.path
+        path = self.leg.attempt.heading.path
         self._stream = Conversation(self.leg.model, writes=only_writes(path))
         self.state = STREAMING
         # None was offered: a client that is told of one would wait for what it means.

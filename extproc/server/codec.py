@@ -32,6 +32,7 @@ from extproc.runtime import MAX_ATTEMPTS
 from extproc.server.fields import Level, Nest, around, field, flag, level, varint
 from extproc.server.heads import read_request_headers, read_response_headers
 from extproc.server.pieces import read_piece
+from extproc.target import Heading
 
 LIMITS = "gw.rl"
 """The metadata that Envoy makes headers of, on whatever is answered."""
@@ -279,13 +280,7 @@ def _route_headers(retries: int, first_byte: float | None) -> bytes:
 
 def _rendering(key: bytes, attempt: Attempt) -> tuple[bytes, ...]:
     """Write one rendering in pieces: a body of 32 MiB is copied once."""
-    nest = _fixed_rendering(
-        key,
-        (attempt.path, attempt.authority, attempt.flags),
-        attempt.set_headers,
-        attempt.delete_headers,
-        attempt.streams,
-    )
+    nest = _fixed_rendering(key, attempt.heading, attempt.flags, attempt.streams)
     if attempt.streams:
         return (nest.around(0),)
     body = attempt.body
@@ -299,24 +294,19 @@ _RENDERINGS = tuple(field(1, b"gw.t%d" % n) for n in range(1, MAX_ATTEMPTS + 1))
 
 # Clients' own `anthropic-…` headers are among what is kept, 32 KiB at most each time.
 @functools.lru_cache(maxsize=256)
-def _fixed_rendering(
-    key: bytes,
-    what: tuple[str, str, str],
-    set_headers: Headers,
-    delete_headers: tuple[str, ...],
-    streams: bool,
-) -> Nest:
+def _fixed_rendering(key: bytes, heading: Heading, flags: str, streams: bool) -> Nest:
     """Return what is around a body: all else of a rendering among it."""
-    path, authority, flags = what
     fixed = b"".join(
         (
-            _entry("path", _text(path)),
-            _entry("host", _text(authority)),
+            _entry("path", _text(heading.path)),
+            _entry("host", _text(heading.authority)),
             _entry(
                 "set",
-                _structure(*(_entry(name, _text(to)) for name, to in set_headers)),
+                _structure(
+                    *(_entry(name, _text(to)) for name, to in heading.set_headers)
+                ),
             ),
-            _entry("del", _list(map(_text, delete_headers))),
+            _entry("del", _list(map(_text, heading.delete_headers))),
             _entry("flags", _text(flags)) if flags else b"",
         )
     )

@@ -12,6 +12,7 @@ from extproc.routing.health import Health
 from extproc.routing.plan import Pick
 from extproc.routing.strategies import Candidate
 from extproc.runtime import ModelSpec, Runtime, Snapshot
+from extproc.target import Heading
 from tests.routing.world import target
 
 
@@ -29,7 +30,7 @@ def leg(name: str, conditional: str = "") -> Leg:
         show_usage=True,
         dropped=(),
         kept=None,
-        attempt=Attempt(name, "/", "h", (), (), b"{}"),
+        attempt=Attempt(name, Heading("/", "h", (), ()), b"{}"),
         pick=Pick(Candidate(made, Health(name), lane), "v", "", conditional),
     )
 

@@ -133,7 +133,12 @@ def test_the_clients_bytes_reach_a_provider_of_the_same_format():
     ex, (route,) = ask(body)
     assert isinstance(route, Route)
     (attempt,) = route.chain
-    assert (attempt.body, attempt.cluster, attempt.path, attempt.authority) == (
+    assert (
+        attempt.body,
+        attempt.cluster,
+        attempt.heading.path,
+        attempt.heading.authority,
+    ) == (
         body,
         "openai",
         "/v1/chat/completions",
@@ -257,7 +262,7 @@ def test_a_request_for_another_format_is_rendered_and_its_answer_translated():
         "max_tokens": 777,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
     }
-    assert dict(attempt.set_headers)["anthropic-version"] == "2023-06-01"
+    assert dict(attempt.heading.set_headers)["anthropic-version"] == "2023-06-01"
     assert ex.receive(answered(), 101.0) == []
     commands = ex.receive(
         events.ResponseBody(json.dumps(MESSAGE).encode(), end=True), 102.0
@@ -343,7 +348,7 @@ def test_what_came_before_a_broken_event_in_the_same_read_is_not_lost():
 def test_the_attempt_that_answered_says_how_the_answer_is_read():
     ex, (route,) = ask(chat("both"))
     assert [attempt.cluster for attempt in route.chain] == ["openai", "anthropic"]
-    assert "anthropic-version" in route.chain[0].delete_headers
+    assert "anthropic-version" in route.chain[0].heading.delete_headers
     failed = (events.FailedAttempt(1, 429, "2"),)
     ex.receive(answered(attempts=2, failed=failed, attempts_at=(9.5, 9.75)), 101.0)
     commands = ex.receive(
@@ -390,7 +395,7 @@ def test_what_one_api_of_a_provider_cannot_say_another_may():
     said = {"max_tokens": 99, "tools": [SEARCH]}
     _, commands = ask(chat("mapped", **said), path="/v1/messages")
     (attempt,) = commands[0].chain
-    assert attempt.path == "/v1/responses"
+    assert attempt.heading.path == "/v1/responses"
     assert json.loads(attempt.body)["tools"] == [{"type": "web_search"}]
 
 

@@ -105,10 +105,10 @@ def test_what_is_stored_is_asked_for_where_it_is_by_the_clients_own_path(
     assert isinstance(route, Route)
     first, second = route.chain  # not the first of the file, which is Anthropic
     assert first == second, "a connection that fails is made again, to nobody else"
-    assert (first.cluster, first.path, first.streams) == ("openai", path, True)
-    names = {name for name, _ in first.set_headers}
+    assert (first.cluster, first.heading.path, first.streams) == ("openai", path, True)
+    names = {name for name, _ in first.heading.set_headers}
     assert not names & {"content-type", "accept-encoding", "openai-beta"}
-    assert not set(first.delete_headers) & {"content-encoding", "openai-beta"}
+    assert not set(first.heading.delete_headers) & {"content-encoding", "openai-beta"}
     commands = ex.receive(answered(200, "application/octet-stream"), 101.0)
     assert commands[:2] == [AnswerHeaders(), Leave()]
     record = completion(commands)
@@ -132,7 +132,7 @@ def test_what_is_stored_is_asked_for_where_it_is_by_the_clients_own_path(
 def test_the_client_may_name_the_provider(path, more, cluster):
     _, (route,) = begin(path, **more)
     assert route.chain[0].cluster == cluster
-    sent = dict(route.chain[0].set_headers)
+    sent = dict(route.chain[0].heading.set_headers)
     if cluster == "anthropic":
         assert sent["anthropic-version"] == more.get("anthropic_version", "2023-06-01")
 
@@ -143,7 +143,7 @@ def test_what_a_formats_client_says_of_its_version_goes_with_what_passes():
     attempt = route.chain[0]
     assert attempt.cluster == "anthropic"
     spelled = {name.replace("_", "-"): value for name, value in said.items()}
-    assert spelled.items() <= dict(attempt.set_headers).items()
+    assert spelled.items() <= dict(attempt.heading.set_headers).items()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def batches(path, body, status=200, **more):
     ex, (route,) = begin(
         path, method="GET", end=True, anthropic_version="2023-06-01", **more
     )
-    assert dict(route.chain[0].set_headers)["accept-encoding"] == "identity"
+    assert dict(route.chain[0].heading.set_headers)["accept-encoding"] == "identity"
     commands = ex.receive(answered(status), 101.0)
     assert commands == []
     commands = ex.receive(events.ResponseBody(body, end=True), 101.5)
@@ -304,9 +304,9 @@ def test_a_form_goes_on_as_soon_as_its_model_is_known():
     assert route.chain[0] == route.chain[1]
     attempt = route.chain[0]
     assert (attempt.cluster, attempt.streams) == ("openai", True)
-    assert attempt.path == "/v1/audio/transcriptions"
+    assert attempt.heading.path == "/v1/audio/transcriptions"
     grown = len("whisper-1") - len("whisper")
-    sent = dict(attempt.set_headers)
+    sent = dict(attempt.heading.set_headers)
     assert sent["content-length"] == str(len(body) + grown)
     assert sent["accept-encoding"] == "identity"
     assert "content-type" not in sent
@@ -336,7 +336,7 @@ def test_a_form_that_has_its_model_last_is_held_until_then():
     assert ex.receive(events.RequestBody(body[:2000], end=False), 100.1) == []
     route, chunk = ex.receive(events.RequestBody(body[2000:], end=True), 100.2)
     assert isinstance(route, Route)
-    assert "content-length" not in dict(route.chain[0].set_headers)
+    assert "content-length" not in dict(route.chain[0].heading.set_headers)
     assert chunk.data == body.replace(b"whisper", b"whisper-1")
 
 
@@ -352,7 +352,7 @@ def test_a_form_without_a_model_goes_to_the_usual_one():
     ex, _ = begin("/v1/images/variations", content_type=FORM)
     body = form(None)
     route, chunk = ex.receive(events.RequestBody(body, end=True), 100.1)
-    assert route.chain[0].path == "/v1/images/variations"
+    assert route.chain[0].heading.path == "/v1/images/variations"
     assert chunk.data == body
 
 
@@ -573,8 +573,8 @@ def test_a_websocket_goes_where_its_query_says():
         end=False,
         upgrade="websocket",
     )
-    assert route.chain[0].path == "/v1/realtime?a=1&model=whisper-1&b=2"
-    assert "sec-websocket-extensions" in route.chain[0].delete_headers
+    assert route.chain[0].heading.path == "/v1/realtime?a=1&model=whisper-1&b=2"
+    assert "sec-websocket-extensions" in route.chain[0].heading.delete_headers
     (answer,) = ex.receive(answered(101, "", details="via_upstream"), 101.0)
     assert answer == AnswerHeaders(delete_headers=("sec-websocket-extensions",))
     record = completion(ex.receive(events.Closed(), 102.0))
@@ -596,7 +596,7 @@ def handshake(offered, *, key="sk-all", **more):
     )  # fmt: skip
     (route,) = exchange().receive(asked, 100.0)
     assert isinstance(route, Route)
-    return dict(route.chain[0].set_headers)
+    return dict(route.chain[0].heading.set_headers)
 
 
 @pytest.mark.parametrize(
@@ -655,7 +655,7 @@ def test_a_model_in_a_query_may_be_any_text():
     path = f"/v1/realtime?model={quoted}"
     (route,) = ex.receive(headers(path, method="GET", key="sk-all"), 100.0)
     assert isinstance(route, Route)
-    assert route.chain[0].path == path
+    assert route.chain[0].heading.path == path
 
 
 # ---------------------------------------------------------------------- Azure
@@ -686,7 +686,7 @@ def test_azure_keeps_files_behind_a_path_of_its_own(settings, asked, path):
     ex = Exchange(runtime, id="gw-1", started=1.0, now=100.0)
     (route,) = ex.receive(headers(asked, method="GET", key="sk-all"), 100.0)
     assert isinstance(route, Route)
-    assert route.chain[0].path == path
+    assert route.chain[0].heading.path == path
 
 
 @pytest.mark.parametrize(
@@ -714,4 +714,4 @@ def test_azure_takes_sessions_by_model_or_by_deployment(settings, path):
     asked = headers("/v1/realtime?a=1&model=talk", method="GET", key="sk-all")
     (route,) = ex.receive(asked, 100.0)
     assert isinstance(route, Route)
-    assert route.chain[0].path == path
+    assert route.chain[0].heading.path == path

@@ -104,9 +104,9 @@ def seen(client: str, chain: tuple[Attempt, ...]) -> dict[str, str]:
     """Return the headers that the last attempt has, as Lua and Envoy leave them."""
     headers = {"user-agent": "tests", **CLIENTS[client][1]}
     for attempt in chain:
-        for name in attempt.delete_headers:
+        for name in attempt.heading.delete_headers:
             headers.pop(name, None)
-        headers |= dict(attempt.set_headers)
+        headers |= dict(attempt.heading.set_headers)
         headers |= OF_THE_PROVIDER.get(attempt.cluster, {})
     return headers
 

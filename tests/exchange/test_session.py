@@ -261,7 +261,7 @@ def writing():
     (route,) = exchange.receive(WRITING, 100.0)
     assert isinstance(route, Route)
     exchange.receive(UPGRADED, 101.0)
-    return exchange, route.chain[0].path
+    return exchange, route.chain[0].heading.path
 
 
 def test_a_session_of_transcriptions_is_metered_and_names_its_model_to_us_alone():

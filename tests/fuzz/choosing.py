@@ -125,7 +125,7 @@ def _placed(attempt: Attempt, headers: Mapping[str, str]) -> None:
     asked = {one.strip() for one in headers.get("x-extproc-tags", "").split(",")} - {""}
     (place,) = (
         place for model, place in PLACES.items()
-        if model.encode() in attempt.body or model in attempt.path
+        if model.encode() in attempt.body or model in attempt.heading.path
     )  # fmt: skip
     assert asked <= place[0]
     assert asked or not place[0]

@@ -67,7 +67,7 @@ def completions_asked(data: bytes) -> None:
 
 def _passed(upstream: Upstream, data: Sequence[bytes], asked: bytes) -> Answered:
     exchange, route = _begun(head("openai_completions"), asked)
-    assert route.chain[0].path == "/v1/completions"
+    assert route.chain[0].heading.path == "/v1/completions"
     return answer(exchange, upstream, data)
 
 

@@ -62,7 +62,7 @@ def test_each_is_asked_in_its_own_words(path, model, fields, there, sent):
     route = ask(path, model, **fields)
     assert isinstance(route, Route), route
     (attempt,) = route.chain
-    assert attempt.path == there  # the tests' targets live under /v1
+    assert attempt.heading.path == there  # the tests' targets live under /v1
     assert json.loads(attempt.body) == sent
 
 
@@ -116,14 +116,14 @@ def test_voyage_is_asked_as_its_own_sdk_asks_it(path, fields, there, theirs):
     route = ask(path, "voyage", **fields)
     assert isinstance(route, Route), route
     (attempt,) = route.chain
-    assert attempt.path == there
+    assert attempt.heading.path == there
     said = {
         name: value
         for name, value in theirs.items()
         if value is not None and UNSAID.get(name) != value
     }
     assert json.loads(attempt.body) == said
-    headers = dict(attempt.set_headers)
+    headers = dict(attempt.heading.set_headers)
     assert headers.get("content-type", "application/json") == "application/json"
     voyage = PROVIDERS["voyage"]
     assert (voyage.credential_header, voyage.credential_prefix) == (

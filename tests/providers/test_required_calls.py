@@ -188,8 +188,8 @@ def answered(one: Served, attempt: Attempt) -> Reply:
     name, value = kind.credential_header, f"{kind.credential_prefix}sk-mock-1"
     if "project" in one.settings:
         name, value = "authorization", f"Bearer {TOKEN}"
-    headers = {**dict(attempt.set_headers), name: value}
-    sent = Request("POST", attempt.path, tuple(headers.items()), attempt.body)
+    headers = {**dict(attempt.heading.set_headers), name: value}
+    sent = Request("POST", attempt.heading.path, tuple(headers.items()), attempt.body)
     (mock,) = [one for one in MOCKS if one.owns(sent)]
     reply = mock.respond(sent)
     assert isinstance(reply, Reply)

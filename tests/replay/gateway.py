@@ -144,7 +144,7 @@ class Gateway:
         self.sent.append(json.loads(attempt.body))
         place = PLACES[attempt.cluster]
         asked = Request(
-            "POST", attempt.path,
+            "POST", attempt.heading.path,
             (("content-type", "application/json"), *place.headers), attempt.body,
         )  # fmt: skip
         reply = self._judges[attempt.cluster].respond(asked)

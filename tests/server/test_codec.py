@@ -22,6 +22,7 @@ from extproc.exchange.commands import (
 )
 from extproc.exchange.completion import Completion
 from extproc.server.codec import decode, encode, write_piece
+from extproc.target import Heading
 
 OVERWRITE = core_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -45,10 +46,12 @@ def mutation(headers):
 def attempt(n, body=b"{}"):
     return Attempt(
         cluster=f"c{n}",
-        path=f"/v{n}",
-        authority=f"h{n}.example",
-        set_headers=(("a", "1"), ("b", f"é{n}")),
-        delete_headers=("x", "y"),
+        heading=Heading(
+            path=f"/v{n}",
+            authority=f"h{n}.example",
+            set_headers=(("a", "1"), ("b", f"é{n}")),
+            delete_headers=("x", "y"),
+        ),
         body=body,
     )
 

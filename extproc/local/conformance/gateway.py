@@ -232,15 +232,17 @@ class Gateway:
             for name, value in client.items()
             if not name.startswith(":")
             and name not in _CREDENTIALS
-            and name not in attempt.delete_headers
+            and name not in attempt.heading.delete_headers
         }
-        sent |= dict(attempt.set_headers)
+        sent |= dict(attempt.heading.set_headers)
         if provider in self._tokens:
             sent["authorization"] = f"Bearer {self._tokens[provider]}"
         else:
             key = f"sk-mock-{_type(provider)}"
             sent[kind.credential_header] = f"{kind.credential_prefix}{key}"
-        request = Request("POST", attempt.path, tuple(sent.items()), attempt.body)
+        request = Request(
+            "POST", attempt.heading.path, tuple(sent.items()), attempt.body
+        )
         owners = (one for one in self._parts.get(provider, ()) if one.owns(request))
         reply = next(owners, self._mocks[provider]).respond(request)
         yield events.ResponseHeaders(

@@ -157,12 +157,12 @@ class _Trial:
         """Send what Envoy would, and yield what it would hear."""
         section = self._section
         there = section.endpoint
-        headers = dict(attempt.set_headers) | section.headers
+        headers = dict(attempt.heading.set_headers) | section.headers
         key = section.api_key or (section.api_keys[0] if section.api_keys else None)
         if key is not None:
             value = section.kind.credential_prefix + key.get_secret_value()
             headers[section.kind.credential_header] = value
-        url = f"{'https' if there.tls else 'http'}://{there.authority}{attempt.path}"
+        url = f"{'https' if there.tls else 'http'}://{there.authority}{attempt.heading.path}"
         context = ssl.create_default_context(
             cafile=str(section.ca_file or certifi.where())
         )
