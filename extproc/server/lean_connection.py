@@ -198,8 +198,7 @@ class LeanConnection(asyncio.Protocol):
             # It may be another by now: one that expires leaves its room to the next.
             if call.deadline <= now:
                 self._drive(stream_id, call, call.expire, now)
-        if due:
-            self._flush()
+                self._flush()
 
     # Events.
 

@@ -360,7 +360,8 @@ def test_a_bug_in_close_is_logged(run, path, caplog):
     assert messages == ["call 1/1 failed to close: KeyError"]
 
 
-def test_who_expires_may_leave_more_time_to_the_next(run, path, monkeypatch):
+@pytest.mark.parametrize("when", ["at once", "when it is told so"])
+def test_who_expires_may_leave_more_time_to_the_next(run, path, monkeypatch, when):
     monkeypatch.setattr(lean, "SWEEP", 0.02)
 
     async def main():
@@ -370,13 +371,19 @@ def test_who_expires_may_leave_more_time_to_the_next(run, path, monkeypatch):
                 asked.append(bench.process(held))
                 assert await asyncio.to_thread(next, asked[-1]) == b"x"
             first, second = bench.calls
-            expire = first.expire
+            expire, part = first.expire, first.part
 
             def leave_room(now):
-                second.deadline = math.inf
+                if when == "at once":
+                    second.deadline = math.inf
+                first.parting = True
                 return expire(now)
 
-            first.expire = leave_room
+            def parted():
+                second.deadline = math.inf
+                part()
+
+            first.expire, first.part = leave_room, parted
             # The edge looks once at whose time is up, and tells one after the other.
             first.deadline = second.deadline = 0.0
             answers = await asyncio.to_thread(bench.collect, asked[0])
