@@ -282,6 +282,39 @@ def test_messages_keep_their_order_role_name_and_place():
     ]
 
 
+def test_an_assistants_words_are_the_same_beside_other_members():
+    """Words alone are read in a shorter way than words beside anything else."""
+    said = assistant(content="a")
+    beside = [
+        {},
+        {"name": "n"},
+        {"refusal": None, "tool_calls": None, "audio": None},
+        {"reasoning_content": "", "tool_calls": []},
+        {"cache_control": {"type": "ephemeral"}},
+    ]
+    request = read(messages=[USER, *(said | more for more in beside)])
+    places = [message.place(0) for message in request.messages[1:]]
+    parts = [message.parts for message in request.messages[1:]]
+    marked = canonical.Text("a", cache=canonical.CacheControl())
+    assert parts == [(canonical.Text("a"),)] * (len(beside) - 1) + [(marked,)]
+    assert places == [f"messages[{i + 1}].content[0]" for i in range(len(beside))]
+    assert [message.name for message in request.messages[1:3]] == [None, "n"]
+
+
+def test_a_part_is_counted_among_its_own_kind():
+    """Where nobody has said how the client names its parts."""
+    thought, word = canonical.Reasoning("t"), canonical.Text("w")
+    calls = [canonical.ToolCall(f"c{i}", "f", "{}") for i in range(2)]
+    parts: tuple[canonical.Part, ...] = (thought, word, calls[0], word, calls[1])
+    message = canonical.Message("assistant", parts, where="m")
+    assert [message.place(i) for i in range(5)] == [
+        "m.reasoning", "m.content[0]", "m.tool_calls[0]", "m.content[1]",
+        "m.tool_calls[1]",
+    ]  # fmt: skip
+    result = canonical.ToolResult("c0", (word,))
+    assert canonical.Message("tool", (result,), where="m").place(0) == "m"
+
+
 def test_deprecated_functions_become_tools_and_calls():
     request = read(
         messages=[
