@@ -74,6 +74,10 @@ def test_a_way_is_what_its_target_says_whatever_was_asked_before(spec, asked):
         way = lane.way(client)
         assert way == lane.way_of(expected, client)
         assert way.passes == (expected.format.name == client.name)
+        for heading in (way.heading, way.stream_heading):
+            assert heading.authority == spec.authority
+            assert heading.set_headers == target.set_headers
+            assert heading.delete_headers == target.delete_headers
         assert way.heading.path == target.path(expected, model, stream=False)
         assert way.stream_heading.path == target.path(expected, model, stream=True)
         assert set(way.words) == expected.format.headers

@@ -85,14 +85,15 @@ class Exchange:
         self._response: ResponseHalf | LocalReply | None = None
         self._refused: GatewayError | None = None
         self._began = now
-        self._idle = runtime.limits.idle_seconds
+        limits = runtime.limits
+        self._idle = limits.idle_seconds
         self._end = math.inf
         self.completed = False
         self._taker: ResponseHalf | None = None
         """Where such a piece goes; None: to the request half."""
         self.takes: type[events.RequestBody | events.ResponseBody] | None = None
         """Of which body a piece, unless it is the last, may be given to `take`."""
-        self.deadline = now + runtime.limits.request_seconds
+        self.deadline = now + limits.request_seconds
         """When `events.Expired` is due, by the edge's clock."""
 
     @property

@@ -202,10 +202,11 @@ _PLACEHOLDER = field(3, field(1, field(3, field(3, field(1, b"{}"), flag(2)))))
 def _route(route: Route) -> tuple[bytes, ...]:
     """Write the headers reply that names the chain and carries each rendering."""
     chain = route.chain
-    metadata = [
-        *_about(route),
-        _priority_groups(tuple([attempt.cluster for attempt in chain])),
-    ]
+    if len(chain) == 1:  # most
+        clusters: tuple[str, ...] = (chain[0].cluster,)
+    else:
+        clusters = tuple([attempt.cluster for attempt in chain])
+    metadata = [*_about(route), _priority_groups(clusters)]
     if route.limits:
         metadata += _limits(route.limits)
     for key, attempt in zip(_RENDERINGS, chain, strict=False):

@@ -23,7 +23,7 @@ from extproc.routing.candidates import Why
 from extproc.routing.health import Phase
 from extproc.routing.plan import KEY_REFUSED
 from extproc.routing.retry import BURST
-from extproc.runtime import MAX_ATTEMPTS, ModelSpec, Runtime, Snapshot
+from extproc.runtime import MAX_ATTEMPTS, ModelSpec, Runtime, Snapshot, TargetSpec
 from tests.routing.world import World, demand, names, target
 
 PICTURE = {
@@ -527,3 +527,21 @@ def test_a_chain_never_repeats_a_target_nor_has_one_that_may_not_be_asked(
         return said
 
     assert run(world()) == run(world())
+
+
+def test_a_model_has_only_one_way_where_nothing_stands_behind_its_target():
+    one = World(target("a")).runtime.model("v")
+    assert one is not None
+    assert one.only is one.targets[0]
+    named = one.named("v")
+    assert named.only is named.targets[0] is not one.only
+    more: dict[str, tuple[TargetSpec, ...]] = {"w": (target("b"),)}
+    for world in (
+        World(target("a"), target("b")),
+        World(target("a"), more=more, fallbacks=("w",)),
+        World(target("a"), more=more, context_fallbacks=("w",)),
+        World(target("a"), more=more, content_fallbacks=("w",)),
+    ):
+        model = world.runtime.model("v")
+        assert model is not None
+        assert model.only is None
