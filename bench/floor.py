@@ -27,7 +27,8 @@ import stage
 
 WARM = 60
 """Requests that are served as ever; the last one is repeated from then on."""
-RATES = (250, 500, 750)
+RATES = (250, 500, 1350)
+"""The last is some half of what the gateway serves at most, translated."""
 STREAMS_RATE = 30
 PARROT = f"""
 import importlib.machinery

@@ -52,17 +52,10 @@ from extproc.server.link import WorkerLink
 from extproc.server.pulse import Pulse
 
 AIM_US = 20.0
-NOTHING = Completion(
-    id="-", operation="chat", started=0.0, duration=0.0, outcome="ok", status=200
-)
 
 
 def _no_slip(*_: object) -> str:
     return ""
-
-
-def _no_record(*_: object, **__: object) -> Completion:
-    return NOTHING
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -76,7 +69,6 @@ def off(worker: worker_cpu.Worker) -> Iterator[None]:
     with (
         mock.patch.object(request, "write_slip", _no_slip),
         mock.patch.object(Tally, "trace", _nothing),
-        mock.patch.object(Tally, "complete", _no_record),
         mock.patch.object(Pulse, "time", _nothing),
     ):
         yield
@@ -160,7 +152,6 @@ def alone(worker: worker_cpu.Worker, case: worker_cpu.Case) -> float:
     with (
         mock.patch.object(request, "write_slip", heard(request.write_slip)),
         mock.patch.object(Tally, "trace", heard(Tally.trace)),
-        mock.patch.object(Tally, "complete", heard(Tally.complete)),
         mock.patch.object(Pulse, "time", heard(Pulse.time)),
     ):
         worker.run(worker.prepare(case, 1))
