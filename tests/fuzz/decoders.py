@@ -27,7 +27,7 @@ from extproc.server import codec, heads
 from extproc.server.h2 import frames
 from extproc.server.h2.connection import ServerConnection
 from extproc.server.h2.errors import ConnectionFault
-from extproc.server.h2.events import CallHalfClosed, CallStarted
+from extproc.server.h2.events import CallHalfClosed, CallStarted, MessagesReceived
 from extproc.server.h2.headers import HeaderReader
 from extproc.server.h2.limits import Limits
 from extproc.server.h2.messages import MessageCutter, Unacceptable
@@ -222,7 +222,11 @@ def _converse(data: Sequence[bytes], *, answering: bool) -> list[Any]:
     peer, happened = ServerConnection(LIMITS), list[Any]()
     for piece in (PREFACE, *data):
         for event in peer.receive_data(piece):
-            happened.append(event)
+            if isinstance(event, MessagesReceived):
+                # How many come in one depends on the read.
+                happened += [(event.stream_id, one) for one in event.messages]
+            else:
+                happened.append(event)
             if not answering:
                 continue
             if isinstance(event, CallStarted):
