@@ -301,9 +301,14 @@ def _ext_proc() -> list[bytes]:
 
 def ext_proc(data: bytes) -> None:
     try:
-        codec.decode(data)
+        event = codec.decode(data)
     except (DecodeError, ValueError):
         return
+    for end in (b"\x22\x02\x10\x01", b"\x2a\x02\x10\x01"):
+        last = codec.decode_last([data, end])
+        if last is not None:
+            assert type(event) is type(last)
+            assert last == type(last)(event.data, end=True)
 
 
 # ---------------------------------------------------------------- the link
