@@ -69,8 +69,8 @@ def decode_last(messages: Sequence[bytes]) -> RequestBody | ResponseBody | None:
     message, kind = messages[-2], type(end)
     piece = read_piece(message, kind)
     if piece is None:
-        body = ProcessingRequest.FromString(message)
-        piece = body.request_body.body or body.response_body.body
+        read = _request_body if kind is RequestBody else _response_body
+        piece = read(message).data
     return kind(piece, True)
 
 
