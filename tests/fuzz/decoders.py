@@ -305,6 +305,8 @@ def ext_proc(data: bytes) -> None:
     except (DecodeError, ValueError):
         return
     for end in (b"\x22\x02\x10\x01", b"\x2a\x02\x10\x01"):
+        if data.startswith(end):
+            continue  # which is all that `decode` reads of it
         last = codec.decode_last([data, end])
         if last is not None:
             assert type(event) is type(last)
