@@ -63,6 +63,8 @@ from extproc.server.till import make_till
 
 CHUNKS = 100
 """Of a stream, each in a read of its own, as a model speaks."""
+FIND = "~", 0, "<method 'find' of 'bytes' objects>"
+"""As the profiler names it."""
 LIMITED = {
     "rate_limits": {"requests_per_minute": 10**9, "tokens_per_minute": 10**12},
     "budgets": [{"usd": 10**6, "period": "month"}],
@@ -334,7 +336,10 @@ def measure(worker: Worker, case: Case, rounds: int) -> Cost:
     profile = cProfile.Profile()
     prepared = worker.prepare(case, 20)
     profile.runcall(worker.run, prepared)
-    calls = pstats.Stats(profile).total_calls // 20  # type: ignore[attr-defined]
+    stats = pstats.Stats(profile)
+    # `find` on bytes stands for `in`, which is slower, and no call.
+    finds = stats.stats.get(FIND, (0,))[0]  # type: ignore[attr-defined]
+    calls = (stats.total_calls - finds) // 20  # type: ignore[attr-defined]
     return Cost(
         case.name,
         round(us, 1),
