@@ -6,6 +6,11 @@ The same gateway as in `gateway.py`, but its worker reads a request once and the
 message by message, the bytes that it said for that one: no header is read, nobody is asked
 for a key, nothing is recorded. What is left is Envoy's share, HTTP/2, the sockets and the
 loop. What `gateway.py` measures beyond that is the worker's.
+
+The first byte of a stream is also taken with a worker that reads what it is told before it
+repeats: headers, the key's digest, the body, the head of the answer and the event in it, once
+each and by C. It decides nothing and keeps nothing; no worker could know less of a request.
+Beside both stands the gateway itself, in the same minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,9 +36,14 @@ WARM = 60
 RATES = (250, 500, 1350)
 """The last is some half of what the gateway serves at most, translated."""
 STREAMS_RATE = 30
+WORKERS = ("repeats", "reads", "gateway")
 PARROT = f"""
+import hashlib
 import importlib.machinery
+import os
 import sys
+
+import msgspec
 
 NAME, WARM = "extproc.server.lean_connection", {WARM}
 
@@ -48,6 +59,8 @@ class Repeated:
         self.at, self.finished = 0, False
 
     def receive(self, message, now):
+        if READS:
+            read(message)
         said, self.finished = SAID[min(self.at, len(SAID) - 1)]
         self.at += 1
         return said
@@ -60,6 +73,22 @@ class Repeated:
         pass
 
 
+def read(message):
+    from extproc.server.codec import decode
+
+    event = decode(message)
+    headers = getattr(event, "headers", None)
+    if headers is None:
+        body = event.data
+        if body[:6] == b"data: ":
+            body = body[6:body.find(b"\\n")]
+        if body[:1] == b"{{":
+            msgspec.json.decode(body)
+    elif "authorization" in headers:
+        hashlib.sha256(headers["authorization"].encode()).digest()
+
+
+READS = os.environ.get("FLOOR") == "reads"
 SAID, UNDER_WAY, SEEN = [], {{}}, []
 
 
@@ -103,17 +132,20 @@ class Finder:
         return spec
 
 
-if "extproc.server.worker" in sys.orig_argv:
+if "extproc.server.worker" in sys.orig_argv and os.environ.get("FLOOR") != "gateway":
     sys.meta_path.insert(0, Finder())
 """
 """Python runs it before the worker."""
 
 
 @contextlib.contextmanager
-def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
+def parrot(
+    port: int, warm: tuple[str, int], worker: str = "repeats"
+) -> Iterator[gateway.Peers]:
     """Start bare Envoy and the gateway before the provider at `port`.
 
-    `warm` is the request that the worker is to repeat, and how many to ask a second.
+    `warm` is the request that the worker is to repeat, and how many to ask a second;
+    `worker` one of `WORKERS`.
     """
     with tempfile.TemporaryDirectory(prefix="floor-") as name:
         folder = Path(name)
@@ -132,6 +164,7 @@ def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
                 listen["gateway"],
                 listen["control"],
                 PYTHONPATH=str(folder / "python"),
+                FLOOR=worker,
             ) as ours,
         ):
             for one in ("bare", "gateway"):
@@ -154,6 +187,7 @@ def parrot(port: int, warm: tuple[str, int]) -> Iterator[gateway.Peers]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rounds", type=int, default=5, help="for the first byte")
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     whole, stream = stage.body("gpt-4o"), stage.body("paced", stream=True)
@@ -174,18 +208,36 @@ def main() -> None:
                         f"{seen['p99']:.2f} | {seen['envoy µs']:.0f} | "
                         f"{seen.get('worker µs', 0):.0f} |"
                     )
-        print("\n| streams/s | | first byte, p50 ms | p99 ms |")
-        print("|---|---|---|---|")
-        with parrot(port, (stream, STREAMS_RATE)) as peers:
-            for subject in ("bare", "gateway") * 3:
-                seen = gateway.measure(
-                    peers, subject, stream, "--connections", 64,
+        first_bytes(port, stream, options)
+
+
+def first_bytes(port: int, text: str, options: argparse.Namespace) -> None:
+    """Print when a stream's first byte comes, by worker, and by bare Envoy beside each."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for worker in WORKERS * options.rounds:
+        with parrot(port, (text, STREAMS_RATE), worker) as peers:
+            bare, ours = [
+                gateway.measure(
+                    peers, subject, text, "--connections", 64,
                     "--seconds", options.seconds, "--rate", STREAMS_RATE,
-                )  # fmt: skip
-                print(
-                    f"| {STREAMS_RATE} | {subject} | {seen['first_p50']:.2f} | "
-                    f"{seen['first_p99']:.2f} |"
                 )
+                for subject in ("bare", "gateway")
+            ]  # fmt: skip
+        added = ours["first_p50"] - bare["first_p50"]
+        found.setdefault(worker, []).append(
+            (ours["first_p50"], ours["first_p99"], added)
+        )
+    print(
+        f"\n| {STREAMS_RATE} streams/s | first byte, p50 ms | p99 ms | more than bare |"
+    )
+    print("|---|---|---|---|")
+    for worker, rounds in found.items():
+        first, last, _ = map(statistics.median, zip(*rounds, strict=True))
+        more = sorted(added for *_, added in rounds)
+        print(
+            f"| {worker} | {first:.2f} | {last:.2f} | {statistics.median(more):+.2f} "
+            f"({more[0]:+.2f} to {more[-1]:+.2f}) |"
+        )
 
 
 if __name__ == "__main__":

@@ -108,3 +108,15 @@ def test_a_request_leaves_nothing_behind_in_a_worker():
         check=False, timeout=240, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_each_pause_has_its_row():
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "idle.py"), "--times", "2"],
+        check=True, timeout=120, capture_output=True, text=True,
+    )  # fmt: skip
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [name for name, *_ in rows] == [
+        "at once", "after 1 ms", "after 5 ms", "after 33 ms", "after 96 MB",
+    ]  # fmt: skip
+    assert all(int(request) > 0 and int(answer) > 0 for _, request, answer in rows)

@@ -19,6 +19,7 @@ import httpx
 import jwt
 import msgspec
 
+from extproc import bounded
 from extproc.config.issuers import IssuerConfig
 
 ALGORITHMS: Final = frozenset(
@@ -45,8 +46,7 @@ def fetch(issuer: IssuerConfig) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
-        httpx.HTTPError: the server does not have them.
-        ValueError: there is too much of it.
+        httpx.HTTPError: the server does not have them, or too much of them.
     """
     if issuer.jwks_uri is None:
         assert issuer.jwks_file is not None  # noqa: S101  `IssuerConfig` has one of them
@@ -57,20 +57,11 @@ def fetch(issuer: IssuerConfig) -> bytes:
     )
     with (
         httpx.Client(verify=trusted, timeout=FETCH_SECONDS, trust_env=False) as http,
-        http.stream(
-            "GET", issuer.jwks_uri, headers={"accept-encoding": "identity"}
-        ) as answer,
+        http.stream("GET", issuer.jwks_uri, headers=bounded.PLAIN) as answer,
     ):
         answer.raise_for_status()
-        content = bytearray()
-        for piece in answer.iter_raw():
-            # Everybody with a token waits for this.
-            if time.monotonic() > ends:
-                raise httpx.ReadTimeout("it does not end")
-            content += piece
-            if len(content) > MAX_KEYS_BYTES:
-                raise ValueError("the issuer's keys are too long")
-        return bytes(content)
+        # Everybody with a token waits for this.
+        return bounded.read(answer, most=MAX_KEYS_BYTES, ends=ends)
 
 
 class Bearers:

@@ -11,6 +11,8 @@ from typing import Final
 
 import httpx
 
+from extproc import bounded
+
 MOST_BYTES: Final = 64 << 10
 """Of an answer. One with a token has up to 10 KiB."""
 
@@ -44,8 +46,7 @@ async def ask(
     Raises:
         httpx.HTTPError: nobody answers, or with more than `MOST_BYTES`, or compressed.
     """
-    # A few bytes of what is compressed can be all of our memory.
-    said = {**(headers or {}), "accept-encoding": "identity"}
+    said = {**(headers or {}), **bounded.PLAIN}
     request = http.build_request(
         method, url, params=params, headers=said, data=form, json=json
     )
@@ -57,7 +58,7 @@ async def ask(
         async for piece in answer.aiter_bytes():
             content += piece
             if len(content) > MOST_BYTES:
-                raise httpx.ReadError("the answer does not end", request=request)
+                raise bounded.Endless("the answer does not end", request=request)
     finally:
         await answer.aclose()
     return httpx.Response(answer.status_code, content=bytes(content), request=request)

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
+from extproc import bounded
 from extproc.config.build import build
 from extproc.config.providers import ProviderConfig
 from extproc.config.schema import Config, ModelConfig, TargetConfig
@@ -205,16 +206,19 @@ class Peer:
         Raises:
             Unreached: there was no answer.
         """
-        headers = dict(request.headers) | self._headers
+        headers = {**dict(request.headers), **self._headers, **bounded.PLAIN}
         headers.pop(self._kind.credential_header, None)
         if self._credential:
             headers[self._credential[0]] = self._credential[1]
         url = self._origin + request.path
+        ends = time.monotonic() + LONGEST_SECONDS
         try:
             with self._http.stream(
                 "POST", url, headers=headers, content=request.body
             ) as answer:
-                body = _whole(answer)
+                body = bounded.read(answer, most=MOST_BYTES, ends=ends)
+        except bounded.Endless as error:
+            raise Unreached(f"no answer: {error}") from None
         except httpx.HTTPError as error:
             raise Unreached(f"no answer: {type(error).__name__}") from None
         kept = {"retry-after", self._kind.request_id_header}
@@ -224,16 +228,6 @@ class Peer:
             tuple((key, one) for key, one in answer.headers.items() if key in kept),
             answer.headers.get("content-type", ""),
         )
-
-
-def _whole(answer: httpx.Response) -> bytes:
-    ends = time.monotonic() + LONGEST_SECONDS
-    body = bytearray()
-    for piece in answer.iter_bytes():
-        body += piece
-        if len(body) > MOST_BYTES or time.monotonic() > ends:
-            raise Unreached("no answer: it does not end")
-    return bytes(body)
 
 
 def accounts(

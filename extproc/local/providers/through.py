@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from collections.abc import Mapping
+
 import httpx
 
+from extproc import bounded
 from extproc.config.schema import Config
 from extproc.local.providers.verdict import (
     ANSWER_SECONDS,
     CHECKS,
     LIMIT,
+    MOST_BYTES,
     PROMPT,
     Failed,
     Finding,
@@ -50,13 +56,13 @@ def through(
         "max_completion_tokens": LIMIT,
     }
     target = url.rstrip("/") + "/v1/chat/completions"
-    headers = {"authorization": f"Bearer {key}"}
+    headers = {"authorization": f"Bearer {key}", **bounded.PLAIN}
     try:
         with explained(seconds), httpx.Client(timeout=seconds) as client:
-            whole = client.post(target, json=body, headers=headers)
-            _judge(whole, model, provider)
+            ask = functools.partial(_ask, client, target, headers, seconds=seconds)
+            _judge(ask(body), model, provider)
             options = {"stream": True, "stream_options": {"include_usage": True}}
-            streamed = client.post(target, json=body | options, headers=headers)
+            streamed = ask(body | options)
     except Failed as failed:
         return until(failed)
     done = [Finding(check, "ok") for check in CHECKS[:4]]
@@ -66,6 +72,20 @@ def through(
     counted = b'"usage":{' in streamed.content.replace(b" ", b"")
     usage = Finding("usage", "ok" if counted else "failed")
     return [*done, Finding("stream", "ok"), usage]
+
+
+def _ask(
+    client: httpx.Client,
+    target: str,
+    headers: Mapping[str, str],
+    body: Mapping[str, object],
+    *,
+    seconds: float,
+) -> httpx.Response:
+    ends = time.monotonic() + seconds
+    with client.stream("POST", target, json=body, headers=headers) as answer:
+        content = bounded.read(answer, most=MOST_BYTES, ends=ends)
+    return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
 
 def _judge(answer: httpx.Response, model: str, provider: str | None) -> None:

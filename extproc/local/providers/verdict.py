@@ -11,12 +11,17 @@ from typing import Literal
 import httpx
 import msgspec
 
+from extproc import bounded
+
 CHECKS = ("address", "key", "model", "answer", "stream", "usage")
 """In this order: a failure leaves those behind it untried, but for the last two."""
 
 ANSWER_SECONDS = 60.0
 """For one answer, the whole of it. A model that thinks, or that has to be loaded first, takes
 its time; whoever knows that it does may say so."""
+
+MOST_BYTES = 4 << 20
+"""Of an answer: of the `LIMIT` tokens each at worst an event of its own."""
 
 PROMPT = "Say OK."
 LIMIT = 512
@@ -87,6 +92,8 @@ def _explain_plain(
 ) -> tuple[str, str]:
     """Explain what has nothing to do with names and TLS; the finer classes first."""
     match error:
+        case bounded.Endless():
+            return "answer", "the answer does not end"
         case httpx.ProxyError():
             return "address", f"the proxy refuses the connection: {error}"
         case httpx.ConnectTimeout():
