@@ -108,16 +108,23 @@ class Succession:
         async with self._replacing:
             pass
 
+    async def drain(self) -> None:
+        """Drain the one that serves where it cannot be asked to.
+
+        Who was to follow it has taken its admin interface away, and died.
+        """
+        if self._hot is None or self.kept.child is None:
+            return
+        with contextlib.suppress(OSError):
+            self._hot.drain()
+            served = envoy.addresses(self._xds / BOOTSTRAP_FILE)
+            await _without_clients(self.kept.child, _ports(served))
+
     async def left(self) -> None:
         """Wait until the one before has no client any more."""
-        if self._leaving is None:
-            return
-        old, ports = self._leaving
-        # Its admin interface is its successor's.
-        while old.code is None:
-            if not await asyncio.to_thread(has_clients, old.pid, ports):
-                break
-            await asyncio.sleep(LOOK_SECONDS)
+        if self._leaving is not None:
+            # Its admin interface is its successor's.
+            await _without_clients(*self._leaving)
 
     def clear(self) -> None:
         """Remove what Envoy leaves behind; only when none runs."""
@@ -146,7 +153,7 @@ class Succession:
         _try(envoy.addresses(bootstrap), had)
         if self._settled:
             raise CannotRun("the gateway is being stopped.")
-        leaving = old, {int(one.rpartition(":")[2]) for one in had}
+        leaving = old, _ports(had)
         if await self._hand_over(binary, bootstrap, hot.next()):
             self._binary, self._leaving = binary, leaving
             if bootstrap == waiting:
@@ -246,6 +253,18 @@ def _shared(run: Path) -> envoy.HotRestart | None:
     digest = hashlib.sha256(os.fsencode(run)).digest()
     base_id = int.from_bytes(digest[:4]) % envoy.BASE_IDS
     return envoy.HotRestart(base_id, run / "envoy.sock")
+
+
+def _ports(addresses: set[str]) -> set[int]:
+    return {int(one.rpartition(":")[2]) for one in addresses}
+
+
+async def _without_clients(child: Child, ports: set[int]) -> None:
+    """Wait until nobody has a connection to `child` at one of `ports`."""
+    while child.code is None:
+        if not await asyncio.to_thread(has_clients, child.pid, ports):
+            break
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _try(wanted: set[str], had: set[str]) -> None:

@@ -356,15 +356,16 @@ class Supervisor:
         summary = compiled.read_compiled(self._state)
         grace = summary.drain_seconds if summary else 0
         log.info("stopping; again to stop now")
-        with contextlib.suppress(TimeoutError, httpx.HTTPError):
-            async with (
-                Admin(self._launch.run / ADMIN_SOCKET) as admin,
-                asyncio.timeout(grace),
-            ):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
                 await succession.settle()
-                await admin.drain()
-                while not await admin.idle():  # noqa: ASYNC110
-                    await asyncio.sleep(POLL_SECONDS)
+                try:
+                    async with Admin(self._launch.run / ADMIN_SOCKET) as admin:
+                        await admin.drain()
+                        while not await admin.idle():  # noqa: ASYNC110
+                            await asyncio.sleep(POLL_SECONDS)
+                except httpx.HTTPError:
+                    await succession.drain()
                 await succession.left()
 
 

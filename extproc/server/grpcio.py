@@ -8,6 +8,7 @@ them, whichever edge carries them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,10 @@ _OPTIONS = [
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.so_reuseport", 0),
 ]
+
+
+PARTING_SECONDS = 0.05
+"""That one which expires may take to say so, before the next is looked at."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class GrpcServer:
         self._health = health
         self._reading: dict[Call, asyncio.Timeout] = {}
         """The calls that wait for more to come."""
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._parted = asyncio.Event()
+        """One that had expired has said so."""
+        self._sweeper: asyncio.Task[None] | None = None
         self._server = aio.server(options=_OPTIONS)
         methods = {
             PROCESS: grpc.stream_stream_rpc_method_handler(self._process),
@@ -93,7 +100,7 @@ class GrpcServer:
         except RuntimeError as exc:
             raise OSError(f"cannot listen on {address}: {exc}") from exc
         await self._server.start()
-        self._sweep()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         return 0 if address.startswith("unix:") else port
 
     async def drain(self, grace: float) -> None:
@@ -102,17 +109,24 @@ class GrpcServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
 
-    def _sweep(self) -> None:
-        """End the wait of the calls whose deadline has passed.
+    async def _sweep(self) -> None:
+        """End the wait of the calls whose deadline has passed, one after the other.
 
         As the lean edge does: a call's deadline changes while it waits, when others come
-        who need the room that it has.
+        who need the room that it has, and again when one that expires leaves its own.
         """
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        for call, wait in self._reading.items():
-            if call.deadline <= now and not wait.expired():
-                wait.reschedule(loop.time())
-        self._sweeper = loop.call_later(SWEEP, self._sweep)
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = time.monotonic()
+            for call, wait in list(self._reading.items()):
+                there = self._reading.get(call) is wait and not wait.expired()
+                if not there or call.deadline > now:
+                    continue
+                self._parted.clear()
+                wait.reschedule(asyncio.get_running_loop().time())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PARTING_SECONDS):
+                        await self._parted.wait()
 
     async def _check_health(self, _: bytes, __: object) -> bytes:
         return SERVING if self._health() else NOT_SERVING
@@ -123,9 +137,11 @@ class GrpcServer:
         clean = False
         try:
             while not call.finished:
+                expired = False
                 try:
                     message = await self._next(call, context)
                 except TimeoutError:
+                    expired = True
                     answers = call.expire(now())
                 else:
                     if not isinstance(message, bytes):
@@ -139,6 +155,8 @@ class GrpcServer:
                     await context.write(answer)
                 if call.parting:
                     call.part()
+                if expired:
+                    self._parted.set()
             else:
                 clean = True
         finally:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from extproc.config.file_names import ADMIN_SOCKET
 from extproc.local.clients import has_clients
 from extproc.local.succession import LEAVING_SECONDS
 from tests.harness import KEY, temporary_folder, wait_for
@@ -101,9 +102,11 @@ class Gateway(Running):
                     seen[repr(error)] += 1
                 time.sleep(0.02)
 
-    def stream(self) -> contextlib.AbstractContextManager[httpx.Response]:
-        """Ask for a stream that takes two seconds."""
-        say = "[[mock: stall-mid-stream after=3 seconds=2]] hello"
+    def stream(
+        self, seconds: int = 2
+    ) -> contextlib.AbstractContextManager[httpx.Response]:
+        """Ask for a stream that takes so long."""
+        say = f"[[mock: stall-mid-stream after=3 seconds={seconds}]] hello"
         return httpx.stream(
             "POST",
             f"{self.url}/v1/chat/completions",
@@ -312,6 +315,39 @@ def test_sigterm_in_the_middle_of_it_cuts_no_stream(after):
         assert text.endswith("data: [DONE]\n\n")
         assert run.process.wait(15) == 0
         assert not any(map(psutil.pid_exists, both))
+
+
+def taken(path: Path) -> int:
+    """Return when a socket was made; its inode's number may be that of one before it."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_ctime_ns
+    return 0
+
+
+def test_sigterm_cuts_no_stream_where_none_could_follow():
+    """The first has taken the admin interface away, the second was to follow nobody."""
+    with gateway(drain=20) as run:
+        (old,) = run.envoys(1)
+        with run.stream(seconds=8) as answer:
+            pieces = answer.iter_text()
+            text = next(pieces)
+            began = time.monotonic()
+            admin = run.state / ADMIN_SOCKET
+            had = taken(admin)
+            run.process.send(signal.SIGUSR2)
+            (_, taker) = run.envoys(2)
+            wait_for(lambda: taken(admin) != had or None, run.process.output, 10)
+            psutil.Process(taker).kill()
+            run.says("its successor did not serve")
+            (_, follower) = run.envoys(2)
+            psutil.Process(follower).kill()
+            assert run.envoys(1) == [old]
+            run.process.send(signal.SIGTERM)
+            assert time.monotonic() - began < 7
+            text += "".join(pieces)
+        assert text.endswith("data: [DONE]\n\n")
+        assert run.process.wait(15) == 0
+        assert not psutil.pid_exists(old)
 
 
 def test_a_second_signal_in_the_middle_of_it_ends_all_at_once():

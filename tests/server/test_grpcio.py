@@ -214,6 +214,52 @@ def test_a_body_that_stands_still_keeps_no_room_that_others_wait_for(monkeypatch
     assert kinds([said]) == ["request_headers"]
 
 
+def test_of_two_that_stand_still_one_makes_room_for_who_waits(monkeypatch):
+    monkeypatch.setattr(bodies, "AHEAD_SECONDS", 0.1)
+    limits = msgspec.structs.replace(ROOMY.limits, request_seconds=8)
+    shared = crowded(20 * LONG)
+    shared.runtime = msgspec.structs.replace(ROOMY, limits=limits)
+    long = b"{" + b" " * LONG
+    size = 8 * LONG
+    go_on, over = asyncio.Event(), asyncio.Event()
+
+    async def still():
+        yield request_headers(**{"content-length": str(size)})
+        yield body_piece(long)
+        await go_on.wait()
+        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
+        await over.wait()
+
+    async def steady():
+        yield request_headers(**{"content-length": str(size)})
+        yield body_piece(long)
+        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
+        await over.wait()
+
+    async def main():
+        server = GrpcServer(lambda: Call(shared))
+        port = await server.start("127.0.0.1:0")
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                process = channel.stream_stream(PROCESS)
+                there = [process(still()), process(still())]
+                async with asyncio.timeout(5):
+                    while shared.bodies.held < 2 * size:
+                        await asyncio.sleep(0.01)
+                    waits = process(steady())
+                    said = [await waits.read()]
+                go_on.set()
+                said += await asyncio.gather(*[one.read() for one in there])
+                over.set()
+                return sorted(kind for one in said for kind in kinds([one]))
+        finally:
+            await server.drain(1)
+
+    assert asyncio.run(main()) == [
+        "immediate_response", "request_headers", "request_headers",
+    ]  # fmt: skip
+
+
 def test_a_message_that_is_none_ends_its_call_only(folder):
     def client(_):
         with grpc.insecure_channel(f"unix:{folder}/s") as channel:
