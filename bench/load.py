@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         self._began = 0.0
         self._left = -1
         self._heard = False
+        self._asked = False
         self._status = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,10 +40,11 @@ class Connection(asyncio.Protocol):
         self._load.idle(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._load.over:
-            self._load.failures += 1
+        self._load.lost(self, asked=self._asked)
 
     def ask(self, due: float) -> None:
+        self._load.under_way += 1
+        self._asked = True
         self._began = due
         self._left = -1
         self._tail = b""
@@ -73,6 +75,7 @@ class Connection(asyncio.Protocol):
             self._tail = (self._tail + data)[-5:]
             done = self._tail.endswith(b"0\r\n\r\n")
         if done:
+            self._asked = False
             self._load.answered(self, self._status == b"200", self._began)
 
 
@@ -90,7 +93,7 @@ class Load:
             + "".join(f"{header}\r\n" for header in options.header)
             + "\r\n"
         ).encode() + body
-        self.failures = self.bytes = 0
+        self.failures = self.bytes = self.under_way = 0
         self.over = False
         self._options = options
         self._latencies: list[float] = []
@@ -108,6 +111,15 @@ class Load:
         else:
             self._free.append(connection)
 
+    def lost(self, connection: Connection, *, asked: bool) -> None:
+        """Take note of a connection that is gone; with ``--may-close`` an idle one may."""
+        if asked:
+            self.under_way -= 1
+        elif connection in self._free:
+            self._free.remove(connection)
+        if not self.over and (asked or not self._options.may_close):
+            self.failures += 1
+
     def heard(self, began: float) -> bool:
         """Note that an answer's body begins."""
         if not self.over:
@@ -115,6 +127,7 @@ class Load:
         return True
 
     def answered(self, connection: Connection, good: bool, began: float) -> None:
+        self.under_way -= 1
         if not self.over:
             self._latencies.append(clock() - began)
             self.failures += not good
@@ -140,6 +153,9 @@ class Load:
                     self._due.append(due)
         self.over = True
         seconds = clock() - began
+        until = clock() + options.linger
+        while self.under_way > 0 and clock() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         for transport, _ in made:
             transport.abort()
 
@@ -169,6 +185,13 @@ async def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--may-close", action="store_true", help="connections it keeps")
+    parser.add_argument(
+        "--linger",
+        type=float,
+        default=0,
+        help="seconds for what is under way at the end",
+    )
     parser.add_argument("--header", action="append", default=[], help="NAME:VALUE")
     print(json.dumps(await Load(parser.parse_args()).run()))
 

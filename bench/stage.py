@@ -41,12 +41,9 @@ def body(model: str, **more: object) -> str:
 @contextlib.contextmanager
 def child(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a process in its own group and end it with all it started."""
+    options = {"stdout": subprocess.PIPE, **options}
     process = subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
+        [str(part) for part in command], text=True, start_new_session=True, **options
     )
     try:
         yield process
