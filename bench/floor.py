@@ -9,7 +9,7 @@ loop. What `gateway.py` measures beyond that is the worker's.
 
 The first byte of a stream is also taken with a worker that reads what it is told before it
 repeats: headers, the key's digest, the body, the head of the answer and the event in it, once
-each and by C. It decides nothing and keeps nothing; no worker could know less of a request.
+each, as the gateway reads them. It decides nothing and keeps nothing.
 Beside both stands the gateway itself, in the same minutes.
 """
 
@@ -74,9 +74,7 @@ class Repeated:
 
 
 def read(message):
-    from extproc.server.codec import decode
-
-    event = decode(message)
+    event = DECODE[0](message)
     headers = getattr(event, "headers", None)
     if headers is None:
         body = event.data
@@ -89,12 +87,14 @@ def read(message):
 
 
 READS = os.environ.get("FLOOR") == "reads"
-SAID, UNDER_WAY, SEEN = [], {{}}, []
+SAID, UNDER_WAY, SEEN, DECODE = [], {{}}, [], []
 
 
 def patch(module):
     from extproc.server.call import Call
+    from extproc.server.codec import decode
 
+    DECODE.append(decode)
     receive, start = Call.receive, module.LeanConnection._start
 
     def hear(call, message, now):

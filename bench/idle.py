@@ -3,10 +3,9 @@
     .venv/bin/python bench/idle.py [--case translated]
 
 The same reads as in `worker_cpu.py`, in one process, with nothing between them, after a pause
-in which the process sleeps, and after 96 MB have been copied, which is more than any cache
-holds. On a machine of one's own that has nothing else to do, a pause costs next to nothing;
-where others share the caches with it, they have them after some milliseconds. `make bench`
-asks for 30 streams a second: a pause of 33 ms.
+in which the process sleeps, and after 96 MB have been copied, which is more than the caches of
+most machines hold. Where a pause costs as much as the copy, nothing is left in a cache after it,
+whoever took it away. `make bench` asks for 30 streams a second: a pause of 33 ms.
 """
 
 from __future__ import annotations

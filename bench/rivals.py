@@ -244,7 +244,7 @@ def main() -> None:
                 # One at a time: what sleeps beside another wakes now and then.
                 with running(one, folder) as root:
                     ask(one, "gpt-4o", {}, *CROWD, "--seconds", 2)
-                    # The first stream of one that loads code for it takes seconds.
+                    # What is loaded for the first stream counts for none.
                     ask(one, "paced", STREAM, *CROWD, "--seconds", 8, "--rate", 1)
                     seen = measure(one, root, options.seconds)
                 found.setdefault(one.name, []).append(seen)

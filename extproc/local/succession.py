@@ -99,32 +99,33 @@ class Succession:
         except (CannotRun, envoy.EnvoyMissing, envoy.EnvoyRefused, OSError) as error:
             log.warning(STAYS, error)
 
-    async def settle(self) -> None:
-        """Let no other take over any more, and one that is about to, do so.
+    async def drain(self) -> None:
+        """Let clients go, and wait for what is open, also at one that has a successor.
 
-        Who is half way has taken the admin interface, and perhaps the listening sockets.
+        No other takes over any more.
         """
         self._settled = True
         async with self._replacing:
-            pass
+            pass  # who is half way has taken the admin interface, and perhaps the sockets
+        try:
+            async with envoy.Admin(self._run / ADMIN_SOCKET) as admin:
+                await admin.drain()
+                while not await admin.idle():  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_SECONDS)
+        except httpx.HTTPError:
+            # Who was to follow has taken the admin interface away, and died.
+            await self._drain_unheard()
+        if self._leaving is not None:
+            # Its admin interface is its successor's.
+            await _without_clients(*self._leaving)
 
-    async def drain(self) -> None:
-        """Drain the one that serves where it cannot be asked to.
-
-        Who was to follow it has taken its admin interface away, and died.
-        """
+    async def _drain_unheard(self) -> None:
         if self._hot is None or self.kept.child is None:
             return
         with contextlib.suppress(OSError):
             self._hot.drain()
             served = envoy.addresses(self._xds / BOOTSTRAP_FILE)
             await _without_clients(self.kept.child, _ports(served))
-
-    async def left(self) -> None:
-        """Wait until the one before has no client any more."""
-        if self._leaving is not None:
-            # Its admin interface is its successor's.
-            await _without_clients(*self._leaving)
 
     def clear(self) -> None:
         """Remove what Envoy leaves behind; only when none runs."""

@@ -348,25 +348,12 @@ class Supervisor:
             await self._mock.stop(CONTROL_SECONDS)
 
     async def _drain_envoy(self, succession: Succession) -> None:
-        """Let clients go, and wait for what is open, also at one that has a successor."""
-        import httpx  # noqa: PLC0415
-
-        from extproc.local.envoy import Admin  # noqa: PLC0415
-
         summary = compiled.read_compiled(self._state)
         grace = summary.drain_seconds if summary else 0
         log.info("stopping; again to stop now")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await succession.settle()
-                try:
-                    async with Admin(self._launch.run / ADMIN_SOCKET) as admin:
-                        await admin.drain()
-                        while not await admin.idle():  # noqa: ASYNC110
-                            await asyncio.sleep(POLL_SECONDS)
-                except httpx.HTTPError:
-                    await succession.drain()
-                await succession.left()
+                await succession.drain()
 
 
 def run(options: Options, environ: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from grpc import aio
 from extproc.server.call import Call
 from extproc.server.lean import HEALTH_CHECK, NOT_SERVING, SERVING, SWEEP
 from extproc.server.lean_connection import PROCESS
+from extproc.server.upkeep import kept
 
 _UNLIMITED = -1
 """gRPC's default of 4 MiB is below the bodies that we take; the exchange has limits."""
@@ -100,7 +101,9 @@ class GrpcServer:
         except RuntimeError as exc:
             raise OSError(f"cannot listen on {address}: {exc}") from exc
         await self._server.start()
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._sweeper = asyncio.get_running_loop().create_task(
+            kept("sweep", self._sweep)
+        )
         return 0 if address.startswith("unix:") else port
 
     async def drain(self, grace: float) -> None:
@@ -117,16 +120,22 @@ class GrpcServer:
         """
         while True:
             await asyncio.sleep(SWEEP)
-            now = time.monotonic()
-            for call, wait in list(self._reading.items()):
-                there = self._reading.get(call) is wait and not wait.expired()
+            now, waits = time.monotonic(), True
+            for call, reading in list(self._reading.items()):
+                there = self._reading.get(call) is reading and not reading.expired()
                 if not there or call.deadline > now:
                     continue
                 self._parted.clear()
-                wait.reschedule(asyncio.get_running_loop().time())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PARTING_SECONDS):
-                        await self._parted.wait()
+                reading.reschedule(asyncio.get_running_loop().time())
+                if waits:
+                    # An Envoy that takes nothing keeps the others' calls for one wait.
+                    waits = await self._has_parted()
+
+    async def _has_parted(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING_SECONDS):
+                return await self._parted.wait()
+        return False
 
     async def _check_health(self, _: bytes, __: object) -> bytes:
         return SERVING if self._health() else NOT_SERVING

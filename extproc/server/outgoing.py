@@ -52,13 +52,7 @@ async def ask(
     )
     answer = await http.send(request, stream=True, follow_redirects=False)
     try:
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            raise httpx.DecodingError("the answer is compressed", request=request)
-        content = bytearray()
-        async for piece in answer.aiter_bytes():
-            content += piece
-            if len(content) > MOST_BYTES:
-                raise bounded.Endless("the answer does not end", request=request)
+        content = await bounded.read_async(answer, most=MOST_BYTES)
     finally:
         await answer.aclose()
-    return httpx.Response(answer.status_code, content=bytes(content), request=request)
+    return httpx.Response(answer.status_code, content=content, request=request)

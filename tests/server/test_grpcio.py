@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from pathlib import Path
 
@@ -170,42 +171,52 @@ def test_a_deadline_is_met_while_nothing_comes(folder):
     assert [record.status for record in records] == [408]
 
 
-def test_a_body_that_stands_still_keeps_no_room_that_others_wait_for(monkeypatch):
+BEGUN, REST = b"{" + b" " * LONG, b'"model":"gpt","messages":[]}'
+
+
+async def slow(size, *, rest, over):
+    """Send the beginning of a body of so many bytes, what is left after `rest`."""
+    yield request_headers(**{"content-length": str(size)})
+    yield body_piece(BEGUN)
+    await rest.wait()
+    yield body_piece(REST, end=True)
+    await over.wait()
+
+
+@contextlib.asynccontextmanager
+async def in_a_crowd(monkeypatch):
+    """Serve where there is room for 20 times `LONG`, and each has eight seconds."""
     monkeypatch.setattr(bodies, "AHEAD_SECONDS", 0.1)
     limits = msgspec.structs.replace(ROOMY.limits, request_seconds=8)
     shared = crowded(20 * LONG)
     shared.runtime = msgspec.structs.replace(ROOMY, limits=limits)
-    long = b"{" + b" " * LONG
-    over = asyncio.Event()
+    server = GrpcServer(lambda: Call(shared))
+    port = await server.start("127.0.0.1:0")
+    try:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel.stream_stream(PROCESS), shared.bodies
+    finally:
+        await server.drain(1)
 
-    async def still():
-        yield request_headers(**{"content-length": str(20 * LONG)})
-        yield body_piece(long)
-        await over.wait()
 
-    async def steady():
-        yield request_headers(**{"content-length": str(LONG + 64)})
-        yield body_piece(long)
-        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
-        await over.wait()
+async def until_held(room, size):
+    async with asyncio.timeout(5):
+        while room.held < size:
+            await asyncio.sleep(0.01)
 
+
+def test_a_body_that_stands_still_keeps_no_room_that_others_wait_for(monkeypatch):
     async def main():
-        server = GrpcServer(lambda: Call(shared))
-        port = await server.start("127.0.0.1:0")
-        try:
-            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                process = channel.stream_stream(PROCESS)
-                first = process(still())
-                async with asyncio.timeout(5):
-                    while not shared.bodies.held:
-                        await asyncio.sleep(0.01)
-                second = process(steady())
-                [refused] = [one async for one in first]
-                said = await second.read()
-                over.set()
-                return refused, said
-        finally:
-            await server.drain(1)
+        never, now, over = (asyncio.Event() for _ in range(3))
+        now.set()
+        async with in_a_crowd(monkeypatch) as (process, room):
+            first = process(slow(20 * LONG, rest=never, over=over))
+            await until_held(room, 1)
+            second = process(slow(LONG + 64, rest=now, over=over))
+            [refused] = [one async for one in first]
+            said = await second.read()
+            over.set()
+            return refused, said
 
     refused, said = asyncio.run(main())
     answer = ProcessingResponse.FromString(refused).immediate_response
@@ -215,45 +226,19 @@ def test_a_body_that_stands_still_keeps_no_room_that_others_wait_for(monkeypatch
 
 
 def test_of_two_that_stand_still_one_makes_room_for_who_waits(monkeypatch):
-    monkeypatch.setattr(bodies, "AHEAD_SECONDS", 0.1)
-    limits = msgspec.structs.replace(ROOMY.limits, request_seconds=8)
-    shared = crowded(20 * LONG)
-    shared.runtime = msgspec.structs.replace(ROOMY, limits=limits)
-    long = b"{" + b" " * LONG
     size = 8 * LONG
-    go_on, over = asyncio.Event(), asyncio.Event()
-
-    async def still():
-        yield request_headers(**{"content-length": str(size)})
-        yield body_piece(long)
-        await go_on.wait()
-        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
-        await over.wait()
-
-    async def steady():
-        yield request_headers(**{"content-length": str(size)})
-        yield body_piece(long)
-        yield body_piece(b'"model":"gpt","messages":[]}', end=True)
-        await over.wait()
 
     async def main():
-        server = GrpcServer(lambda: Call(shared))
-        port = await server.start("127.0.0.1:0")
-        try:
-            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                process = channel.stream_stream(PROCESS)
-                there = [process(still()), process(still())]
-                async with asyncio.timeout(5):
-                    while shared.bodies.held < 2 * size:
-                        await asyncio.sleep(0.01)
-                    waits = process(steady())
-                    said = [await waits.read()]
-                go_on.set()
-                said += await asyncio.gather(*[one.read() for one in there])
-                over.set()
-                return sorted(kind for one in said for kind in kinds([one]))
-        finally:
-            await server.drain(1)
+        later, now, over = (asyncio.Event() for _ in range(3))
+        now.set()
+        async with in_a_crowd(monkeypatch) as (process, room):
+            there = [process(slow(size, rest=later, over=over)) for _ in range(2)]
+            await until_held(room, 2 * size)
+            said = [await process(slow(size, rest=now, over=over)).read()]
+            later.set()
+            said += await asyncio.gather(*[one.read() for one in there])
+            over.set()
+            return sorted(kind for one in said for kind in kinds([one]))
 
     assert asyncio.run(main()) == [
         "immediate_response", "request_headers", "request_headers",
