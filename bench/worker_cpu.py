@@ -47,6 +47,7 @@ import upstream
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.config import load
 from extproc.config.build import build
+from extproc.deployment import RoutingNumbers
 from extproc.routing.state import RoutingState
 from extproc.runtime import Grant, Runtime
 from extproc.server.call import Call, Office
@@ -65,6 +66,7 @@ CHUNKS = 100
 """Of a stream, each in a read of its own, as a model speaks."""
 FIND = "~", 0, "<method 'find' of 'bytes' objects>"
 """As the profiler names it."""
+NO_PLACES = RoutingNumbers(max_in_flight=0)
 LIMITED = {
     "rate_limits": {"requests_per_minute": 10**9, "tokens_per_minute": 10**12},
     "budgets": [{"usd": 10**6, "period": "month"}],
@@ -79,8 +81,11 @@ class Case(msgspec.Struct, frozen=True):
     model: str
     stream: bool = False
     key: str = PLAIN
+    refused: bool = False
+    """Whether no place is left for it."""
 
 
+REFUSED = Case("refused", "gpt-4o", refused=True)
 CASES = (
     Case("pass-through", "gpt-4o"),
     Case("translated", "claude-sonnet-4-5"),
@@ -164,6 +169,8 @@ def conversation(case: Case) -> list[list[bytes]]:
     said["upstream.request_attempt_count"].number_value = 1
     said["response.code_details"].string_value = "via_upstream"
     reads = [[asked.SerializeToString(), _body(body.encode()), _body(end=True)]]
+    if case.refused:
+        return reads
     if not case.stream:
         raw = upstream.ANTHROPIC if anthropic else upstream.OPENAI
         whole = raw.partition(b"\r\n\r\n")[2]
@@ -273,6 +280,7 @@ class Worker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.office = office()
+        self._numbers = self.office.routing.numbers
         self.taken = Taken()
         self._peer = Peer()
         server = LeanServer()
@@ -282,6 +290,7 @@ class Worker:
 
     def prepare(self, case: Case, requests: int) -> list[list[bytes]]:
         """Return the reads of as many requests."""
+        self.office.routing.numbers = NO_PLACES if case.refused else self._numbers
         messages = conversation(case)
         return [self._peer.reads(messages) for _ in range(requests)]
 
@@ -298,7 +307,8 @@ class Worker:
         self.taken.written.clear()
         self.run(self.prepare(case, 1))
         said = b"".join(self.taken.written)
-        if b"gw.t1" not in said or b"grpc-status" not in said:
+        led_to = b"gw_gateway_unavailable" if case.refused else b"gw.t1"
+        if led_to not in said or b"grpc-status" not in said:
             raise SystemExit(f"{case.name}: not routed, or not ended: {said[:2000]!r}")
         if case.stream and said.count(b" word") < CHUNKS:
             raise SystemExit(f"{case.name}: less was told than was said")
@@ -425,7 +435,7 @@ def main() -> None:
     loop = asyncio.new_event_loop()
     worker = Worker(loop)
     if arguments.profile:
-        case = next(one for one in CASES if one.name == arguments.profile)
+        case = next(one for one in (*CASES, REFUSED) if one.name == arguments.profile)
         prepared = worker.prepare(case, 40 if case.stream else 1000)
         worker.run(prepared[:10])
         profile = cProfile.Profile()
@@ -434,14 +444,14 @@ def main() -> None:
         return
     found = []
     print(f"{'':34}{'µs':>8}{'µs/chunk':>10}{'calls':>7}{'bytes':>8}")
-    for case in CASES:
+    for case in (*CASES, REFUSED):
         if arguments.only and not case.name.startswith(arguments.only):
             continue
         cost = measure(worker, case, arguments.rounds)
         found.append(cost)
         chunk = "" if cost.us_per_chunk is None else f"{cost.us_per_chunk:.2f}"
         line = f"{cost.case:34}{cost.us:8.1f}{chunk:>10}{cost.calls:7}{cost.said:8}"
-        if arguments.socket:
+        if arguments.socket and not case.refused:
             line += f"   on a socket {on_a_socket(case, arguments.rounds):.1f}"
         print(line)
     long = []

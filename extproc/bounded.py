@@ -45,7 +45,7 @@ async def read_async(answer: httpx.Response, *, most: int) -> bytes:
         httpx.HTTPError: it does not come, or is compressed.
     """
     content = _begin(answer)
-    async for piece in answer.aiter_raw():
+    async for piece in answer.aiter_bytes():  # uncompressed, as was just seen
         _add(content, piece, answer, most)
     return bytes(content)
 

@@ -63,6 +63,11 @@ def test_a_request_takes_no_more_calls_of_functions_than_it_may(costs, case, mos
     assert costs[case]["calls"] <= most
 
 
+def test_a_refusal_costs_less_than_half_of_what_serving_does(costs):
+    """Where the gateway is overloaded. Measured are 204 of 433 calls, 38 of 98 µs."""
+    assert 0 < costs["refused"]["calls"] < costs["pass-through"]["calls"] / 2
+
+
 @pytest.mark.parametrize(
     ("case", "most"),
     [("plain", 80), ("with budgets", 92), ("streamed, with budgets", 100)],

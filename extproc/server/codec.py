@@ -135,14 +135,15 @@ def _mutation(set_headers: Headers, delete_headers: tuple[str, ...]) -> bytes:
 
 
 def _respond(answer: Respond) -> tuple[bytes, ...]:
-    said = field(
-        7,
-        field(1, varint(1 << 3), varint(answer.status)),
-        field(2, _mutation(answer.headers, ())),
-        field(3, answer.body),
-        field(5, answer.details.encode()),
-    )
-    return (said,)
+    before, behind = _around_body(answer.status, answer.headers, answer.details)
+    return (field(7, before, field(3, answer.body), behind),)
+
+
+@functools.lru_cache(maxsize=1024)
+def _around_body(status: int, headers: Headers, details: str) -> tuple[bytes, bytes]:
+    """Write what stands before the body of an ``ImmediateResponse``, and behind it."""
+    code = field(1, varint(1 << 3), varint(status))
+    return code + field(2, _mutation(headers, ())), field(5, details.encode())
 
 
 def _answer_headers(answer: AnswerHeaders) -> tuple[bytes, ...]:
