@@ -60,8 +60,10 @@ class Gateway(Running):
             here = []
             for one in psutil.Process(self.process.pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess):  # a zombie, too
-                    here += [one] if "--restart-epoch" in one.cmdline() else []
-            return [one.pid for one in here] if len(here) == count else None
+                    if "--restart-epoch" in one.cmdline():
+                        here.append((one.create_time(), one.pid))
+            # Not by their ids alone, which begin again from the lowest ones.
+            return [pid for _, pid in sorted(here)] if len(here) == count else None
 
         return list(wait_for(found, self.process.output, 30))
 
@@ -87,7 +89,27 @@ class Gateway(Running):
         wait_for(known, self.process.output, 20)
         assert not (self.state / "xds" / "bootstrap.next.json").exists()
 
-    def keep_asking(self, over: threading.Event, seen: Counter[str]) -> None:
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Let clients ask all the while; each gets an answer to whatever it asks."""
+        over = threading.Event()
+        seen: Counter[str] = Counter()
+        asking = [
+            threading.Thread(target=self._keep_asking, args=(over, seen))
+            for _ in range(CLIENTS)
+        ]
+        for one in asking:
+            one.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for one in asking:
+                one.join()
+        assert set(seen) == {"200"}
+        assert seen["200"] > 10 * CLIENTS
+
+    def _keep_asking(self, over: threading.Event, seen: Counter[str]) -> None:
         """Ask on a connection that is kept as long as the gateway keeps it."""
         with httpx.Client(timeout=20) as client:
             while not over.is_set():
@@ -157,29 +179,17 @@ def test_another_takes_over_what_waited_and_no_request_fails(run):
     (old,) = run.envoys(1)
     run.configure(limits={"connections": 321})
     run.waits("321")
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-    asking = [
-        threading.Thread(target=run.keep_asking, args=(over, seen))
-        for _ in range(CLIENTS)
-    ]
-    with run.stream() as answer:
-        for one in asking:
-            one.start()
-        pieces = answer.iter_text()
-        text = next(pieces)
-        run.process.send(signal.SIGUSR2)
-        both = run.envoys(2)
-        run.waits_no_more()
-        text += "".join(pieces)
-    assert text.endswith("data: [DONE]\n\n")
-    assert run.envoys(1) == [both[1]], "the one before it has ended"
-    over.set()
-    for one in asking:
-        one.join()
+    with run.asked():
+        with run.stream() as answer:
+            pieces = answer.iter_text()
+            text = next(pieces)
+            run.process.send(signal.SIGUSR2)
+            both = run.envoys(2)
+            run.waits_no_more()
+            text += "".join(pieces)
+        assert text.endswith("data: [DONE]\n\n")
+        assert run.envoys(1) == [both[1]], "the one before it has ended"
     assert both[0] == old
-    assert set(seen) == {"200"}
-    assert seen["200"] > 10 * CLIENTS
     assert "321" in (run.state / "xds" / "bootstrap.json").read_text()
     # What comes after reaches the new one, and control knows that it does.
     later = {"targets": [{"provider": "openai", "model": "gpt-4o"}]}
@@ -279,25 +289,13 @@ def test_sigterm_waits_for_the_streams_of_both_and_for_nobody_who_is_not_there()
 
 def test_where_one_follows_that_follows_nobody_no_request_fails_either(run):
     (old,) = run.envoys(1)
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-    asking = [
-        threading.Thread(target=run.keep_asking, args=(over, seen))
-        for _ in range(CLIENTS)
-    ]
-    for one in asking:
-        one.start()
-    run.process.send(signal.SIGUSR2)
-    psutil.Process(run.envoys(2)[1]).kill()
-    # It is told to let its clients go, before it is ended.
-    port = httpx.URL(run.url).port or 0
-    wait_for(lambda: not has_clients(old, {port}) or None, run.process.output, 10)
-    assert old not in run.envoys(1)
-    over.set()
-    for one in asking:
-        one.join()
-    assert set(seen) == {"200"}
-    assert seen["200"] > 10 * CLIENTS
+    with run.asked():
+        run.process.send(signal.SIGUSR2)
+        psutil.Process(run.envoys(2)[1]).kill()
+        # It is told to let its clients go, before it is ended.
+        port = httpx.URL(run.url).port or 0
+        wait_for(lambda: not has_clients(old, {port}) or None, run.process.output, 10)
+        assert old not in run.envoys(1)
 
 
 @pytest.mark.parametrize("after", [0, 0.1, 0.2])

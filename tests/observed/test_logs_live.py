@@ -51,6 +51,8 @@ def test_levels_and_lines_change_with_the_file(gateway: Observed) -> None:
         until(lambda: lines_of(gateway, well) and lines_of(gateway, failed))
         gateway.reload(logs={"level": "error"})
         quiet = ask("broken")
+        # A line would come with what the worker and Envoy both say, as these spans do.
+        gateway.whole(quiet, 3)
     finally:
         gateway.reload()
     other, again = ask(), ask("broken")
