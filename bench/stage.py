@@ -65,11 +65,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(url: str, text: str) -> int:
+def ask(url: str, text: str, key: str = KEY) -> int:
     request = urllib.request.Request(
         f"{url}/v1/chat/completions",
         data=text.encode(),
-        headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+        headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -125,3 +127,33 @@ def test_each_pause_has_its_row():
         "at once", "after 1 ms", "after 5 ms", "after 33 ms", "after 96 MB",
     ]  # fmt: skip
     assert all(int(request) > 0 and int(answer) > 0 for _, request, answer in rows)
+
+
+@pytest.fixture
+def floor(monkeypatch):
+    """The benchmark of the floor, as it finds its own parts."""
+    monkeypatch.syspath_prepend(BENCH)
+    return importlib.import_module("floor")
+
+
+@pytest.mark.envoy
+def test_the_floor_is_a_worker_that_asks_nobody_and_an_envoy_without_our_replies(floor):
+    asked = floor.stage.body("gpt-4o")
+    said = {"model": "nobody-has-it", "messages": [{"role": "user", "content": "Hi"}]}
+    with (
+        floor.stage.provider() as port,
+        floor.parrot(port, (asked, 150), "reads", "lean", seconds=1) as peers,
+        httpx.Client(base_url=peers.urls["gateway"], timeout=20) as client,
+    ):
+        for _ in range(3):
+            answer = client.post(
+                "/v1/chat/completions",
+                json=said,
+                headers={"authorization": "Bearer not-a-key"},
+            )
+            assert answer.status_code == 200
+            assert answer.json()["object"] == "chat.completion"
+        # Envoy refuses such a path itself, in OpenAI's words where its replies are ours.
+        refused = client.get("/v1%2Fmodels")
+        assert refused.status_code == 400
+        assert "error" not in refused.text
