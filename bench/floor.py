@@ -97,32 +97,38 @@ def parrot(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--rounds", type=int, default=5, help="for the first byte")
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    whole, stream = stage.body("gpt-4o"), stage.body("paced", stream=True)
     with stage.provider() as port:
-        print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
-        print("|---|---|---|---|---|---|")
-        for kind in ("repeats", "repeats, lean Envoy"):
-            with parrot(port, (whole, 100), *KINDS[kind]) as peers:
-                at_rates(peers, kind, whole, options.seconds)
-        first_bytes(port, stream, options)
+        at_rates(port, stage.body("gpt-4o"), options)
+        first_bytes(port, stage.body("paced", stream=True), options)
 
 
-def at_rates(peers: gateway.Peers, kind: str, text: str, seconds: float) -> None:
+def at_rates(port: int, text: str, options: argparse.Namespace) -> None:
     """Print what a request takes at full speed and at each rate, and bare Envoy beside."""
-    for rate in (None, *RATES):
-        how: tuple[object, ...] = ("--connections", 32)
-        if rate is not None:
-            how = ("--connections", 64, "--rate", rate)
-        for subject, name in (("bare", "bare"), ("gateway", kind)):
-            seen = gateway.measure(peers, subject, text, "--seconds", seconds, *how)
-            print(
-                f"| {seen['rate']:.0f} | {name} | {seen['p50']:.2f} | "
-                f"{seen['p99']:.2f} | {seen['envoy µs']:.0f} | "
-                f"{seen.get('worker µs', 0):.0f} |"
-            )
+    found: dict[tuple[int | None, str], list[dict[str, float]]] = {}
+    for kind in ("repeats", "repeats, lean Envoy") * options.rounds:
+        with parrot(port, (text, 100), *KINDS[kind]) as peers:
+            for rate in (None, *RATES):
+                how: tuple[object, ...] = ("--connections", 32)
+                if rate is not None:
+                    how = ("--connections", 64, "--rate", rate)
+                for subject in ("bare", "gateway"):
+                    seen = gateway.measure(
+                        peers, subject, text, "--seconds", options.seconds, *how
+                    )
+                    name = f"bare, beside {kind}" if subject == "bare" else kind
+                    found.setdefault((rate, name), []).append(seen)
+    print("| requests/s | | p50 ms | p99 ms | Envoy µs | worker µs |")
+    print("|---|---|---|---|---|---|")
+    for (_, name), rounds in found.items():
+        seen = gateway.medians(rounds)
+        print(
+            f"| {seen['rate']:.0f} | {name} | {seen['p50']:.2f} | "
+            f"{seen['p99']:.2f} | {seen['envoy µs']:.0f} | "
+            f"{seen.get('worker µs', 0):.0f} |"
+        )
 
 
 def first_bytes(port: int, text: str, options: argparse.Namespace) -> None:
