@@ -7,8 +7,8 @@ message by message, the bytes that it said for that one: no header is read, nobo
 for a key, nothing is recorded (`instead/sitecustomize.py`). What is left is Envoy's share,
 HTTP/2, the sockets and the loop. What `gateway.py` measures beyond that is the worker's.
 
-The same again behind a lean Envoy, whose configuration has nothing but the call to the worker:
-what no other configuration of ours could save.
+The same again behind a lean Envoy, whose configuration has little but the call to the worker:
+Lua and the credential put in place what it says.
 
 The first byte of a stream is also taken with a worker that reads what it is told before it
 repeats: headers, the key's digest, the body, the head of the answer and the event in it, once

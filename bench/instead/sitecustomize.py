@@ -3,7 +3,7 @@
 ``FLOOR_WORKER`` says which worker: ``repeats`` serves ``FLOOR_WARM`` requests as ever, and from
 then on says message by message the bytes that it said for the last of them; ``reads`` decodes
 what it is told before it repeats (`parrot`); ``gateway`` is as it is. ``FLOOR_ENVOY=lean`` leaves out of
-the compiled configuration whatever is not the call to the worker: of the filters the ones that
+the compiled configuration what no answer needs: of the filters the ones that
 drop headers, refuse what is too large and look at tokens and connections, the access log, the
 replies in a client's dialect, the second try of a call.
 """
